@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Writes, keeps and serves the archives of centrals.

@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What the ends of a satellite agree on: wire types, identity, TLS, pairing, bundles.
+//!
+//! **Invariant:** nothing here touches the machine beyond the sockets and files that it is handed, and nothing
+//! here depends on another crate of ours.
+
+pub mod wire;

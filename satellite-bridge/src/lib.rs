@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The daemon of a satellite as a library, so that it can run on a real machine and on a fake one.
+//!
+//! **Invariant:** the machine is touched only through `satellite-host`.
+
+pub mod access;
+pub mod change;
+pub mod config;
+pub mod daemon;
+pub mod firewall;
+pub mod journal;
+pub mod logs;
+pub mod menu;
+pub mod operations;
+pub mod pairing;
+pub mod proxy;
+pub mod rpc;
+pub mod update;
+pub mod workload;

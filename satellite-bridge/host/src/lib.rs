@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The machine under a satellite. The only crate that starts processes, writes system files, and speaks with systemd,
+//! the journal and the packet filter.
+//!
+//! **Invariant:** no policy here: callers decide, this crate does one thing at a time and says what happened.
+
+pub mod clock;
+pub mod disk;
+pub mod exec;
+pub mod files;
+pub mod iptables;
+pub mod journal;
+pub mod net;
+pub mod systemd;

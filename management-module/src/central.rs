@@ -1,0 +1,1 @@
+//! Reads and restores the data of a central on this machine.

@@ -1,0 +1,1 @@
+//! The configuration file as written, turned into a checked one.

@@ -1,0 +1,1 @@
+//! One task a satellite: its channel, whether it answers, what it runs.

@@ -1,0 +1,1 @@
+//! Decides what to do. Pure: no clock, no I/O, no async.

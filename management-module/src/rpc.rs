@@ -1,0 +1,1 @@
+//! Wire to one use case to wire.

@@ -1,0 +1,1 @@
+//! Time, boot id, whether the clock is set.

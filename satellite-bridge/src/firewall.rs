@@ -1,0 +1,1 @@
+//! The packet filter: from a ruleset to chains of our own.

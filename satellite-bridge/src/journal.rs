@@ -1,0 +1,1 @@
+//! Write-ahead records on disk.

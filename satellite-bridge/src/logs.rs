@@ -1,0 +1,1 @@
+//! Named log sources, read as one compressed stream.

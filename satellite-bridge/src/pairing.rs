@@ -1,0 +1,1 @@
+//! The pairing window and the installation that the satellite belongs to.

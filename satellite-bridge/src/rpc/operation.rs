@@ -1,0 +1,1 @@
+//! Wire for the operation service.

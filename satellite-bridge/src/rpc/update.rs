@@ -1,0 +1,1 @@
+//! Wire for the update service.

@@ -1,0 +1,1 @@
+//! Uploads of bundles and their chunks.

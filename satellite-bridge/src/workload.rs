@@ -1,0 +1,1 @@
+//! What is installed, started and watched on the satellite.
