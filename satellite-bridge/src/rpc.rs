@@ -1,9 +1,9 @@
 //! Wire to one call to wire.
-pub mod pairing;
-pub mod operation;
-pub mod satellite;
-pub mod workload;
-pub mod update;
-pub mod log;
-pub mod firewall;
 pub mod console;
+pub mod firewall;
+pub mod log;
+pub mod operation;
+pub mod pairing;
+pub mod satellite;
+pub mod update;
+pub mod workload;
