@@ -1,4 +1,7 @@
-//! Wire to one call to wire.
+//! Wire to one call to wire: what arrives is checked here, handed to one domain call, and its result put on the wire.
+//!
+//! **Invariant:** no decision about the machine is made here.
+
 pub mod console;
 pub mod firewall;
 pub mod log;
@@ -7,3 +10,16 @@ pub mod pairing;
 pub mod satellite;
 pub mod update;
 pub mod workload;
+
+/// A moment as the wire has it.
+#[must_use]
+pub fn timestamp(time: jiff::Timestamp) -> prost_types::Timestamp {
+    let nanos = time.subsec_nanosecond();
+    // The wire wants nanoseconds that count forward, also before 1970.
+    let (seconds, nanos) = if nanos < 0 {
+        (time.as_second() - 1, nanos + 1_000_000_000)
+    } else {
+        (time.as_second(), nanos)
+    };
+    prost_types::Timestamp { seconds, nanos }
+}
