@@ -6,8 +6,11 @@
 pub mod clock;
 pub mod disk;
 pub mod exec;
+pub mod fail;
 pub mod files;
 pub mod iptables;
 pub mod journal;
 pub mod net;
 pub mod systemd;
+
+pub use fail::fail_point;
