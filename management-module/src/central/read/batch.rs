@@ -1,0 +1,167 @@
+//! Collects items into batches of at most 256 KiB and hands them on.
+//!
+//! **Invariant:** a batch is never larger than the contract allows; what is not sent yet is one batch at most.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::{Bytes, BytesMut};
+use prost::Message as _;
+use satellite_proto::wire::MAX_PIECE;
+use satellite_proto::wire::backup::v1::{Batch, Item, Member, MemberEnd, item};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Output, ReadError, Totals, count};
+
+/// What an item's and a content's tag and length take at most.
+const FRAMING: usize = 16;
+/// Content in smaller pieces than this is not worth an item at the end of a batch.
+const LEAST_PIECE: usize = 4 * 1024;
+
+#[derive(Debug)]
+pub(super) enum ContentError {
+    Stopped,
+    Read(io::Error),
+}
+
+/// Collects items.
+pub(super) struct Batcher {
+    sender: mpsc::Sender<Output>,
+    cancel: CancellationToken,
+    progress: Arc<AtomicU64>,
+    items: Vec<Item>,
+    size: usize,
+    buffer: BytesMut,
+    hash: Context,
+    totals: Totals,
+}
+
+impl Batcher {
+    pub(super) fn new(
+        sender: mpsc::Sender<Output>,
+        cancel: CancellationToken,
+        progress: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            sender,
+            cancel,
+            progress,
+            items: Vec::new(),
+            size: 0,
+            buffer: BytesMut::new(),
+            hash: Context::new(&SHA256),
+            totals: Totals::default(),
+        }
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    pub(super) fn notice(&mut self, text: String) -> Result<(), ReadError> {
+        self.totals.notices += 1;
+        self.send(Output::Notice(text))
+    }
+
+    /// Begins a member. Extended attributes that do not fit into a batch are left out with a notice.
+    pub(super) fn begin(&mut self, mut member: Member) -> Result<(), ReadError> {
+        if member.encoded_len() + FRAMING > MAX_PIECE {
+            let path = String::from_utf8_lossy(&member.path).into_owned();
+            self.notice(format!(
+                "{}/{path}: its extended attributes are too large and left out",
+                member.data_set
+            ))?;
+            member.xattrs.clear();
+        }
+        self.hash = Context::new(&SHA256);
+        self.totals.members += 1;
+        self.push(item::Kind::Begin(member))
+    }
+
+    pub(super) fn content(&mut self, mut data: Bytes) -> Result<(), ReadError> {
+        self.hash.update(&data);
+        self.totals.bytes += data.len() as u64;
+        count(&self.progress, data.len());
+        while !data.is_empty() {
+            let room = self.room()?;
+            let piece = data.split_to(room.min(data.len()));
+            self.push(item::Kind::Content(piece))?;
+        }
+        Ok(())
+    }
+
+    /// Sends what `source` has until its end.
+    pub(super) fn content_to_end(&mut self, source: &mut impl Read) -> Result<(), ContentError> {
+        loop {
+            let room = self.room().map_err(|_| ContentError::Stopped)?;
+            let piece = self.read_piece(source, room).map_err(ContentError::Read)?;
+            if piece.is_empty() {
+                return Ok(());
+            }
+            self.content(piece).map_err(|_| ContentError::Stopped)?;
+        }
+    }
+
+    /// Reads until `most` bytes are there or the source ends.
+    pub(super) fn read_piece(&mut self, source: &mut impl Read, most: usize) -> io::Result<Bytes> {
+        self.buffer.resize(most, 0);
+        let mut filled = 0;
+        while filled < most {
+            match source.read(&mut self.buffer[filled..most]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        self.buffer.truncate(filled);
+        Ok(self.buffer.split().freeze())
+    }
+
+    /// Bytes of content that the batch can still take; begins a new one if that is little.
+    pub(super) fn room(&mut self) -> Result<usize, ReadError> {
+        if self.size + FRAMING + LEAST_PIECE > MAX_PIECE {
+            self.flush()?;
+        }
+        Ok(MAX_PIECE - self.size - FRAMING)
+    }
+
+    pub(super) fn end(&mut self) -> Result<(), ReadError> {
+        let hash = std::mem::replace(&mut self.hash, Context::new(&SHA256));
+        let sha256 = Bytes::copy_from_slice(hash.finish().as_ref());
+        self.push(item::Kind::End(MemberEnd { sha256 }))
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), ReadError> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        self.size = 0;
+        let items = std::mem::take(&mut self.items);
+        self.send(Output::Batch(Batch { items }))
+    }
+
+    fn push(&mut self, kind: item::Kind) -> Result<(), ReadError> {
+        let item = Item { kind: Some(kind) };
+        let length = item.encoded_len();
+        let framed = length + 1 + prost::length_delimiter_len(length);
+        if self.size + framed > MAX_PIECE {
+            self.flush()?;
+        }
+        self.size += framed;
+        self.items.push(item);
+        Ok(())
+    }
+
+    fn send(&self, output: Output) -> Result<(), ReadError> {
+        if self.cancel.is_cancelled() {
+            return Err(ReadError::Cancelled);
+        }
+        self.sender
+            .blocking_send(output)
+            .map_err(|_| ReadError::Cancelled)
+    }
+}

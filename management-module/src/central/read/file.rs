@@ -1,0 +1,140 @@
+//! Reads one file: what is announced is what follows, also while the file changes.
+//!
+//! **Invariant:** a small file that changes is read again, up to three times; of a large one exactly the announced
+//! number of bytes is sent, cut or filled up with zeros, and a notice says so.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+
+use bytes::Bytes;
+use nix::sys::stat::{FileStat, fstat};
+use satellite_proto::wire::backup::v1::Member;
+
+use super::ReadError;
+use super::batch::Batcher;
+
+/// Files up to this size are read whole before they are announced.
+const SMALL: u64 = 1024 * 1024;
+const TRIES: usize = 3;
+
+/// How the content of a file was met.
+enum Small {
+    /// Read while nothing changed.
+    Steady(Bytes),
+    /// It changed during each try; this is the last one.
+    Moving(Bytes),
+    /// It has grown and is not small any more.
+    Grown,
+}
+
+/// Sends the file of `member`, which is open as `file`. Reading errors become notices.
+pub(super) fn send(batcher: &mut Batcher, mut member: Member, file: &mut File) -> Result<(), ReadError> {
+    let label = label(&member);
+    let Ok(stat) = fstat(&*file) else {
+        return batcher.notice(format!("{label}: it vanished and is left out"));
+    };
+    if size(&stat) <= SMALL {
+        match read_small(batcher, file) {
+            Ok(Small::Steady(content)) => return send_small(batcher, member, content),
+            Ok(Small::Moving(content)) => {
+                batcher.notice(format!(
+                    "{label}: it changed during each of {TRIES} readings; the last one is kept"
+                ))?;
+                return send_small(batcher, member, content);
+            }
+            Ok(Small::Grown) => {}
+            Err(err) => return batcher.notice(format!("{label}: it cannot be read and is left out: {err}")),
+        }
+    }
+    let Ok(before) = fstat(&*file) else {
+        return batcher.notice(format!("{label}: it vanished and is left out"));
+    };
+    if let Err(err) = file.rewind() {
+        return batcher.notice(format!("{label}: it cannot be read and is left out: {err}"));
+    }
+    member.size_bytes = size(&before);
+    send_large(batcher, member, file, &before)
+}
+
+fn send_small(batcher: &mut Batcher, mut member: Member, content: Bytes) -> Result<(), ReadError> {
+    member.size_bytes = content.len() as u64;
+    batcher.begin(member)?;
+    batcher.content(content)?;
+    batcher.end()
+}
+
+fn read_small(batcher: &mut Batcher, file: &mut File) -> std::io::Result<Small> {
+    let mut last = Bytes::new();
+    for _ in 0..TRIES {
+        file.rewind()?;
+        let before = fstat(&*file)?;
+        if size(&before) > SMALL {
+            return Ok(Small::Grown);
+        }
+        // One more than there should be: finds what was added meanwhile.
+        let expected = usize::try_from(size(&before)).unwrap_or_default();
+        last = batcher.read_piece(&mut file.take(SMALL + 1), expected + 1)?;
+        let after = fstat(&*file)?;
+        if last.len() == expected && same(&before, &after) {
+            return Ok(Small::Steady(last));
+        }
+    }
+    Ok(Small::Moving(last))
+}
+
+fn send_large(
+    batcher: &mut Batcher,
+    member: Member,
+    file: &mut File,
+    before: &FileStat,
+) -> Result<(), ReadError> {
+    let label = label(&member);
+    let announced = member.size_bytes;
+    batcher.begin(member)?;
+    let mut left = announced;
+    let mut problem = None;
+    while left > 0 {
+        let room = batcher.room()?.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let piece = match problem {
+            None => batcher.read_piece(file, room).unwrap_or_else(|err| {
+                problem = Some(format!("reading failed ({err}); the rest is zeros"));
+                Bytes::new()
+            }),
+            Some(_) => Bytes::from(vec![0; room]),
+        };
+        if piece.is_empty() && problem.is_none() {
+            problem = Some("it became shorter while it was read; the rest is zeros".to_owned());
+        }
+        left -= piece.len() as u64;
+        batcher.content(piece)?;
+    }
+    batcher.end()?;
+    let steady = fstat(&*file).is_ok_and(|after| same(before, &after));
+    match problem {
+        Some(problem) => batcher.notice(format!("{label}: {problem}")),
+        None if steady => Ok(()),
+        None => batcher.notice(format!(
+            "{label}: it changed while it was read; {announced} bytes are kept"
+        )),
+    }
+}
+
+fn same(before: &FileStat, after: &FileStat) -> bool {
+    let times = |stat: &FileStat| {
+        (
+            stat.st_mtime,
+            stat.st_mtime_nsec,
+            stat.st_ctime,
+            stat.st_ctime_nsec,
+        )
+    };
+    before.st_size == after.st_size && times(before) == times(after)
+}
+
+pub(super) fn size(stat: &FileStat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or_default()
+}
+
+pub(super) fn label(member: &Member) -> String {
+    format!("{}/{}", member.data_set, String::from_utf8_lossy(&member.path))
+}

@@ -1,0 +1,186 @@
+//! What is read, also while it changes, and what is not.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use satellite_proto::wire::backup::v1::{Item, Member, MemberType, item};
+
+use super::super::command::CommandError;
+use super::super::testing::{data_set_of, profile, read};
+use super::{Measured, ReadError, measure};
+
+fn members(items: &[Item]) -> Vec<&Member> {
+    let begin = |item: &'_ Item| match item.kind {
+        Some(item::Kind::Begin(_)) => true,
+        Some(_) | None => false,
+    };
+    items
+        .iter()
+        .filter(|item| begin(item))
+        .filter_map(|item| match &item.kind {
+            Some(item::Kind::Begin(member)) => Some(member),
+            Some(_) | None => None,
+        })
+        .collect()
+}
+
+fn sent(items: &[Item]) -> u64 {
+    let content = items.iter().filter_map(|item| match &item.kind {
+        Some(item::Kind::Content(data)) => Some(data.len() as u64),
+        Some(_) | None => None,
+    });
+    content.sum()
+}
+
+#[tokio::test]
+async fn excludes_and_special_files_are_left_out_and_links_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("cache")).unwrap();
+    for name in ["b", "a", "c.tmp", "cache/x"] {
+        File::create(dir.path().join(name)).unwrap();
+    }
+    symlink("/etc", dir.path().join("link")).unwrap();
+    nix::unistd::mkfifo(&dir.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let root = dir.path().display().to_string();
+    let excludes = ["**/*.tmp", &format!("{root}/cache")].map(str::to_owned);
+    let got = read(profile(&format!("paths = [{root:?}]\nexcludes = {excludes:?}\n")).data_sets).await;
+    let names: Vec<_> = members(&got.items)
+        .iter()
+        .map(|member| {
+            String::from_utf8_lossy(&member.path)
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(names[1..], ["a", "b", "link"]);
+    assert_eq!(got.notices.len(), 1, "{:?}", got.notices);
+    assert!(got.notices[0].contains("pipe"));
+    assert_eq!(got.result.unwrap().members, 4);
+}
+
+#[tokio::test]
+async fn a_data_set_of_which_nothing_exists_is_an_error() {
+    let got = read(profile("paths = [\"/nowhere/at/all\"]\n").data_sets).await;
+    assert!(
+        matches!(got.result, Err(ReadError::NothingThere { .. })),
+        "{:?}",
+        got.result
+    );
+}
+
+#[tokio::test]
+async fn what_a_command_prints_is_a_file_of_unknown_size() {
+    let got =
+        read(profile("[[data-set.command]]\nname = \"x.sql\"\nrun = [\"printf\", \"abc\"]\n").data_sets)
+            .await;
+    assert_eq!(got.result.unwrap().bytes, 3);
+    let member = members(&got.items)[0];
+    assert!(member.size_unknown);
+    assert_eq!(member.path, "x.sql");
+    assert_eq!(got.items.len(), 3);
+}
+
+#[tokio::test]
+async fn a_command_that_fails_ends_the_run_with_what_it_said() {
+    let run = "run = [\"sh\", \"-c\", \"echo some; echo no such database >&2; exit 3\"]";
+    let got = read(profile(&format!("[[data-set.command]]\nname = \"x.sql\"\n{run}\n")).data_sets).await;
+    let Err(ReadError::Command {
+        source: CommandError::Failed { stderr, .. },
+        ..
+    }) = got.result
+    else {
+        panic!("{:?}", got.result);
+    };
+    assert_eq!(stderr, ["no such database"]);
+}
+
+#[tokio::test]
+async fn a_command_that_does_not_end_is_killed() {
+    let run = "run = [\"sleep\", \"600\"]\ndeadline = \"100ms\"";
+    let got = read(profile(&format!("[[data-set.command]]\nname = \"x.sql\"\n{run}\n")).data_sets).await;
+    let Err(ReadError::Command { source, .. }) = got.result else {
+        panic!("{:?}", got.result)
+    };
+    assert!(matches!(source, CommandError::Deadline { .. }), "{source:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_named() {
+    let run = "run = [\"no-such-program\"]";
+    let got = read(profile(&format!("[[data-set.command]]\nname = \"x.sql\"\n{run}\n")).data_sets).await;
+    let Err(ReadError::Command { source, .. }) = got.result else {
+        panic!("{:?}", got.result)
+    };
+    assert!(source.to_string().contains("no-such-program"), "{source}");
+}
+
+/// Changes a file without a break while it is read, and checks that as much follows as was announced.
+async fn check_while(initial: usize, change: impl Fn(&File, u64) + Send + 'static) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    File::create(&path).unwrap().write_all(&vec![7; initial]).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let changer = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let file = File::options().write(true).open(path).unwrap();
+            let mut round = 0;
+            while !stop.load(Ordering::Relaxed) {
+                change(&file, round);
+                round += 1;
+            }
+        }
+    });
+    for _ in 0..20 {
+        let got = read(data_set_of(dir.path())).await;
+        got.result.unwrap();
+        let all = members(&got.items);
+        let announced = all
+            .iter()
+            .find(|member| member.r#type() == MemberType::File)
+            .unwrap()
+            .size_bytes;
+        assert_eq!(sent(&got.items), announced);
+    }
+    stop.store(true, Ordering::Relaxed);
+    changer.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_small_file_that_changes_is_sent_as_announced() {
+    check_while(100_000, |file, round| {
+        file.set_len(50_000 + (round % 7) * 20_000).unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_large_file_that_grows_and_shrinks_is_sent_as_announced() {
+    check_while(8_000_000, |file, round| {
+        file.set_len(3_000_000 + (round % 5) * 1_500_000).unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_small_file_that_becomes_large_and_small_is_sent_as_announced() {
+    check_while(1000, |file, round| file.set_len((round % 2) * 2_000_000).unwrap()).await;
+}
+
+#[test]
+fn a_measure_counts_each_content_once() {
+    let dir = tempfile::tempdir().unwrap();
+    File::create(dir.path().join("a"))
+        .unwrap()
+        .write_all(b"12345")
+        .unwrap();
+    fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+    symlink("a", dir.path().join("c")).unwrap();
+    let sets = data_set_of(dir.path());
+    assert_eq!(measure(&sets[0]), Measured { files: 2, bytes: 5 });
+}
