@@ -247,8 +247,8 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&iptables::IPTables) -> Result<T, String> + Send + 'static,
 ) -> Result<T, IptablesError> {
     let task = tokio::task::spawn_blocking(move || {
-        let mut tables = iptables::new(family == Family::V6).map_err(|err| err.to_string())?;
-        tables.set_numeric(true);
+        // Not `set_numeric`: `-S` is always numeric, and iptables over nf_tables refuses `-n` with it.
+        let tables = iptables::new(family == Family::V6).map_err(|err| err.to_string())?;
         work(&tables)
     });
     let failed = |said: String| IptablesError::Chain {

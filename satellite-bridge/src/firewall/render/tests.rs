@@ -173,3 +173,28 @@ proptest! {
         }
     }
 }
+
+/// In a network namespace of its own, which goes away with the thread. Needs root.
+#[test]
+fn every_ruleset_is_one_that_iptables_restore_takes() {
+    let inside = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let cases = proptest::test_runner::Config {
+            cases: 24,
+            failure_persistence: None,
+            ..Default::default()
+        };
+        proptest!(cases, |(ruleset in rulesets())| {
+            let chains = render(&ruleset, 7640).unwrap();
+            for family in Family::BOTH {
+                let taken = runtime.block_on(satellite_host::iptables::test(family, chains.text(family)));
+                prop_assert!(taken.is_ok(), "{:?}\n{}", taken, chains.text(family));
+            }
+        });
+    };
+    std::thread::spawn(inside).join().unwrap();
+}
