@@ -1,1 +1,46 @@
-//! Use cases.
+//! Use cases: what a person or a timer asks for, done with store, fleet and plan.
+//!
+//! **Invariant:** no SQL and no sockets here. What a caller may wait for without end goes on if the caller leaves.
+
+pub mod audit;
+pub mod error;
+pub mod jobs;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use satellite_proto::identity::{Installation, Pin};
+
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::store::Store;
+pub use audit::{Actor, Audit};
+pub use error::AppError;
+pub use jobs::{Begun, Job, JobFailure, Jobs};
+
+/// Everything that use cases need; clones share it.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What is remembered.
+    pub store: Store,
+    /// The satellites.
+    pub fleet: Fleet,
+    /// Long work.
+    pub jobs: Jobs,
+    /// The audit log.
+    pub audit: Audit,
+    /// The installation key.
+    pub installation: Arc<Installation>,
+    /// When the process was started.
+    pub started_at: Timestamp,
+}
+
+impl App {
+    /// Fingerprint of the installation key.
+    #[must_use]
+    pub fn installation_pin(&self) -> Pin {
+        self.installation.pin()
+    }
+}

@@ -1,1 +1,275 @@
 //! The configuration file as written, turned into a checked one.
+//!
+//! **Invariant:** a [`Config`] that exists is usable; all faults of a file are told at once.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Where the configuration is read unless told otherwise. The file need not be there: all keys have defaults.
+pub const DEFAULT_PATH: &str = "/etc/management-module/config.toml";
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What must survive: store, bundles, installation key.
+    pub state_dir: PathBuf,
+    /// The unix socket on which commands are taken.
+    pub socket: PathBuf,
+    /// What satellites show as the server's name.
+    pub server_name: String,
+    /// How often each satellite is checked without cause.
+    pub reconcile_interval: Duration,
+    /// How many satellites are changed at once.
+    pub max_concurrent_changes: usize,
+    /// How long a call to a satellite may take.
+    pub call_deadline: Duration,
+    /// How long a piece of long work on a satellite may take.
+    pub operation_deadline: Duration,
+    /// Keys whose signature makes a bundle acceptable.
+    pub trust_anchors: PathBuf,
+    /// What is logged, as `tracing` filters are written.
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (config, _) = Checked::from(File::default()).into_parts();
+        config
+    }
+}
+
+impl Config {
+    /// Reads the configuration at `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with all faults.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Reads `path` if one is given, else the default place, where no file means the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with all faults.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        match path {
+            Some(path) => Self::read(path),
+            None => match Self::read(Path::new(DEFAULT_PATH)) {
+                Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    Ok(Self::default())
+                }
+                other => other,
+            },
+        }
+    }
+
+    /// Checks the text of a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`], [`ConfigError::Faults`].
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let file: File = toml::from_str(text).map_err(ConfigError::Syntax)?;
+        let (config, faults) = Checked::from(file).into_parts();
+        if faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Faults(Faults(faults)))
+        }
+    }
+
+    /// The store's file.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.state_dir.join("store.db")
+    }
+
+    /// Where bundles lie.
+    #[must_use]
+    pub fn bundles(&self) -> PathBuf {
+        self.state_dir.join("bundles")
+    }
+
+    /// Where the installation key lies.
+    #[must_use]
+    pub fn installation(&self) -> PathBuf {
+        self.state_dir.join("installation")
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not TOML, or has an unknown key, or a value of the wrong kind.
+    #[error("the configuration cannot be parsed")]
+    Syntax(#[source] toml::de::Error),
+    /// Values that cannot be used.
+    #[error("the configuration has unusable values: {0}")]
+    Faults(Faults),
+}
+
+/// All faults of a configuration, by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("; "))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct File {
+    state_dir: PathBuf,
+    socket: PathBuf,
+    server_name: Option<String>,
+    #[serde(with = "humantime_serde")]
+    reconcile_interval: Duration,
+    max_concurrent_changes: usize,
+    #[serde(with = "humantime_serde")]
+    call_deadline: Duration,
+    #[serde(with = "humantime_serde")]
+    operation_deadline: Duration,
+    trust_anchors: PathBuf,
+    log: String,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/management-module".into(),
+            socket: "/run/management-module/api.sock".into(),
+            server_name: None,
+            reconcile_interval: Duration::from_mins(5),
+            max_concurrent_changes: 10,
+            call_deadline: Duration::from_secs(20),
+            operation_deadline: Duration::from_mins(15),
+            trust_anchors: "/etc/management-module/trust.toml".into(),
+            log: "info".into(),
+        }
+    }
+}
+
+struct Checked {
+    config: Config,
+    faults: Vec<String>,
+}
+
+impl Checked {
+    fn into_parts(self) -> (Config, Vec<String>) {
+        (self.config, self.faults)
+    }
+}
+
+impl From<File> for Checked {
+    fn from(file: File) -> Self {
+        let mut faults = Vec::new();
+        for (key, path) in [
+            ("state-dir", &file.state_dir),
+            ("socket", &file.socket),
+            ("trust-anchors", &file.trust_anchors),
+        ] {
+            if !path.is_absolute() {
+                faults.push(format!("`{key}` must be an absolute path"));
+            }
+        }
+        for (key, value, least, most) in [
+            ("reconcile-interval", file.reconcile_interval, 1, 86_400),
+            ("call-deadline", file.call_deadline, 1, 300),
+            ("operation-deadline", file.operation_deadline, 10, 86_400),
+        ] {
+            if !(Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value) {
+                faults.push(format!("`{key}` must be between {least}s and {most}s"));
+            }
+        }
+        if !(1..=1000).contains(&file.max_concurrent_changes) {
+            faults.push("`max-concurrent-changes` must be between 1 and 1000".into());
+        }
+        if file.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            faults.push("`log` must be a filter such as `info` or `info,management_module=debug`".into());
+        }
+        let server_name = file.server_name.unwrap_or_else(host_name);
+        if !(1..=63).contains(&server_name.chars().count()) || server_name.chars().any(char::is_control) {
+            faults.push("`server-name` must be 1 to 63 printable characters".into());
+        }
+        let config = Config {
+            state_dir: file.state_dir,
+            socket: file.socket,
+            server_name,
+            reconcile_interval: file.reconcile_interval,
+            max_concurrent_changes: file.max_concurrent_changes,
+            call_deadline: file.call_deadline,
+            operation_deadline: file.operation_deadline,
+            trust_anchors: file.trust_anchors,
+            log: file.log,
+        };
+        Self { config, faults }
+    }
+}
+
+/// The host's name as far as it can be shown.
+fn host_name() -> String {
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default();
+    let name: String = name.chars().filter(|c| !c.is_control()).take(63).collect();
+    if name.is_empty() { "server".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_shipped_file_says_the_defaults() {
+        let shipped = include_str!("../../systemd/config/management-module.toml");
+        assert_eq!(Config::parse(shipped).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        assert!(matches!(
+            Config::parse("sokcet = '/x'"),
+            Err(ConfigError::Syntax(_))
+        ));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_by_key() {
+        let text = "state-dir = 'x'\ncall-deadline = '0s'\nmax-concurrent-changes = 0\nlog = 'a=b=c'\nserver-name = ''";
+        let error = Config::parse(text).unwrap_err().to_string();
+        for key in [
+            "state-dir",
+            "call-deadline",
+            "max-concurrent-changes",
+            "log",
+            "server-name",
+        ] {
+            assert!(error.contains(key), "{key} is missing in: {error}");
+        }
+    }
+}

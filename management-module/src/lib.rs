@@ -6,8 +6,28 @@ pub mod app;
 pub mod central;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod fleet;
+pub mod installation;
+pub mod names;
 pub mod plan;
 pub mod rpc;
 pub mod serve;
 pub mod store;
+
+/// An error with all its causes, for a log line or the last word to a person.
+#[must_use]
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        // Some libraries repeat their cause in their own text.
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}

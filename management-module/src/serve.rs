@@ -1,1 +1,245 @@
 //! Puts the parts together and runs them until told to stop.
+//!
+//! **Invariant:** nothing is decided here.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use satellite_proto::identity::IdentityError;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::app::{App, AppError, Audit, Jobs};
+use crate::config::Config;
+use crate::files;
+use crate::fleet::{Fleet, Known, Reachability};
+use crate::installation::{self, InstallationError};
+use crate::names::SatelliteName;
+use crate::rpc;
+use crate::store::{Store, StoreError};
+
+/// How long calls under way may take after the wish to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often a report of a satellite that says nothing new reaches the disk.
+const NOTE_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
+
+/// Why the module cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A directory cannot be made.
+    #[error("cannot make the directory {}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store cannot be used.
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
+    /// There is no installation key.
+    #[error(transparent)]
+    Installation(#[from] InstallationError),
+    /// No leaf could be issued.
+    #[error("cannot issue the server's key")]
+    Leaf(#[source] IdentityError),
+    /// The satellites cannot be taken up.
+    #[error("the fleet cannot be taken up")]
+    Fleet(#[source] AppError),
+    /// The socket cannot be offered.
+    #[error("cannot listen on {}", path.display())]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process serves already.
+    #[error("another management module is running: it answers on {}", path.display())]
+    Running {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Serving ended with an error.
+    #[error("serving ended")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+/// Runs the module until it is told to stop by SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn run(config: Config) -> Result<(), ServeError> {
+    let stop = CancellationToken::new();
+    stop_on_signals(&stop).map_err(|source| ServeError::Listen {
+        path: config.socket.clone(),
+        source,
+    })?;
+    run_until(config, stop).await
+}
+
+/// Runs the module until `stop`.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
+    for (path, mode) in [(config.state_dir.clone(), 0o700), (config.bundles(), 0o700)] {
+        files::make_directory(&path, mode).map_err(|source| ServeError::Directory { path, source })?;
+    }
+    let listener = listen(&config.socket).await?;
+    let (app, reported) = build(config).await?;
+    let background = [
+        tokio::spawn(note_reports(app.clone(), reported)),
+        tokio::spawn(renew_leaf(app.clone(), stop.clone())),
+    ];
+    for row in app.store.satellites().await? {
+        let known = Known {
+            observed: row.observed,
+            seen_at: row.seen_at,
+        };
+        app.fleet
+            .add(&row.name, &row.address, row.pin, known)
+            .map_err(|e| ServeError::Fleet(e.into()))?;
+    }
+
+    info!(socket = %app.config.socket.display(), installation = %app.installation_pin(), "Serving");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let asked = stop.clone();
+    let server = tonic::transport::Server::builder()
+        .add_routes(rpc::routes(&app))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), asked.cancelled_owned());
+    let late = async {
+        stop.cancelled().await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tokio::time::sleep(GRACE).await;
+    };
+    let ended = tokio::select! {
+        ended = server => ended.map_err(ServeError::Serve),
+        () = late => { warn!("Calls were still under way at the end"); Ok(()) }
+    };
+    stop.cancel();
+    for task in background {
+        task.abort();
+    }
+    app.store.close().await;
+    info!("Stopped");
+    ended
+}
+
+async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), ServeError> {
+    let store = Store::open(&config.store()).await?;
+    let installation = installation::load_or_make(&config.installation())?;
+    let leaf = installation::issue_leaf(&installation, &config.server_name).map_err(ServeError::Leaf)?;
+    let (fleet, reported) = Fleet::new(leaf);
+    let app = App {
+        jobs: Jobs::open(store.clone()).await?,
+        audit: Audit::new(store.clone()),
+        config: Arc::new(config),
+        store,
+        fleet,
+        installation: Arc::new(installation),
+        started_at: Timestamp::now(),
+    };
+    Ok((app, reported))
+}
+
+/// Stores what satellites report: at once if they changed, else now and then.
+async fn note_reports(app: App, mut reported: mpsc::Receiver<SatelliteName>) {
+    let mut noted = std::collections::HashMap::new();
+    while let Some(name) = reported.recv().await {
+        let Ok(link) = app.fleet.observed(&name) else {
+            noted.remove(&name);
+            continue;
+        };
+        let (Some(satellite), Some(seen_at), Reachability::Reachable) =
+            (&link.satellite, link.seen_at, link.reachability)
+        else {
+            continue;
+        };
+        let gist = link.gist();
+        let known = noted.get(&name).is_some_and(|(last, at): &(_, Timestamp)| {
+            *last == gist && seen_at.duration_since(*at) < NOTE_EVERY
+        });
+        if known {
+            continue;
+        }
+        match app.store.note_observed(&name, satellite, seen_at).await {
+            Ok(()) => {
+                noted.insert(name, (gist, seen_at));
+            }
+            Err(error) => warn!(satellite = %name, error = %crate::error_chain(&error), "Report not stored"),
+        }
+    }
+}
+
+/// Replaces the server's own leaf long before it expires.
+async fn renew_leaf(app: App, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(installation::LEAF_RENEWAL) => {}
+        }
+        match installation::issue_leaf(&app.installation, &app.config.server_name) {
+            Ok(leaf) => {
+                app.fleet.reload(leaf);
+                info!("Server key renewed");
+            }
+            Err(error) => error!(error = %crate::error_chain(&error), "Server key not renewed"),
+        }
+    }
+}
+
+/// Offers the socket: for its owner and its group, in a directory that others cannot enter.
+async fn listen(path: &Path) -> Result<UnixListener, ServeError> {
+    let failed = |source| ServeError::Listen {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(parent) = path.parent() {
+        files::make_directory(parent, 0o750).map_err(|source| ServeError::Directory {
+            path: parent.to_owned(),
+            source,
+        })?;
+    }
+    if let Ok(metadata) = std::fs::symlink_metadata(path) {
+        if !metadata.file_type().is_socket() {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "something else has that name",
+            )));
+        }
+        if tokio::net::UnixStream::connect(path).await.is_ok() {
+            return Err(ServeError::Running {
+                path: path.to_owned(),
+            });
+        }
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(failed)?;
+    Ok(listener)
+}
+
+fn stop_on_signals(stop: &CancellationToken) -> io::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(())
+}

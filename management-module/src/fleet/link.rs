@@ -1,0 +1,74 @@
+//! How the server stands with one satellite.
+
+use jiff::Timestamp;
+use satellite_proto::wire::bridge::v1 as bridge;
+
+use super::Known;
+
+/// Whether a satellite answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reachability {
+    /// First contact is awaited.
+    Connecting,
+    /// Calls are answered.
+    Reachable,
+    /// Calls are not answered.
+    Unreachable,
+    /// It answers and does not trust us any more, or is another machine than we know.
+    Refused,
+}
+
+/// What is true now about one satellite.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Whether it answers.
+    pub reachability: Reachability,
+    /// As it last described itself.
+    pub satellite: Option<bridge::Satellite>,
+    /// When that was.
+    pub seen_at: Option<Timestamp>,
+    /// Why it cannot be reached; empty if it can.
+    pub problem: String,
+    /// Counts the sessions with it.
+    pub epoch: u64,
+}
+
+impl Link {
+    pub(super) fn first(known: Known) -> Self {
+        Self {
+            reachability: Reachability::Connecting,
+            satellite: known.observed,
+            seen_at: known.seen_at,
+            problem: String::new(),
+            epoch: 0,
+        }
+    }
+
+    /// What a reconciler wakes for: a change in this value. Times, memory and disk space are not in it.
+    #[must_use]
+    pub fn gist(&self) -> Gist {
+        let satellite = self.satellite.as_ref();
+        Gist {
+            reachability: self.reachability,
+            boot_id: satellite.map(|s| s.boot_id.clone()).unwrap_or_default(),
+            firewall: satellite.map(|s| s.firewall_revision.clone()).unwrap_or_default(),
+            workloads: satellite
+                .map(|s| {
+                    let facts = s.workloads.iter();
+                    facts
+                        .map(|w| (w.name.clone(), w.manifest_digest.clone(), w.state, w.enabled))
+                        .collect()
+                })
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// The part of a [`Link`] that plans depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gist {
+    reachability: Reachability,
+    boot_id: String,
+    firewall: String,
+    workloads: Vec<(String, String, i32, bool)>,
+}

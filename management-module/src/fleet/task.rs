@@ -1,0 +1,188 @@
+//! The task that holds contact with one satellite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use satellite_proto::identity::{Identity, Pin};
+use satellite_proto::tls::{self, Expect};
+use satellite_proto::wire::bridge::v1::satellite_service_client::SatelliteServiceClient;
+use satellite_proto::wire::bridge::v1::{self as bridge, WatchSatelliteRequest};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use super::{Backoff, DIAL, FleetError, Link, Reachability};
+use crate::names::{Address, SatelliteName};
+
+/// A satellite reports at least every 30 seconds; after this it counts as silent.
+const SILENCE: Duration = Duration::from_secs(75);
+
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(30),
+};
+
+/// One satellite's task.
+pub(super) struct Task {
+    pub(super) name: SatelliteName,
+    pub(super) address: Address,
+    pub(super) pin: Pin,
+    pub(super) identity: watch::Receiver<Arc<Identity>>,
+    pub(super) channel: watch::Sender<Channel>,
+    pub(super) link: watch::Sender<Link>,
+    pub(super) reports: mpsc::Sender<SatelliteName>,
+}
+
+/// Why a session ended.
+enum End {
+    /// The identity was replaced: dial anew at once.
+    Reload,
+    /// The satellite does not answer any more.
+    Failed(Reachability, String),
+}
+
+/// The lazy channel to a satellite.
+pub(super) fn channel_to(address: &Address, pin: Pin, identity: &Identity) -> Result<Channel, FleetError> {
+    let config = tls::client_config(identity, Expect::Pin(pin)).map_err(FleetError::Tls)?;
+    Ok(tls::channel(address.to_string(), config))
+}
+
+impl Task {
+    pub(super) async fn run(self) {
+        let span = info_span!("satellite", name = %self.name);
+        self.hold().instrument(span).await;
+    }
+
+    async fn hold(mut self) {
+        let mut attempt = 0;
+        loop {
+            let epoch = self.link.borrow().epoch + 1;
+            self.link.send_modify(|link| link.epoch = epoch);
+            let (heard, end) = self.session().await;
+            if heard {
+                attempt = 0;
+            }
+            let (reachability, problem) = match end {
+                End::Failed(reachability, problem) => (reachability, problem),
+                End::Reload => {
+                    self.replace_channel();
+                    continue;
+                }
+            };
+            if self.link.borrow().reachability != reachability {
+                warn!(address = %self.address, ?reachability, problem, "Satellite lost");
+            }
+            self.publish(|link| {
+                link.reachability = reachability;
+                link.problem = problem;
+            })
+            .await;
+            let wait = BACKOFF.delay(attempt, rand::random());
+            attempt = attempt.saturating_add(1);
+            debug!(?wait, attempt, "Satellite is tried again");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = self.identity.changed() => if changed.is_ok() { self.replace_channel() } else { return },
+            }
+        }
+    }
+
+    /// One session: from the call to its end. The flag says whether anything was heard.
+    async fn session(&mut self) -> (bool, End) {
+        let mut client = SatelliteServiceClient::new(self.channel.borrow().clone())
+            .max_decoding_message_size(satellite_proto::wire::MAX_MESSAGE);
+        let opened = tokio::select! {
+            opened = timeout(DIAL * 2, client.watch_satellite(WatchSatelliteRequest {})) => opened,
+            _ = self.identity.changed() => return (false, End::Reload),
+        };
+        let mut stream = match opened {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => return (false, self.failed(&status)),
+            Err(_) => return (false, self.silent()),
+        };
+        let mut heard = false;
+        loop {
+            let message = tokio::select! {
+                message = timeout(SILENCE, stream.message()) => message,
+                _ = self.identity.changed() => return (heard, End::Reload),
+            };
+            let satellite = match message {
+                Ok(Ok(Some(response))) => response.satellite,
+                Ok(Ok(None)) => {
+                    let problem = format!("{} ended the session", self.address);
+                    return (heard, End::Failed(Reachability::Unreachable, problem));
+                }
+                Ok(Err(status)) => return (heard, self.failed(&status)),
+                Err(_) => return (heard, self.silent()),
+            };
+            let Some(satellite) = satellite else { continue };
+            if !heard {
+                info!(address = %self.address, "Satellite answers");
+            }
+            heard = true;
+            self.note(satellite).await;
+        }
+    }
+
+    async fn note(&self, satellite: bridge::Satellite) {
+        self.publish(|link| {
+            link.reachability = Reachability::Reachable;
+            link.satellite = Some(satellite);
+            link.seen_at = Some(Timestamp::now());
+            link.problem = String::new();
+        })
+        .await;
+    }
+
+    async fn publish(&self, change: impl FnOnce(&mut Link)) {
+        self.link.send_modify(change);
+        // Nobody stores reports any more while the process stops.
+        let _ = self.reports.send(self.name.clone()).await;
+    }
+
+    fn replace_channel(&mut self) {
+        let identity = self.identity.borrow_and_update().clone();
+        match channel_to(&self.address, self.pin, &identity) {
+            Ok(channel) => {
+                self.channel.send_replace(channel);
+            }
+            Err(error) => tracing::error!(error = %crate::error_chain(&error), "Channel not renewed"),
+        }
+    }
+
+    fn silent(&self) -> End {
+        End::Failed(
+            Reachability::Unreachable,
+            format!("{} does not answer", self.address),
+        )
+    }
+
+    fn failed(&self, status: &Status) -> End {
+        if tls::is_wrong_peer(status) {
+            let problem = format!(
+                "another machine answers at {}: its key is not the one that was paired. If the satellite was set up \
+                 anew, forget it and pair it again; if its address changed, pair it at the new one",
+                self.address
+            );
+            return End::Failed(Reachability::Refused, problem);
+        }
+        let refused = tls::is_refusal(status)
+            || matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated);
+        if refused {
+            let problem = format!(
+                "the satellite at {} does not trust this server any more (it was disconnected at its console, or paired \
+                 elsewhere). Forget it and pair it again",
+                self.address
+            );
+            return End::Failed(Reachability::Refused, problem);
+        }
+        let cause = crate::error_chain(status);
+        End::Failed(
+            Reachability::Unreachable,
+            format!("{} cannot be reached: {cause}", self.address),
+        )
+    }
+}

@@ -1,0 +1,100 @@
+//! The centrals whose data is backed up.
+
+use jiff::Timestamp;
+
+use super::{Store, StoreError, failed, to_millis, to_time};
+
+/// A central.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Central {
+    /// Its name.
+    pub name: String,
+    /// Its address, as lists show it.
+    pub address: String,
+    /// Its tenant.
+    pub tenant: String,
+    /// The profile, TOML.
+    pub profile: String,
+    /// Satellite on which its archives are written.
+    pub satellite: String,
+    /// When it was added.
+    pub added_at: Timestamp,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    name: String,
+    address: String,
+    tenant: String,
+    profile: String,
+    satellite: String,
+    added_at: i64,
+}
+
+impl TryFrom<Row> for Central {
+    type Error = StoreError;
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: row.name,
+            address: row.address,
+            tenant: row.tenant,
+            profile: row.profile,
+            satellite: row.satellite,
+            added_at: to_time(row.added_at, "time of a central")?,
+        })
+    }
+}
+
+impl Store {
+    /// Adds a central; with `replace` it takes the place of the one of its name, which keeps its time.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`] without `replace` if the name is taken.
+    pub async fn add_central(&self, central: &Central, replace: bool) -> Result<(), StoreError> {
+        let insert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6)";
+        let upsert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET \
+                      address = excluded.address, tenant = excluded.tenant, profile = excluded.profile, \
+                      satellite = excluded.satellite";
+        sqlx::query(if replace { upsert } else { insert })
+            .bind(&central.name)
+            .bind(&central.address)
+            .bind(&central.tenant)
+            .bind(&central.profile)
+            .bind(&central.satellite)
+            .bind(to_millis(central.added_at))
+            .execute(&self.pool)
+            .await
+            .map_err(failed("add a central"))?;
+        Ok(())
+    }
+
+    /// All centrals by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn centrals(&self) -> Result<Vec<Central>, StoreError> {
+        sqlx::query_as::<_, Row>("SELECT * FROM centrals ORDER BY name")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("list centrals"))?
+            .into_iter()
+            .map(Central::try_from)
+            .collect()
+    }
+
+    /// One central, if it is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn central(&self, name: &str) -> Result<Option<Central>, StoreError> {
+        sqlx::query_as::<_, Row>("SELECT * FROM centrals WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a central"))?
+            .map(Central::try_from)
+            .transpose()
+    }
+}
