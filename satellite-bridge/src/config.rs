@@ -1,1 +1,183 @@
 //! The configuration file as written, turned into a checked one.
+//!
+//! **Invariant:** every path in a [`Config`] is absolute, and nothing else in the daemon knows a default path.
+
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use satellite_proto::wire::BRIDGE_PORT;
+use serde::Deserialize;
+
+/// Where the configuration is looked for.
+pub const DEFAULT_PATH: &str = "/etc/satellite/bridge.toml";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration `{}`", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration `{}` is wrong", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// A path that depends on where the daemon is started.
+    #[error("`{key}` must be an absolute path, not `{}`", value.display())]
+    Relative {
+        /// The key.
+        key: &'static str,
+        /// What is written.
+        value: PathBuf,
+    },
+}
+
+/// What the daemon, the menu and the tests are told. [`Config::default`] is what an image ships.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where calls of the installation are taken.
+    pub listen: SocketAddr,
+    /// What survives a boot.
+    pub state_dir: PathBuf,
+    /// Sockets.
+    pub run_dir: PathBuf,
+    /// Where units of workloads are generated.
+    pub unit_dir: PathBuf,
+    /// Where the service manager keeps the state directories of workloads.
+    pub workload_state_dir: PathBuf,
+    /// Keys whose signatures on bundles count; the first file that exists is used.
+    pub trust_anchors: Vec<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    listen: Option<SocketAddr>,
+    state_dir: Option<PathBuf>,
+    run_dir: Option<PathBuf>,
+    unit_dir: Option<PathBuf>,
+    workload_state_dir: Option<PathBuf>,
+    trust_anchors: Option<Vec<PathBuf>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, BRIDGE_PORT)),
+            state_dir: "/var/lib/satellite".into(),
+            run_dir: "/run/satellite".into(),
+            unit_dir: "/run/systemd/system".into(),
+            workload_state_dir: "/var/lib".into(),
+            trust_anchors: vec![
+                "/etc/satellite/trust.toml".into(),
+                "/usr/lib/satellite/trust.toml".into(),
+            ],
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path`; without one the usual place, where no file means that all defaults hold.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`]: a file that was named must exist, and every key in a file must be known and right.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(file, &text),
+            Err(source) if path.is_none() && source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read {
+                path: file.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let file: File = toml::from_str(text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
+        let usual = Self::default();
+        let config = Self {
+            listen: file.listen.unwrap_or(usual.listen),
+            state_dir: file.state_dir.unwrap_or(usual.state_dir),
+            run_dir: file.run_dir.unwrap_or(usual.run_dir),
+            unit_dir: file.unit_dir.unwrap_or(usual.unit_dir),
+            workload_state_dir: file.workload_state_dir.unwrap_or(usual.workload_state_dir),
+            trust_anchors: file.trust_anchors.unwrap_or(usual.trust_anchors),
+        };
+        let paths = [
+            ("state-dir", &config.state_dir),
+            ("run-dir", &config.run_dir),
+            ("unit-dir", &config.unit_dir),
+            ("workload-state-dir", &config.workload_state_dir),
+        ];
+        let anchors = config.trust_anchors.iter().map(|path| ("trust-anchors", path));
+        for (key, value) in paths.into_iter().chain(anchors) {
+            if !value.is_absolute() {
+                return Err(ConfigError::Relative {
+                    key,
+                    value: value.clone(),
+                });
+            }
+        }
+        Ok(config)
+    }
+
+    /// The socket of the console.
+    #[must_use]
+    pub fn console_socket(&self) -> PathBuf {
+        self.run_dir.join("console.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("bridge.toml"), text)
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = parse("stat-dir = \"/x\"").unwrap_err();
+        let ConfigError::Parse { source, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(source.to_string().contains("stat-dir"));
+    }
+
+    #[test]
+    fn a_relative_path_is_refused_by_key() {
+        let error = parse("run-dir = \"run\"").unwrap_err();
+        assert!(matches!(error, ConfigError::Relative { key: "run-dir", .. }));
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = Config::load(Some(&dir.path().join("none.toml")));
+        assert!(matches!(missing, Err(ConfigError::Read { .. })));
+    }
+}

@@ -4,12 +4,11 @@
 //! record means.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use satellite_host::files;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why a record cannot be read or written.
@@ -89,33 +88,14 @@ pub fn remove(path: &Path) -> Result<(), JournalError> {
         path: path.to_owned(),
         source,
     };
-    match fs::remove_file(path) {
-        Ok(()) => sync_parent(path).map_err(failed),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(failed(source)),
-    }
+    files::remove(path)
+        .map(drop)
+        .map_err(|error| failed(error.source))
 }
 
 /// Writes `bytes` to `path` with mode 0600: whole or not at all, on the disk afterwards.
 pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    sync_parent(path)
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    File::open(parent)?.sync_all()
+    files::write_atomic(path, bytes, 0o600).map_err(|error| error.source)
 }
 
 #[cfg(test)]

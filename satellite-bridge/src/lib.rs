@@ -4,11 +4,13 @@
 
 pub mod access;
 pub mod change;
+pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod firewall;
 pub mod journal;
 pub mod logs;
+pub mod machine;
 pub mod menu;
 pub mod operations;
 pub mod pairing;

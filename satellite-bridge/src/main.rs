@@ -1,2 +1,93 @@
-//! Placeholder.
-fn main() {}
+//! The daemon and the console menu of a satellite.
+
+use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use satellite_bridge::{cli, config::Config, daemon, menu};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// The bridge of a satellite: takes the calls of its installation, runs its workloads, serves its console.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    /// Configuration file; without it /etc/satellite/bridge.toml, if there is one.
+    #[arg(long, global = true, env = "SATELLITE_BRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the daemon until it is told to stop.
+    Daemon,
+    /// Shows the menu for the person at the machine.
+    Menu,
+    /// Shows how the satellite is.
+    Status(cli::Status),
+    /// Takes back a change that was never confirmed. Works without the daemon; run by a timer and at boot.
+    Rollback(Rollback),
+    /// Brings the confirmed firewall rules into force. Run at boot, before the network is up.
+    FirewallRestore,
+}
+
+#[derive(Debug, Args)]
+struct Rollback {
+    /// Id of the change.
+    change_id: uuid::Uuid,
+}
+
+impl Cli {
+    async fn run(self) -> Result<(), Box<dyn Error>> {
+        let config = Config::load(self.config.as_deref())?;
+        match self.command {
+            Command::Daemon => Ok(daemon::run_until_signalled(&config).await?),
+            Command::Menu => Ok(menu::run(&config).await?),
+            Command::Status(status) => Ok(status.run(&config).await?),
+            Command::Rollback(rollback) => cli::rollback(&config, rollback.change_id).await,
+            Command::FirewallRestore => cli::firewall_restore(&config).await,
+        }
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(matches!(cli.command, Command::Menu));
+    match Box::pin(cli.run()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::render_error(&*error);
+            tracing::error!(error = %cli::error_chain(&*error), "Stopped by an error");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To the journal under the service manager, else to stderr; the menu's screen stays clean.
+fn start_log(is_menu: bool) {
+    let filter = EnvFilter::try_from_env("SATELLITE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    if std::env::var_os("JOURNAL_STREAM").is_some()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        registry.with(journal).init();
+    } else if !is_menu {
+        let is_terminal = std::io::stderr().is_terminal();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(is_terminal);
+        registry.with(layer).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -4,6 +4,7 @@
 
 pub mod console;
 pub mod firewall;
+pub mod gate;
 pub mod log;
 pub mod operation;
 pub mod pairing;
@@ -22,4 +23,10 @@ pub fn timestamp(time: jiff::Timestamp) -> prost_types::Timestamp {
         (time.as_second(), nanos)
     };
     prost_types::Timestamp { seconds, nanos }
+}
+
+/// Who calls, as TLS found out.
+pub(crate) fn peer<T>(request: &tonic::Request<T>) -> Result<&satellite_proto::tls::Peer, tonic::Status> {
+    let peer = request.extensions().get();
+    peer.ok_or_else(|| tonic::Status::unauthenticated("this call needs a TLS connection"))
 }

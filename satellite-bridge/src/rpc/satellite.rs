@@ -1,1 +1,147 @@
 //! Wire for the satellite service.
+
+use std::{path::PathBuf, pin::Pin, time::Duration};
+
+use async_stream::stream;
+use satellite_proto::{
+    tls::Peer,
+    wire::bridge::v1::{
+        GetSatelliteRequest, GetSatelliteResponse, RebootRequest, RebootResponse, RevokePeerRequest,
+        RevokePeerResponse, Satellite, UnpairRequest, UnpairResponse, WatchSatelliteRequest,
+        WatchSatelliteResponse, satellite_service_server::SatelliteService,
+    },
+};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    machine::{self, Machine},
+    operations::{Operations, Replies},
+    pairing::Pairing,
+};
+
+/// The longest silence of a watch.
+const PULSE: Duration = Duration::from_secs(30);
+/// Changes within this time are sent as one.
+const SETTLE: Duration = Duration::from_millis(200);
+/// What the answer to a restart needs to leave.
+const BEFORE_REBOOT: Duration = Duration::from_secs(1);
+
+/// Gathers what the satellite is, and does what concerns all of it.
+#[derive(Debug, Clone)]
+pub struct SatelliteRpc {
+    /// The machine.
+    pub machine: Machine,
+    /// Who it belongs to.
+    pub pairing: Pairing,
+    /// Long work.
+    pub operations: Operations,
+    /// First answers.
+    pub replies: Replies,
+    /// Where a change that is not confirmed lies.
+    pub change_dir: PathBuf,
+}
+
+impl SatelliteRpc {
+    /// The satellite as it is now.
+    pub(crate) async fn snapshot(&self) -> Satellite {
+        self.machine.satellite()
+    }
+
+    fn check_quiet(&self) -> Result<(), Status> {
+        if self.operations.is_any_running(|_, _| true) {
+            return Err(Status::failed_precondition(
+                "an operation is under way: wait for its end, or use force",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl SatelliteService for SatelliteRpc {
+    async fn get_satellite(
+        &self,
+        _: Request<GetSatelliteRequest>,
+    ) -> Result<Response<GetSatelliteResponse>, Status> {
+        Ok(Response::new(GetSatelliteResponse {
+            satellite: Some(self.snapshot().await),
+        }))
+    }
+
+    type WatchSatelliteStream =
+        Pin<Box<dyn Stream<Item = Result<WatchSatelliteResponse, Status>> + Send + 'static>>;
+
+    async fn watch_satellite(
+        &self,
+        _: Request<WatchSatelliteRequest>,
+    ) -> Result<Response<Self::WatchSatelliteStream>, Status> {
+        let this = self.clone();
+        let (mut pairing, mut operations) = (this.pairing.changes(), this.operations.changes());
+        let states = stream! {
+            loop {
+                pairing.mark_unchanged();
+                operations.mark_unchanged();
+                yield Ok(WatchSatelliteResponse { satellite: Some(this.snapshot().await) });
+                tokio::select! {
+                    changed = pairing.changed() => if changed.is_err() { return },
+                    changed = operations.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(PULSE) => continue,
+                }
+                tokio::time::sleep(SETTLE).await;
+            }
+        };
+        Ok(Response::new(Box::pin(states)))
+    }
+
+    async fn unpair(&self, request: Request<UnpairRequest>) -> Result<Response<UnpairResponse>, Status> {
+        let peer = super::peer(&request)?.clone();
+        let key = request.into_inner().idempotency_key;
+        let answer = self.replies.replay("Unpair", &key, async || {
+            self.pairing.unpair(Some(&peer))?;
+            Ok(UnpairResponse {})
+        });
+        answer.await.map(Response::new)
+    }
+
+    async fn revoke_peer(
+        &self,
+        request: Request<RevokePeerRequest>,
+    ) -> Result<Response<RevokePeerResponse>, Status> {
+        let peer: Peer = super::peer(&request)?.clone();
+        let RevokePeerRequest {
+            fingerprint,
+            idempotency_key,
+        } = request.into_inner();
+        let leaf = fingerprint.parse();
+        let leaf =
+            leaf.map_err(|_| Status::invalid_argument("`fingerprint` must have 64 hexadecimal digits"))?;
+        let answer = self.replies.replay("RevokePeer", &idempotency_key, async || {
+            let cut = self.pairing.revoke(leaf, Some(&peer))?;
+            Ok(RevokePeerResponse {
+                connections_cut: u32::try_from(cut).unwrap_or(u32::MAX),
+            })
+        });
+        answer.await.map(Response::new)
+    }
+
+    async fn reboot(&self, request: Request<RebootRequest>) -> Result<Response<RebootResponse>, Status> {
+        let RebootRequest {
+            force,
+            idempotency_key,
+        } = request.into_inner();
+        let answer = self.replies.replay("Reboot", &idempotency_key, async || {
+            if !force {
+                self.check_quiet()?;
+            }
+            tokio::spawn(async {
+                tokio::time::sleep(BEFORE_REBOOT).await;
+                if let Err(error) = machine::reboot().await {
+                    tracing::error!(%error, "Machine did not restart");
+                }
+            });
+            Ok(RebootResponse {})
+        });
+        answer.await.map(Response::new)
+    }
+}
