@@ -6,6 +6,13 @@
 pub mod central;
 pub mod command;
 pub mod compare;
+pub mod console;
 pub mod container;
+pub mod first_light;
+pub mod lab;
 pub mod network;
+pub mod release;
+pub mod scratch;
+pub mod server;
+pub mod tell;
 pub mod wait;

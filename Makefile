@@ -1,0 +1,52 @@
+# Targets for people and for .ci/run. `make run` does the main job; `make test` proves it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
+# Root may have no cargo of its own: what sudo runs is already built.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,CARGO_TARGET_DIR,CARGO_HOME,RUSTUP_HOME)
+MEGABYTES ?= 300
+
+.PHONY: help run stop screen test bench build setup lint doc
+
+help: ## Shows this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup build ## Commissions a satellite and backs up a sample central through it; leaves it running
+	@$(call as_root,to boot a satellite in a container with its own network,$(PROGRAMS)/lab run --megabytes $(MEGABYTES))
+
+stop: build ## Ends what `make run` left running, and removes it
+	@$(call as_root,to end the container,$(PROGRAMS)/lab stop)
+
+screen: ## Shows the console of the satellite of `make run`
+	@$(call as_root,to see the container,$(PROGRAMS)/lab screen)
+
+test: setup build ## Runs all tests
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  $(call as_root,for containers and network namespaces,$(CARGO) nextest run --workspace --locked); \
+	  $(SUDO) $(CARGO) test --workspace --locked --doc --quiet; \
+	else \
+	  $(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked -- --test-threads 2); \
+	fi
+
+bench: setup ## Measures against scp, tar and others; writes target/bench.json
+	@$(call as_root,for containers and network namespaces,$(CARGO) run --quiet --locked --profile bench-run --package e2e --bin bench)
+
+build: ## Builds the programs and the tests
+	@$(CARGO) build --workspace --all-targets --locked
+
+setup: ## Installs what the host is missing (image/host-packages.txt)
+	@image/setup
+
+lint: ## Checks form and style
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## Builds the documentation of the code
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked --quiet
+
+# $(1): what root is needed for, $(2): the command.
+define as_root
+$(if $(SUDO),echo "Asking sudo: root is needed $(1)." >&2;) $(SUDO) $(2)
+endef

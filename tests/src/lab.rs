@@ -1,0 +1,194 @@
+//! A laboratory: one satellite and one server on a LAN, under a name.
+//!
+//! **Invariant:** everything about a laboratory is on disk under its name, so that another process can go on with it
+//! or take it away.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::console;
+use crate::container::Container;
+use crate::network::{Lan, write};
+use crate::release::Release;
+use crate::server::Server;
+use crate::wait::until;
+
+/// Runtime files of all laboratories.
+pub const RUN: &str = "/run/satellite-lab";
+/// How the satellite of a laboratory is called in its installation.
+pub const SATELLITE: &str = "s1";
+
+/// What a laboratory consists of.
+#[derive(Debug, Clone)]
+pub struct Lab {
+    id: String,
+    run: PathBuf,
+    data: PathBuf,
+    /// What was built.
+    pub release: Release,
+    /// The network.
+    pub lan: Lan,
+    /// The management module.
+    pub server: Server,
+}
+
+impl Lab {
+    /// The laboratory `id`, there or not, with its data in `data`.
+    ///
+    /// # Errors
+    ///
+    /// If the programs have not been built, or its directories cannot be made.
+    pub fn open(id: &str, data: &Path) -> anyhow::Result<Self> {
+        let release = Release::find()?;
+        let run = Path::new(RUN).join(id);
+        std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
+        std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
+        write(&run.join("data"), data.display().to_string())?;
+        let lan = Lan::new(id, &run);
+        let server = Server::new(&release, &data.join("server"), &run, &lan);
+        Ok(Self {
+            id: id.to_owned(),
+            run,
+            data: data.to_owned(),
+            release,
+            lan,
+            server,
+        })
+    }
+
+    /// Its data.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The satellite on the root that it was last started with.
+    #[must_use]
+    pub fn satellite(&self) -> Container {
+        let lower = std::fs::read_to_string(self.run.join("root")).unwrap_or_default();
+        let log = self.data.join("satellite.log");
+        Container::new(
+            &self.id,
+            lower.trim(),
+            &self.data.join("satellite"),
+            &self.lan.satellite_side(),
+            &log,
+        )
+    }
+
+    /// Boots the satellite on the current root, or finds that it runs on it. Answers whether it was booted.
+    ///
+    /// # Errors
+    ///
+    /// If the root cannot be built, or it does not come up with an address.
+    pub async fn boot(&self) -> anyhow::Result<bool> {
+        let root = self.release.root().await?;
+        let current = std::fs::read_to_string(self.run.join("root")).unwrap_or_default();
+        let running = self.satellite().is_running();
+        if running && current == root {
+            return Ok(false);
+        }
+        if running {
+            self.satellite().stop().await;
+        }
+        write(&self.run.join("root"), &root)?;
+        self.start().await?;
+        Ok(true)
+    }
+
+    /// Boots the satellite on the root that it had, as after a power cut.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up with an address.
+    pub async fn start(&self) -> anyhow::Result<()> {
+        self.lan.up().await?;
+        self.satellite().start().await?;
+        self.address().await.map(|_| ())
+    }
+
+    /// The satellite's address, once DHCP has given it one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none in time.
+    pub async fn address(&self) -> anyhow::Result<Ipv4Addr> {
+        let limit = Duration::from_secs(60);
+        until("the satellite's address", limit, async || {
+            self.lan.satellite_address().await
+        })
+        .await
+    }
+
+    /// Starts the management module, if it does not run. Answers whether it was started.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub async fn serve(&self) -> anyhow::Result<bool> {
+        let trust = self.release.trust().await?;
+        self.server.start(&trust).await
+    }
+
+    /// Pairs the satellite by the code on its console. `options` are passed on to `satellite pair`.
+    ///
+    /// # Errors
+    ///
+    /// If the console shows no code, or the code is not taken.
+    pub async fn pair(&self, options: &[&str]) -> anyhow::Result<()> {
+        let satellite = self.satellite();
+        let code = console::pairing_code(&satellite).await?;
+        let file = self.run.join("code");
+        write(&file, &code)?;
+        let (address, file) = (self.address().await?.to_string(), file.display().to_string());
+        let words = [
+            "satellite",
+            "pair",
+            &address,
+            "--code-file",
+            &file,
+            "--name",
+            SATELLITE,
+        ];
+        self.server.cli(&[&words[..], options].concat()).await?;
+        Ok(())
+    }
+
+    /// Takes the release's bundle into the server's store; one that is known is no error.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be built or is refused.
+    pub async fn add_bundle(&self) -> anyhow::Result<()> {
+        let bundle = self.release.bundle().await?.display().to_string();
+        self.server.cli(&["bundle", "add", &bundle]).await?;
+        Ok(())
+    }
+
+    /// What may help to understand a failure: the screen, the bridge's journal, the server's log.
+    pub async fn evidence(&self) -> String {
+        let satellite = self.satellite();
+        let screen = satellite.capture().await.unwrap_or_else(|err| format!("{err:#}"));
+        let journal = satellite
+            .exec(&["journalctl", "-b", "--no-pager", "-n", "80"])
+            .await;
+        let journal = journal.unwrap_or_else(|err| format!("{err:#}"));
+        let log = self.server.log_tail();
+        format!(
+            "--- console\n{}\n--- journal\n{journal}\n--- management module\n{log}\n",
+            screen.trim_end()
+        )
+    }
+
+    /// Ends everything and removes it. What is not there is no error.
+    pub async fn remove(&self) {
+        self.server.stop().await;
+        self.satellite().stop().await;
+        self.lan.down().await;
+        let _ = std::fs::remove_dir_all(&self.data);
+        let _ = std::fs::remove_dir_all(&self.run);
+    }
+}

@@ -1,0 +1,177 @@
+//! What a release brings: the three programs as built, a development key, the signed bundle, the satellite's root.
+//!
+//! Shared by all laboratories of a checkout; a lock keeps two that start at once from making it twice.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::Context as _;
+
+use crate::command::{command, run, stdout_of};
+use crate::network::write;
+
+/// Building the root from nothing downloads packages.
+const ROOT_LIMIT: Duration = Duration::from_mins(20);
+
+/// Where programs, keys, bundles and roots of this checkout are.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The checkout.
+    top: PathBuf,
+    /// Where cargo put the programs.
+    programs: PathBuf,
+    /// Keys and bundles.
+    dir: PathBuf,
+}
+
+impl Release {
+    /// Finds the programs beside the one that is running.
+    ///
+    /// # Errors
+    ///
+    /// If they have not been built.
+    pub fn find() -> anyhow::Result<Self> {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("no checkout")?
+            .to_owned();
+        let own = std::env::current_exe()?;
+        let programs = own
+            .ancestors()
+            .find(|dir| dir.join("satellite-bridge").is_file() && dir.join("management-module").is_file())
+            .context("the programs are not built: run `make build`")?
+            .to_owned();
+        let dir = top.join("target/lab/release");
+        std::fs::create_dir_all(&dir)?;
+        Ok(Self { top, programs, dir })
+    }
+
+    /// The checkout.
+    #[must_use]
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// A program as built.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// The trust anchors: the public half of the development key. Makes the key if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If `bundle keygen` fails.
+    pub async fn trust(&self) -> anyhow::Result<PathBuf> {
+        let _locked = self.lock()?;
+        let (secret, public, trust) = (
+            self.secret(),
+            self.dir.join("release.pub"),
+            self.dir.join("trust.toml"),
+        );
+        if !(secret.exists() && trust.exists()) {
+            for stale in [&secret, &public, &trust] {
+                let _ = std::fs::remove_file(stale);
+            }
+            let mut keygen = command(self.program("management-module"));
+            keygen.args(["bundle", "keygen", "--no-password"]).arg(&secret);
+            keygen.arg("--public").arg(&public).arg("--trust").arg(&trust);
+            stdout_of(keygen, Duration::from_secs(60)).await?;
+        }
+        Ok(trust)
+    }
+
+    /// The backup service as a bundle signed with the development key; packed again when the program is newer.
+    ///
+    /// # Errors
+    ///
+    /// If stripping or packing fails.
+    pub async fn bundle(&self) -> anyhow::Result<PathBuf> {
+        self.trust().await?;
+        let _locked = self.lock()?;
+        let program = self.program("backup-service");
+        let built = program
+            .metadata()
+            .with_context(|| program.display().to_string())?
+            .modified()?;
+        let bundle = self.dir.join("backup-service.bundle");
+        if bundle
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|packed| packed > built)
+        {
+            return Ok(bundle);
+        }
+        let payload = self.dir.join("payload");
+        let _ = std::fs::remove_dir_all(&payload);
+        std::fs::create_dir_all(payload.join("bin"))?;
+        let stripped = payload.join("bin/backup-service");
+        let (from, to) = (program.display().to_string(), stripped.display().to_string());
+        run("strip", &["--strip-debug", "-o", &to, &from]).await?;
+        let recipe = self.recipe(built.duration_since(UNIX_EPOCH)?.as_secs())?;
+        let part = self.dir.join("backup-service.bundle.part");
+        let _ = std::fs::remove_file(&part);
+        let mut build = command(self.program("management-module"));
+        build
+            .args(["bundle", "build", "--recipe"])
+            .arg(&recipe)
+            .arg("--payload")
+            .arg(&payload);
+        build.arg("--key").arg(self.secret()).arg("--out").arg(&part);
+        stdout_of(build, Duration::from_secs(120)).await?;
+        std::fs::rename(&part, &bundle)?;
+        Ok(bundle)
+    }
+
+    /// The shipped recipe with a release number that grows with each build: satellites refuse to go back.
+    fn recipe(&self, release: u64) -> anyhow::Result<PathBuf> {
+        let shipped = self.top.join("backup-service/bundle.toml");
+        let text = std::fs::read_to_string(&shipped).with_context(|| shipped.display().to_string())?;
+        let lines = text.lines().map(|line| {
+            if line.starts_with("release") {
+                format!("release = {release}")
+            } else {
+                line.to_owned()
+            }
+        });
+        let path = self.dir.join("bundle.toml");
+        write(&path, lines.collect::<Vec<_>>().join("\n"))?;
+        Ok(path)
+    }
+
+    /// The satellite's root as `PRODUCT:BASE`; what of it is missing is built.
+    ///
+    /// # Errors
+    ///
+    /// If `image/build-rootfs` fails.
+    pub async fn root(&self) -> anyhow::Result<String> {
+        let trust = self.trust().await?;
+        let mut build = command(self.top.join("image/build-rootfs"));
+        build
+            .arg("--bridge")
+            .arg(self.program("satellite-bridge"))
+            .arg("--trust")
+            .arg(trust);
+        build.arg("--out").arg(self.top.join("target/image"));
+        let said = stdout_of(build, ROOT_LIMIT).await?;
+        Ok(said
+            .lines()
+            .last()
+            .context("build-rootfs said nothing")?
+            .to_owned())
+    }
+
+    fn secret(&self) -> PathBuf {
+        self.dir.join("release.key")
+    }
+
+    fn lock(&self) -> anyhow::Result<std::fs::File> {
+        let lock = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(".lock"))?;
+        lock.lock()?;
+        Ok(lock)
+    }
+}
