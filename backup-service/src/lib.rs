@@ -1,1 +1,3 @@
 //! Writes, keeps and serves the archives of centrals.
+
+pub mod archive;

@@ -1,0 +1,198 @@
+//! Cuts content into frames, compresses them on several threads and writes them in order, hashing as it writes.
+//!
+//! **Invariant:** at most `threads + 2` frames are in memory, and one thread writes.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::thread::JoinHandle;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::{CParameter, compress_bound};
+
+use super::ordered::{Buffers, Results, Work, ordered};
+use super::seek::{SEAL, Table, seal_head};
+use super::{CUT, FRAME, LEVEL, MAX_FRAMES};
+
+/// What became of the file.
+#[derive(Debug)]
+pub struct Written {
+    /// The file, flushed to disk.
+    pub file: File,
+    /// Its length.
+    pub size: u64,
+    /// SHA-256 of it.
+    pub sha256: [u8; 32],
+}
+
+struct Compressed {
+    data: Vec<u8>,
+    content: usize,
+}
+
+struct Frames {
+    file: File,
+    hash: Context,
+    size: u64,
+    table: Vec<(u32, u32)>,
+}
+
+/// Takes content and makes frames of it.
+pub(crate) struct FrameWriter {
+    work: Option<Work<Vec<u8>, io::Result<Compressed>>>,
+    writer: Option<JoinHandle<io::Result<Frames>>>,
+    buffers: Buffers,
+    buffer: Vec<u8>,
+    offset: u64,
+}
+
+impl FrameWriter {
+    /// Writes to `file`, from where it stands.
+    pub(crate) fn start(file: File, threads: usize) -> io::Result<Self> {
+        let inputs = Buffers::default();
+        let outputs = Buffers::default();
+        let mut workers = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            workers.push(compressor(inputs.clone(), outputs.clone())?);
+        }
+        let (work, results) = ordered(workers, threads)?;
+        let writer = std::thread::Builder::new().name("archive-writer".to_owned());
+        let writer = writer.spawn(move || write_frames(file, &results, &outputs))?;
+        let buffer = inputs.take(FRAME);
+        Ok(Self {
+            work: Some(work),
+            writer: Some(writer),
+            buffers: inputs,
+            buffer,
+            offset: 0,
+        })
+    }
+
+    /// Bytes of content so far.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Adds content.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.offset += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let room = FRAME - self.buffer.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() == FRAME {
+                self.cut()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds zeros.
+    pub(crate) fn pad(&mut self, count: usize) -> io::Result<()> {
+        self.push(&[0; 2 * super::BLOCK][..count])
+    }
+
+    /// Says that a member of `size` bytes begins here: ends the frame if the member does not fit into a full one.
+    pub(crate) fn boundary(&mut self, size: u64) -> io::Result<()> {
+        let fits = size.saturating_add(self.buffer.len() as u64) <= FRAME as u64;
+        if self.buffer.len() >= CUT && !fits {
+            self.cut()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn cut(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.buffer, self.buffers.take(FRAME));
+        let given = self.work.as_ref().is_some_and(|work| work.give(full).is_ok());
+        if given { Ok(()) } else { Err(self.why()) }
+    }
+
+    /// The error for which the writing thread went away.
+    fn why(&mut self) -> io::Error {
+        self.work = None;
+        match self.writer.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error,
+            _ => io::Error::other("the thread that writes the archive went away"),
+        }
+    }
+
+    /// Ends the last frame, writes seal and seek table and flushes all to disk.
+    pub(crate) fn finish(mut self, checksums_at: u64) -> io::Result<Written> {
+        self.cut()?;
+        self.work = None;
+        let Some(Ok(frames)) = self.writer.take().map(JoinHandle::join) else {
+            return Err(self.why());
+        };
+        let mut frames = frames?;
+        frames.add(&seal_head(checksums_at))?;
+        let digest = frames.hash.clone().finish();
+        frames.add(digest.as_ref())?;
+        let table = Table::encode(&frames.table);
+        frames.add(&table)?;
+        frames.file.sync_all()?;
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(frames.hash.finish().as_ref());
+        debug_assert_eq!(digest.as_ref().len() + seal_head(0).len(), SEAL);
+        Ok(Written {
+            file: frames.file,
+            size: frames.size,
+            sha256,
+        })
+    }
+}
+
+fn compressor(
+    inputs: Buffers,
+    outputs: Buffers,
+) -> io::Result<impl FnMut(Vec<u8>) -> io::Result<Compressed> + Send + 'static> {
+    let mut zstd = Compressor::new(LEVEL)?;
+    zstd.set_parameter(CParameter::ChecksumFlag(true))?;
+    // The window of a whole frame: the header then has no field that a reader could not check.
+    zstd.set_parameter(CParameter::WindowLog(FRAME.ilog2()))?;
+    Ok(move |input: Vec<u8>| {
+        let mut data = outputs.take(compress_bound(FRAME));
+        zstd.compress_to_buffer(&input, &mut data)?;
+        let content = input.len();
+        inputs.give(input);
+        Ok(Compressed { data, content })
+    })
+}
+
+fn write_frames(
+    file: File,
+    results: &Results<io::Result<Compressed>>,
+    outputs: &Buffers,
+) -> io::Result<Frames> {
+    let mut frames = Frames {
+        file,
+        hash: Context::new(&SHA256),
+        size: 0,
+        table: Vec::new(),
+    };
+    while let Some(frame) = results.next() {
+        let frame = frame?;
+        if frames.table.len() >= MAX_FRAMES {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "an archive holds at most 2 TiB",
+            ));
+        }
+        frames.add(&frame.data)?;
+        frames.table.push((frame.data.len() as u32, frame.content as u32));
+        outputs.give(frame.data);
+    }
+    Ok(frames)
+}
+
+impl Frames {
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+}

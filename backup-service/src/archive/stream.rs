@@ -1,0 +1,250 @@
+//! The content of an archive as a stream: frames are read and decompressed one by one, or by several threads ahead.
+//!
+//! **Invariant:** a frame that is not exactly what the seek table says is an error before its content is used.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use zstd::bulk::Decompressor;
+use zstd::zstd_safe::find_frame_compressed_size;
+
+use super::FRAME;
+use super::ordered::{Buffers, Results, Work, ordered};
+use super::read::{ReadError, damaged};
+use super::seek::{Frame, Table};
+
+/// The content from some place on.
+pub(crate) struct TarStream {
+    source: Source,
+    frame: Vec<u8>,
+    at: usize,
+    offset: u64,
+}
+
+enum Source {
+    Direct {
+        file: Arc<File>,
+        table: Arc<Table>,
+        next: usize,
+        decoder: Decoder,
+        compressed: Vec<u8>,
+    },
+    Ahead {
+        results: Results<Result<Vec<u8>, ReadError>>,
+        buffers: Buffers,
+        reader: JoinHandle<io::Result<Context>>,
+    },
+}
+
+impl TarStream {
+    /// Reads frame by frame, only those that are asked for.
+    pub(crate) fn direct(file: Arc<File>, table: Arc<Table>) -> Result<Self, ReadError> {
+        let (decoder, compressed) = (Decoder::new()?, Vec::new());
+        let source = Source::Direct {
+            file,
+            table,
+            next: 0,
+            decoder,
+            compressed,
+        };
+        Ok(Self {
+            source,
+            frame: Vec::new(),
+            at: 0,
+            offset: 0,
+        })
+    }
+
+    /// Reads all frames, by several threads ahead of the caller, and hashes the file on the way.
+    pub(crate) fn ahead(file: Arc<File>, table: Arc<Table>, threads: usize) -> Result<Self, ReadError> {
+        let inputs = Buffers::default();
+        let outputs = Buffers::default();
+        let mut workers = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            let (mut decoder, inputs, outputs) = (Decoder::new()?, inputs.clone(), outputs.clone());
+            workers.push(move |(frame, compressed): (Frame, Vec<u8>)| {
+                let mut content = outputs.take(frame.content as usize);
+                let done = decoder.decode(&compressed, frame, &mut content);
+                inputs.give(compressed);
+                done.map(|()| content)
+            });
+        }
+        let (work, results) =
+            ordered(workers, threads).map_err(ReadError::io("start the threads that read"))?;
+        let reader = std::thread::Builder::new().name("archive-reader".to_owned());
+        let reader = reader.spawn(move || read_frames(&file, &table, &work, &inputs));
+        let reader = reader.map_err(ReadError::io("start the threads that read"))?;
+        let source = Source::Ahead {
+            results,
+            buffers: outputs,
+            reader,
+        };
+        Ok(Self {
+            source,
+            frame: Vec::new(),
+            at: 0,
+            offset: 0,
+        })
+    }
+
+    /// Place in the content.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What is at hand; empty only at the end.
+    pub(crate) fn fill(&mut self) -> Result<&[u8], ReadError> {
+        if self.at == self.frame.len() {
+            self.next_frame()?;
+        }
+        Ok(&self.frame[self.at..])
+    }
+
+    /// Goes on by what was used of [`Self::fill`].
+    pub(crate) fn consume(&mut self, count: usize) {
+        let count = count.min(self.frame.len() - self.at);
+        self.at += count;
+        self.offset += count as u64;
+    }
+
+    /// Fills `out`.
+    pub(crate) fn read_exact(&mut self, mut out: &mut [u8]) -> Result<(), ReadError> {
+        while !out.is_empty() {
+            let here = self.fill()?;
+            if here.is_empty() {
+                return Err(damaged("the content ends too early"));
+            }
+            let count = here.len().min(out.len());
+            out[..count].copy_from_slice(&here[..count]);
+            self.consume(count);
+            out = &mut out[count..];
+        }
+        Ok(())
+    }
+
+    /// Goes to a place in the content; forward only when reading ahead.
+    pub(crate) fn seek(&mut self, to: u64) -> Result<(), ReadError> {
+        let start = self.offset - self.at as u64;
+        let inside = to >= start && to - start <= self.frame.len() as u64;
+        if inside {
+            self.at = (to - start) as usize;
+        } else if let Source::Direct { table, next, .. } = &mut self.source {
+            let number = table
+                .find(to)
+                .ok_or_else(|| damaged("a place outside of the content is named"))?;
+            *next = number;
+            let content_at = table.frames()[number].content_at;
+            self.next_frame()?;
+            self.at = (to - content_at) as usize;
+        } else {
+            while self.offset < to {
+                let here = self.fill()?.len();
+                let count = (here as u64).min(to - self.offset) as usize;
+                if count == 0 {
+                    return Err(damaged("the content ends too early"));
+                }
+                self.consume(count);
+            }
+        }
+        self.offset = to;
+        Ok(())
+    }
+
+    fn next_frame(&mut self) -> Result<(), ReadError> {
+        self.at = 0;
+        match &mut self.source {
+            Source::Direct {
+                file,
+                table,
+                next,
+                decoder,
+                compressed,
+            } => {
+                self.frame.clear();
+                let Some(frame) = table.frames().get(*next).copied() else {
+                    return Ok(());
+                };
+                *next += 1;
+                compressed.resize(frame.length as usize, 0);
+                file.read_exact_at(compressed, frame.at)
+                    .map_err(ReadError::io("read the archive"))?;
+                decoder.decode(compressed, frame, &mut self.frame)
+            }
+            Source::Ahead { results, buffers, .. } => {
+                let used = std::mem::take(&mut self.frame);
+                if used.capacity() > 0 {
+                    buffers.give(used);
+                }
+                if let Some(frame) = results.next() {
+                    self.frame = frame?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The digest of all frames' bytes, once the stream that reads ahead was read to its end.
+    pub(crate) fn hash(self) -> Result<Context, ReadError> {
+        let Source::Ahead { reader, results, .. } = self.source else {
+            return Ok(Context::new(&SHA256));
+        };
+        drop(results);
+        let joined = reader
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that reads went away")));
+        joined.map_err(ReadError::io("read the archive"))
+    }
+}
+
+/// Frames as they lie in the file become their content.
+type Decoding = Work<(Frame, Vec<u8>), Result<Vec<u8>, ReadError>>;
+
+fn read_frames(file: &File, table: &Table, work: &Decoding, buffers: &Buffers) -> io::Result<Context> {
+    let mut hash = Context::new(&SHA256);
+    for frame in table.frames() {
+        let mut compressed = buffers.take(frame.length as usize);
+        compressed.resize(frame.length as usize, 0);
+        file.read_exact_at(&mut compressed, frame.at)?;
+        hash.update(&compressed);
+        if work.give((*frame, compressed)).is_err() {
+            break;
+        }
+    }
+    Ok(hash)
+}
+
+struct Decoder(Decompressor<'static>);
+
+impl Decoder {
+    fn new() -> Result<Self, ReadError> {
+        Decompressor::new()
+            .map(Self)
+            .map_err(ReadError::io("make a decompressor"))
+    }
+
+    fn decode(&mut self, compressed: &[u8], frame: Frame, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        let at = || format!("the frame at byte {} of the file", frame.at);
+        // One frame with a checksum and the size of its content, in a single segment, without a dictionary.
+        let plain = compressed.starts_with(&[0x28, 0xB5, 0x2F, 0xFD])
+            && compressed.get(4).is_some_and(|b| b & 0x3F == 0x24);
+        let alone = find_frame_compressed_size(compressed).is_ok_and(|size| size == compressed.len());
+        if !plain || !alone || frame.content as usize > FRAME {
+            return Err(damaged(format!("{} is not one", at())));
+        }
+        out.clear();
+        out.reserve_exact(frame.content as usize);
+        let size = self.0.decompress_to_buffer(compressed, out);
+        match size {
+            Ok(size) if size == frame.content as usize => Ok(()),
+            Ok(_) => Err(damaged(format!(
+                "{} has another length than the seek table says",
+                at()
+            ))),
+            Err(_) => Err(damaged(format!("{} cannot be decompressed", at()))),
+        }
+    }
+}
