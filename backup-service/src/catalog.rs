@@ -1,0 +1,323 @@
+//! The archives that are kept: files below `archives/`, and a record of each in `catalogue/`.
+//!
+//! **Invariants:** an archive has its final name only after it was verified on disk; a record is only an answer kept
+//! ready: it is made again from the archive when it is missing, so no crash loses an archive or lists half of one.
+
+mod delete;
+pub mod record;
+mod scan;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use crate::archive::manifest::Manifest;
+use crate::archive::names::Label;
+use crate::archive::write::Room;
+use crate::durable::{self, PART};
+pub use record::Record;
+
+/// Why the catalogue could not do something.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// There is no such archive.
+    #[error("there is no archive {0}: list the archives to see which there are")]
+    NotFound(Uuid),
+    /// Somebody reads it.
+    #[error("the archive {0} is being read: try again when that has ended")]
+    Busy(Uuid),
+    /// The same run is being written already.
+    #[error("an archive of the same run is being written: ask again when it has ended")]
+    InProgress,
+    /// A file of that name is there.
+    #[error("`{0}` is there already")]
+    Exists(String),
+    /// The disk.
+    #[error("cannot {what} `{path}`")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> CatalogError + 'a {
+    move |source| CatalogError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// A handle on the catalogue.
+#[derive(Debug, Clone)]
+pub struct Catalog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: PathBuf,
+    directory: Label,
+    reserve: u64,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    records: BTreeMap<Uuid, Record>,
+    readers: BTreeMap<Uuid, usize>,
+    writing: BTreeSet<String>,
+    unreadable: BTreeMap<String, String>,
+}
+
+/// While it lives, the archive cannot be deleted.
+#[derive(Debug)]
+pub struct Reading {
+    catalog: Catalog,
+    /// The archive.
+    pub record: Record,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut known = self.catalog.known();
+        if let Some(count) = known.readers.get_mut(&self.record.id) {
+            *count -= 1;
+            if *count == 0 {
+                known.readers.remove(&self.record.id);
+            }
+        }
+    }
+}
+
+/// An archive that is being written. Dropped before [`Self::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct Writing {
+    catalog: Catalog,
+    key: String,
+    part: PathBuf,
+    path: PathBuf,
+    committed: bool,
+}
+
+/// What [`Catalog::begin`] finds.
+#[derive(Debug)]
+pub enum Begun {
+    /// A new archive may be written into this file.
+    New(Writing, File),
+    /// The same run has left this one.
+    Existing(Box<Record>),
+}
+
+impl Catalog {
+    /// Opens the state directory, removes what a crash left half done and reads the records. Archives without a
+    /// record are found by [`Self::adopt`].
+    ///
+    /// # Errors
+    /// [`CatalogError::Io`].
+    pub fn open(state: &Path, directory: Label, reserve: u64) -> Result<Self, CatalogError> {
+        let known = Mutex::default();
+        let catalog = Self(Arc::new(Inner {
+            state: state.to_owned(),
+            directory,
+            reserve,
+            known,
+        }));
+        for place in [catalog.root(), catalog.records(), catalog.spool()] {
+            durable::create_dir(&place).map_err(failed("make the directory", &place))?;
+        }
+        catalog.clean()?;
+        catalog.load()?;
+        Ok(catalog)
+    }
+
+    /// Where archives lie, a directory for each configuration.
+    fn root(&self) -> PathBuf {
+        self.0.state.join("archives").join(self.0.directory.as_str())
+    }
+
+    fn records(&self) -> PathBuf {
+        self.0.state.join("catalogue")
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.0.state.join("spool")
+    }
+
+    /// The space for new archives.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room {
+            directory: self.spool(),
+            reserve: self.0.reserve,
+        }
+    }
+
+    /// Bytes of the file system, and of all archives.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn used(&self) -> io::Result<(u64, u64)> {
+        let stat = nix::sys::statvfs::statvfs(&self.0.state)?;
+        let archives = self.known().records.values().map(|r| r.size_bytes).sum();
+        Ok((stat.blocks() as u64 * stat.fragment_size() as u64, archives))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All archives, newest first, and files that could not be read with the reason.
+    #[must_use]
+    pub fn list(&self) -> (Vec<Record>, Vec<String>) {
+        let known = self.known();
+        let mut records: Vec<_> = known.records.values().cloned().collect();
+        records.sort_by_key(|r| std::cmp::Reverse((r.create_time, r.id)));
+        let unreadable = known
+            .unreadable
+            .iter()
+            .map(|(name, reason)| format!("{name}: {reason}"));
+        (records, unreadable.take(1000).collect())
+    }
+
+    /// An archive.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub fn get(&self, id: Uuid) -> Result<Record, CatalogError> {
+        self.known()
+            .records
+            .get(&id)
+            .cloned()
+            .ok_or(CatalogError::NotFound(id))
+    }
+
+    /// Keeps an archive from being deleted.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub fn read(&self, id: Uuid) -> Result<Reading, CatalogError> {
+        let mut known = self.known();
+        let record = known
+            .records
+            .get(&id)
+            .cloned()
+            .ok_or(CatalogError::NotFound(id))?;
+        *known.readers.entry(id).or_default() += 1;
+        let path = self.path(&record);
+        Ok(Reading {
+            catalog: self.clone(),
+            record,
+            path,
+        })
+    }
+
+    fn path(&self, record: &Record) -> PathBuf {
+        self.root().join(&record.directory).join(&record.file_name)
+    }
+
+    /// Begins an archive, unless one with the same key is there.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub fn begin(&self, manifest: &Manifest) -> Result<Begun, CatalogError> {
+        let directory = self.root().join(manifest.directory());
+        let path = directory.join(manifest.file_name());
+        let part = path.with_extension(format!("sar.{PART}"));
+        let key = manifest.idempotency_key.clone();
+        {
+            let mut known = self.known();
+            if let Some(record) = known
+                .records
+                .values()
+                .find(|r| !key.is_empty() && r.idempotency_key == key)
+            {
+                return Ok(Begun::Existing(Box::new(record.clone())));
+            }
+            if !known.writing.insert(key.clone()) {
+                return Err(CatalogError::InProgress);
+            }
+        }
+        // From here on the key is given back by dropping this.
+        let writing = Writing {
+            catalog: self.clone(),
+            key,
+            part,
+            path,
+            committed: false,
+        };
+        if writing.path.exists() {
+            return Err(CatalogError::Exists(manifest.file_name()));
+        }
+        durable::create_dir(&directory).map_err(failed("make the directory", &directory))?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options
+            .open(&writing.part)
+            .map_err(failed("make", &writing.part))?;
+        Ok(Begun::New(writing, file))
+    }
+
+    /// Notes that all digests of an archive were found right just now.
+    ///
+    /// # Errors
+    /// [`CatalogError::Io`].
+    pub fn verified(&self, id: Uuid) -> Result<Record, CatalogError> {
+        let mut record = self.get(id)?;
+        record.verify_time = Some(jiff::Timestamp::now());
+        self.keep(&record)?;
+        Ok(record)
+    }
+
+    /// Writes a record and lists the archive.
+    fn keep(&self, record: &Record) -> Result<(), CatalogError> {
+        let path = self.record_path(record.id);
+        durable::write_atomic(&path, &record.to_json()).map_err(failed("write", &path))?;
+        self.known().records.insert(record.id, record.clone());
+        Ok(())
+    }
+
+    fn record_path(&self, id: Uuid) -> PathBuf {
+        self.records().join(format!("{id}.json"))
+    }
+}
+
+impl Writing {
+    /// The file while it is being written.
+    #[must_use]
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// The commit point: gives the archive, which is whole on disk, its name, and lists it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Io`].
+    pub fn commit(mut self, record: &Record) -> Result<(), CatalogError> {
+        durable::rename(&self.part, &self.path).map_err(failed("rename to", &self.path))?;
+        self.committed = true;
+        self.catalog.keep(record)
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.committed
+            && let Err(error) = std::fs::remove_file(&self.part)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(part = %self.part.display(), %error, "Half an archive stays until the next start");
+        }
+        self.catalog.known().writing.remove(&self.key);
+    }
+}

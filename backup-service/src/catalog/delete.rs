@@ -1,0 +1,65 @@
+//! Deletes archives. The file goes first: what is left after a crash is a record without a file, which the next start
+//! drops.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Catalog, CatalogError, failed};
+use crate::durable;
+
+/// File with the last deletions, so that a repeated call gets the first answer.
+pub(super) const DELETED: &str = "deleted.json";
+
+/// Deletions that are remembered.
+const REMEMBERED: usize = 1000;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Deleted {
+    keys: Vec<(Uuid, String)>,
+}
+
+impl Catalog {
+    /// Removes an archive. A repetition with the same key succeeds again.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`], [`CatalogError::Busy`] while it is read, [`CatalogError::Io`].
+    pub fn delete(&self, id: Uuid, key: &str) -> Result<(), CatalogError> {
+        let list = self.deleted_path();
+        // Held until the end, so that nobody begins to read what goes; deletions are short.
+        let mut known = self.known();
+        let mut deleted: Deleted = std::fs::read(&list)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let entry = (id, key.to_owned());
+        let Some(record) = known.records.get(&id) else {
+            let repeated = !key.is_empty() && deleted.keys.contains(&entry);
+            return if repeated {
+                Ok(())
+            } else {
+                Err(CatalogError::NotFound(id))
+            };
+        };
+        if known.readers.contains_key(&id) {
+            return Err(CatalogError::Busy(id));
+        }
+        if !key.is_empty() {
+            deleted.keys.push(entry);
+            let surplus = deleted.keys.len().saturating_sub(REMEMBERED);
+            deleted.keys.drain(..surplus);
+            let bytes = serde_json::to_vec(&deleted).unwrap_or_default();
+            durable::write_atomic(&list, &bytes).map_err(failed("write", &list))?;
+        }
+        let path = self.path(record);
+        durable::remove(&path).map_err(failed("remove", &path))?;
+        known.records.remove(&id);
+        let record_path = self.record_path(id);
+        durable::remove(&record_path).map_err(failed("remove", &record_path))
+    }
+
+    fn deleted_path(&self) -> PathBuf {
+        self.records().join(DELETED)
+    }
+}

@@ -1,0 +1,229 @@
+//! The service `satellite.backup.v1.ArchiveService`: each method checks the role, turns the message into checked
+//! values, makes one call, and turns the answer back.
+//!
+//! **Invariants:** nothing holds an archive in memory; what blocks runs on threads of its own; an error says what
+//! happened and never what a disk's path is unless that helps.
+
+mod create;
+mod read;
+mod wire;
+
+use std::sync::Arc;
+
+use satellite_proto::identity::Role;
+use satellite_proto::wire::backup::v1::archive_service_server::ArchiveService;
+use satellite_proto::wire::backup::v1::{
+    CreateArchiveRequest, CreateArchiveResponse, DeleteArchiveRequest, DeleteArchiveResponse,
+    DownloadArchiveRequest, DownloadArchiveResponse, GetArchiveRequest, GetArchiveResponse,
+    GetStorageRequest, GetStorageResponse, ListArchivesRequest, ListArchivesResponse, ReadArchiveRequest,
+    ReadArchiveResponse, VerifyArchiveRequest, VerifyArchiveResponse,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
+
+use crate::access;
+use crate::archive::read::Archive;
+use crate::archive::threads;
+use crate::archive::verify::verify;
+use crate::catalog::{Catalog, CatalogError};
+use crate::config::Config;
+
+/// Most archives that a list answers, so that the answer fits into a message.
+const MOST_LISTED: usize = 8000;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Archives {
+    catalog: Catalog,
+    config: Arc<Config>,
+}
+
+impl Archives {
+    /// Serves what is in `catalog`.
+    #[must_use]
+    pub fn new(catalog: Catalog, config: Arc<Config>) -> Self {
+        Self { catalog, config }
+    }
+
+    fn admit<T>(&self, request: Request<T>, method: &str) -> Result<T, Status> {
+        let local: Option<Role> = self.config.local_role;
+        access::check(&request, method, local)?;
+        Ok(request.into_inner())
+    }
+}
+
+fn id(text: &str) -> Result<Uuid, Status> {
+    text.parse()
+        .map_err(|_| Status::invalid_argument("`id` is not the id of an archive: list the archives"))
+}
+
+/// Runs what blocks; a panic in it ends the call, not the service.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| {
+        Err(Status::internal(
+            "the work stopped: see the log of the backup-service",
+        ))
+    })
+}
+
+/// An error with all its causes, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn catalog_status(error: CatalogError) -> Status {
+    match &error {
+        CatalogError::NotFound(_) => Status::not_found(error.to_string()),
+        CatalogError::Busy(_) | CatalogError::InProgress => Status::aborted(error.to_string()),
+        CatalogError::Exists(_) => Status::already_exists(error.to_string()),
+        CatalogError::Io { source, .. } if wire::is_full(source) => {
+            Status::resource_exhausted("the disk is full: delete archives or make it larger")
+        }
+        CatalogError::Io { .. } => {
+            tracing::error!(error = chain(&error), "The catalogue failed");
+            Status::internal("the disk failed: see the log of the backup-service")
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ArchiveService for Archives {
+    type DownloadArchiveStream = ReceiverStream<Result<DownloadArchiveResponse, Status>>;
+    type ReadArchiveStream = ReceiverStream<Result<ReadArchiveResponse, Status>>;
+
+    async fn create_archive(
+        &self,
+        request: Request<Streaming<CreateArchiveRequest>>,
+    ) -> Result<Response<CreateArchiveResponse>, Status> {
+        let stream = self.admit(request, "CreateArchive")?;
+        let (catalog, runtime) = (self.catalog.clone(), tokio::runtime::Handle::current());
+        let stall = self.config.stall;
+        let record = blocking(move || {
+            create::create(
+                &catalog,
+                create::Source {
+                    stream,
+                    runtime,
+                    stall,
+                },
+            )
+        })
+        .await?;
+        Ok(Response::new(CreateArchiveResponse {
+            archive: Some(wire::archive(&record, &self.config.directory)),
+        }))
+    }
+
+    async fn list_archives(
+        &self,
+        request: Request<ListArchivesRequest>,
+    ) -> Result<Response<ListArchivesResponse>, Status> {
+        let asked = self.admit(request, "ListArchives")?;
+        let (records, unreadable) = self.catalog.list();
+        let wanted = records
+            .iter()
+            .filter(|r| asked.central.is_empty() || r.central.as_str() == asked.central);
+        let archives = wanted
+            .take(MOST_LISTED)
+            .map(|r| wire::archive(r, &self.config.directory))
+            .collect();
+        Ok(Response::new(ListArchivesResponse { archives, unreadable }))
+    }
+
+    async fn get_archive(
+        &self,
+        request: Request<GetArchiveRequest>,
+    ) -> Result<Response<GetArchiveResponse>, Status> {
+        let asked = self.admit(request, "GetArchive")?;
+        let record = self.catalog.get(id(&asked.id)?).map_err(catalog_status)?;
+        Ok(Response::new(GetArchiveResponse {
+            archive: Some(wire::archive(&record, &self.config.directory)),
+        }))
+    }
+
+    async fn download_archive(
+        &self,
+        request: Request<DownloadArchiveRequest>,
+    ) -> Result<Response<Self::DownloadArchiveStream>, Status> {
+        let asked = self.admit(request, "DownloadArchive")?;
+        let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
+        read::download(reading, asked.offset).map(Response::new)
+    }
+
+    async fn read_archive(
+        &self,
+        request: Request<ReadArchiveRequest>,
+    ) -> Result<Response<Self::ReadArchiveStream>, Status> {
+        let asked = self.admit(request, "ReadArchive")?;
+        let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
+        let selection = wire::selection(asked)?;
+        Ok(Response::new(read::read(reading, selection)))
+    }
+
+    async fn verify_archive(
+        &self,
+        request: Request<VerifyArchiveRequest>,
+    ) -> Result<Response<VerifyArchiveResponse>, Status> {
+        let asked = self.admit(request, "VerifyArchive")?;
+        let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
+        let (catalog, directory) = (self.catalog.clone(), self.config.directory.clone());
+        let answer = blocking(move || {
+            let opened = Archive::open(&reading.path);
+            let report = opened.and_then(|archive| verify(&archive, Some(&reading.record.sha256), threads()));
+            let (problems, members) = match report {
+                Ok(report) => (report.problems, report.members),
+                Err(error) => (vec![chain(&error)], 0),
+            };
+            let record = if problems.is_empty() {
+                catalog.verified(reading.record.id).map_err(catalog_status)?
+            } else {
+                tracing::error!(archive = %reading.record.id, problem = problems[0], "An archive is damaged");
+                reading.record.clone()
+            };
+            let archive = Some(wire::archive(&record, &directory));
+            Ok(VerifyArchiveResponse {
+                intact: problems.is_empty(),
+                problems,
+                members,
+                archive,
+            })
+        });
+        answer.await.map(Response::new)
+    }
+
+    async fn delete_archive(
+        &self,
+        request: Request<DeleteArchiveRequest>,
+    ) -> Result<Response<DeleteArchiveResponse>, Status> {
+        let asked = self.admit(request, "DeleteArchive")?;
+        let id = id(&asked.id)?;
+        wire::key(&asked.idempotency_key)?;
+        let catalog = self.catalog.clone();
+        blocking(move || catalog.delete(id, &asked.idempotency_key).map_err(catalog_status)).await?;
+        tracing::info!(archive = %id, "Deleted an archive");
+        Ok(Response::new(DeleteArchiveResponse {}))
+    }
+
+    async fn get_storage(
+        &self,
+        request: Request<GetStorageRequest>,
+    ) -> Result<Response<GetStorageResponse>, Status> {
+        self.admit(request, "GetStorage")?;
+        let failed = |error: std::io::Error| {
+            tracing::error!(%error, "Cannot ask for the free space");
+            Status::internal("the disk does not say how much space there is")
+        };
+        let free_bytes = self.catalog.room().free().map_err(failed)?;
+        let (total_bytes, archive_bytes) = self.catalog.used().map_err(failed)?;
+        Ok(Response::new(GetStorageResponse {
+            free_bytes,
+            total_bytes,
+            archive_bytes,
+        }))
+    }
+}

@@ -1,0 +1,152 @@
+//! Streams archives and their members out. The threads that read wait for slow takers: a few pieces are in memory.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use bytes::{Bytes, BytesMut};
+use satellite_proto::wire::MAX_PIECE;
+use satellite_proto::wire::backup::v1::{
+    Batch, DownloadArchiveResponse, Item, MemberEnd, ReadArchiveResponse, item,
+};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::{chain, wire};
+use crate::archive::read::{Archive, ReadError};
+use crate::archive::select::{Piece, SelectError, Selection, select};
+use crate::catalog::Reading;
+
+/// Pieces that wait for the taker.
+const AHEAD: usize = 4;
+
+/// Bytes of a batch's items at which it is sent: what the messages around them need still fits.
+const BATCH: usize = MAX_PIECE - (16 << 10);
+
+/// Streams the file from `offset` on.
+pub(super) fn download(
+    reading: Reading,
+    offset: u64,
+) -> Result<ReceiverStream<Result<DownloadArchiveResponse, Status>>, Status> {
+    let size = reading.record.size_bytes;
+    if offset > size {
+        return Err(Status::out_of_range(format!("the archive has {size} bytes only")));
+    }
+    let (out, stream) = channel(AHEAD);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = send_file(&reading, offset, &out) {
+            tracing::error!(archive = %reading.record.id, %error, "Cannot read an archive");
+            let _ = out.blocking_send(Err(Status::data_loss("the archive cannot be read: verify it")));
+        }
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+fn send_file(
+    reading: &Reading,
+    offset: u64,
+    out: &Sender<Result<DownloadArchiveResponse, Status>>,
+) -> std::io::Result<()> {
+    let file = File::open(&reading.path)?;
+    let mut at = offset;
+    while at < reading.record.size_bytes {
+        let length = (reading.record.size_bytes - at).min(MAX_PIECE as u64) as usize;
+        let mut piece = BytesMut::zeroed(length);
+        file.read_exact_at(&mut piece, at)?;
+        at += length as u64;
+        if out
+            .blocking_send(Ok(DownloadArchiveResponse { data: piece.freeze() }))
+            .is_err()
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Streams the chosen members.
+pub(super) fn read(
+    reading: Reading,
+    selection: Selection,
+) -> ReceiverStream<Result<ReadArchiveResponse, Status>> {
+    let (out, stream) = channel(AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let mut batches = Batches {
+            out,
+            items: Vec::new(),
+            bytes: 0,
+        };
+        let archive = Archive::open(&reading.path).map_err(SelectError::from);
+        let done = archive.and_then(|archive| select(&archive, &selection, |piece| batches.add(piece)));
+        let status = match done {
+            Ok(()) => {
+                batches.flush();
+                return;
+            }
+            Err(SelectError::Stopped) => return,
+            Err(error @ SelectError::Missing(_)) => Status::not_found(error.to_string()),
+            Err(SelectError::Read(error)) => {
+                tracing::error!(archive = %reading.record.id, error = chain(&error), "Cannot read an archive");
+                match error {
+                    ReadError::Io { .. } => Status::data_loss("the archive cannot be read: verify it"),
+                    damaged => Status::data_loss(damaged.to_string()),
+                }
+            }
+        };
+        // What came before the error is good, and goes first.
+        if batches.flush() {
+            let _ = batches.out.blocking_send(Err(status));
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+struct Batches {
+    out: Sender<Result<ReadArchiveResponse, Status>>,
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+impl Batches {
+    /// Adds a piece; false if the taker is gone.
+    fn add(&mut self, piece: Piece<'_>) -> bool {
+        match piece {
+            Piece::Begin(member) => {
+                let begin = wire::begin(member);
+                let size = prost::Message::encoded_len(&begin);
+                self.push(item::Kind::Begin(begin), size)
+            }
+            Piece::Content(bytes) => {
+                // A piece is at most 128 KiB: it fits into a batch of its own.
+                self.push(item::Kind::Content(Bytes::copy_from_slice(bytes)), bytes.len())
+            }
+            Piece::End(digest) => {
+                let end = MemberEnd {
+                    sha256: Bytes::copy_from_slice(&digest),
+                };
+                self.push(item::Kind::End(end), digest.len())
+            }
+        }
+    }
+
+    fn push(&mut self, kind: item::Kind, size: usize) -> bool {
+        let size = size + 16;
+        if self.bytes + size > BATCH && !self.flush() {
+            return false;
+        }
+        self.bytes += size;
+        self.items.push(Item { kind: Some(kind) });
+        true
+    }
+
+    fn flush(&mut self) -> bool {
+        if self.items.is_empty() {
+            return !self.out.is_closed();
+        }
+        self.bytes = 0;
+        let batch = Some(Batch {
+            items: std::mem::take(&mut self.items),
+        });
+        self.out.blocking_send(Ok(ReadArchiveResponse { batch })).is_ok()
+    }
+}
