@@ -1,1 +1,189 @@
-//! The command line.
+//! The command line: one structure a command; what is asked goes to the running module over its unix socket.
+//!
+//! **Invariant:** only `render` prints, and only here a result becomes an exit code. A secret is never shown.
+
+mod backup;
+mod bundle;
+mod central;
+mod client;
+mod exit;
+mod firewall;
+mod job;
+mod logs;
+mod prompt;
+mod render;
+mod satellite;
+mod system;
+mod texts;
+mod update;
+mod workload;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::exit::CliError;
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs: the keys are stable.
+    Json,
+}
+
+/// Commissions satellites, keeps their workloads as they are meant to be, and backs up centrals through them.
+///
+/// All commands but `serve`, `bundle keygen|build|inspect`, `central check`, `config check`, `completions` and `man` ask the
+/// running module over its unix socket.
+#[derive(Debug, Parser)]
+#[command(version, after_help = texts::EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// Unix socket of the running module; without it the configuration's.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "MANAGEMENT_MODULE_SOCKET",
+        hide_env_values = true
+    )]
+    socket: Option<PathBuf>,
+    /// Configuration file; without it /etc/management-module/config.toml, if it is there.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "MANAGEMENT_MODULE_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// How the answer is printed.
+    #[arg(long, short, global = true, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the module until it is told to stop.
+    Serve,
+    /// Pairs satellites and looks after them.
+    #[command(subcommand)]
+    Satellite(satellite::Satellite),
+    /// Starts and stops what runs on satellites.
+    #[command(subcommand)]
+    Workload(workload::Workload),
+    /// Makes, checks and stores signed bundles.
+    #[command(subcommand)]
+    Bundle(bundle::Bundle),
+    /// Brings versions of workloads to satellites.
+    #[command(subcommand)]
+    Update(update::Update),
+    /// Reads and changes the firewall of a satellite.
+    #[command(subcommand)]
+    Firewall(firewall::Firewall),
+    /// Makes, keeps and restores backups of centrals.
+    #[command(subcommand)]
+    Backup(backup::Backup),
+    /// Knows the centrals and what their data is.
+    #[command(subcommand)]
+    Central(central::Central),
+    /// Checks the configuration.
+    #[command(subcommand)]
+    Config(system::Config),
+    /// Shows who changed what.
+    #[command(subcommand)]
+    Audit(system::Audit),
+    /// Shows how the module itself is.
+    #[command(subcommand)]
+    System(system::System),
+    /// Prints completions for a shell.
+    Completions(system::Completions),
+    /// Writes the manual pages into a directory.
+    Man(system::Man),
+}
+
+impl Cli {
+    /// Does what the command says. What went wrong has been printed when this returns.
+    pub async fn run(self) -> ExitCode {
+        let global = self.global;
+        let done = Box::pin(self.command.run(&global)).await;
+        exit::report(done)
+    }
+}
+
+impl Command {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        match self {
+            Self::Serve => {
+                let config = global.load_config()?;
+                log_to(&config.log)?;
+                crate::serve::run(config).await.map_err(CliError::failed)
+            }
+            Self::Satellite(command) => command.run(global).await,
+            Self::Workload(command) => command.run(global).await,
+            Self::Bundle(command) => command.run(global).await,
+            Self::Update(command) => command.run(global).await,
+            Self::Firewall(command) => command.run(global).await,
+            Self::Backup(command) => command.run(global).await,
+            Self::Central(command) => command.run(global).await,
+            Self::Config(command) => command.run(global),
+            Self::Audit(command) => command.run(global).await,
+            Self::System(command) => command.run(global).await,
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
+        }
+    }
+}
+
+impl Global {
+    fn load_config(&self) -> Result<crate::config::Config, CliError> {
+        crate::config::Config::load(self.config.as_deref()).map_err(CliError::failed)
+    }
+
+    /// Where the module listens: what is asked for, else what the configuration says.
+    fn socket(&self) -> Result<PathBuf, CliError> {
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
+            None => Ok(self.load_config()?.socket),
+        }
+    }
+}
+
+/// Logs go to the journal if it started us, else to stderr.
+fn log_to(filter: &str) -> Result<(), CliError> {
+    use tracing_subscriber::prelude::*;
+
+    let unusable = |err| CliError::Usage(format!("`log` of the configuration is not a filter: {err}"));
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(unusable)?;
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let lines = journal
+        .is_none()
+        .then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(journal)
+        .with(lines)
+        .try_init()
+        .map_err(CliError::failed)
+}
+
+/// Reads a file that the caller named.
+fn read_text(path: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(path).map_err(|err| {
+        CliError::failed(anyhow::Error::new(err).context(format!("cannot read `{}`", path.display())))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,371 @@
+//! `backup …`
+
+mod download;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use satellite_proto::wire::backup::v1::Archive;
+use satellite_proto::wire::management::v1 as pb;
+use serde::Serialize;
+use uuid::Uuid;
+
+use self::download::Download;
+use super::{CliError, Global, client, job, prompt, render, texts};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Backup {
+    /// Makes a backup of a central now.
+    Run(Run),
+    /// Lists the archives, newest first.
+    List(List),
+    /// Shows an archive.
+    Show(Named),
+    /// Brings an archive file to this machine; goes on where it was cut.
+    Download(Download),
+    /// Brings the data of an archive back.
+    Restore(Restore),
+    /// Checks every digest of an archive where it lies.
+    Verify(Named),
+    /// Removes an archive.
+    Delete(Delete),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// Name of the central.
+    central: String,
+    /// Data set, can be repeated; without it all.
+    #[arg(long, value_name = "NAME")]
+    data_set: Vec<String>,
+    /// Then download the archive into this file.
+    #[arg(long, value_name = "FILE")]
+    download: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only of this central.
+    #[arg(long, value_name = "NAME")]
+    central: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Id or file name of the archive.
+    archive: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Restore {
+    /// Id or file name of the archive.
+    archive: String,
+    /// Directory on the server, empty or not there, that receives `DATA SET/PATH`.
+    #[arg(
+        long,
+        value_name = "DIRECTORY",
+        required_unless_present = "in_place",
+        conflicts_with = "in_place"
+    )]
+    to: Option<PathBuf>,
+    /// To the paths that the data came from, as the central's profile names them now.
+    #[arg(long)]
+    in_place: bool,
+    /// Also where files are there already.
+    #[arg(long, requires = "in_place", conflicts_with = "to")]
+    overwrite: bool,
+    /// Data set, can be repeated; without it all.
+    #[arg(long, value_name = "NAME")]
+    data_set: Vec<String>,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    /// Id or file name of the archive.
+    archive: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// What is shown of an archive.
+#[derive(Debug, Serialize)]
+pub(super) struct ArchiveView {
+    id: String,
+    file_name: String,
+    size_bytes: u64,
+    create_time: String,
+    central: String,
+    central_address: String,
+    tenant: String,
+    configuration: String,
+    satellite: String,
+    path: String,
+    sha256: String,
+    verify_time: String,
+    data_sets: Vec<DataSetView>,
+}
+
+#[derive(Debug, Serialize)]
+struct DataSetView {
+    name: String,
+    members: u64,
+    size_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct VerifyView {
+    intact: bool,
+    members: u64,
+    problems: Vec<String>,
+}
+
+impl ArchiveView {
+    pub(super) const HEADING: [&'static str; 6] = ["FILE", "SIZE", "DATE", "CENTRAL", "ADDRESS", "SATELLITE"];
+
+    pub(super) fn new(archive: Archive, satellite: String) -> Self {
+        Self {
+            create_time: render::time(archive.create_time.as_ref()),
+            verify_time: render::time(archive.verify_time.as_ref()),
+            id: archive.id,
+            file_name: archive.file_name,
+            size_bytes: archive.size_bytes,
+            central: archive.central,
+            central_address: archive.central_address,
+            tenant: archive.tenant,
+            configuration: archive.configuration,
+            satellite,
+            path: archive.path,
+            sha256: archive.sha256,
+            data_sets: archive
+                .data_sets
+                .into_iter()
+                .map(|set| DataSetView {
+                    name: set.name,
+                    members: set.members,
+                    size_bytes: set.size_bytes,
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn row(&self) -> Vec<String> {
+        let size = render::size(self.size_bytes);
+        let (file, date) = (self.file_name.clone(), self.create_time.clone());
+        vec![
+            file,
+            size,
+            date,
+            self.central.clone(),
+            self.central_address.clone(),
+            self.satellite.clone(),
+        ]
+    }
+
+    pub(super) fn properties(&self) -> Vec<(&'static str, String)> {
+        let mut properties = vec![
+            ("File", self.file_name.clone()),
+            ("Id", self.id.clone()),
+            ("Size", render::size(self.size_bytes)),
+            ("Date", self.create_time.clone()),
+            ("Central", self.central.clone()),
+            ("Address", self.central_address.clone()),
+            ("Tenant", self.tenant.clone()),
+            ("Satellite", self.satellite.clone()),
+            ("Path", self.path.clone()),
+            ("SHA-256", self.sha256.clone()),
+            ("Verified", self.verify_time.clone()),
+        ];
+        for set in &self.data_sets {
+            let text = format!(
+                "{}: {} members, {}",
+                set.name,
+                set.members,
+                render::size(set.size_bytes)
+            );
+            properties.push(("Data set", text));
+        }
+        properties
+    }
+}
+
+impl Backup {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
+        match self {
+            Self::Run(command) => command.run(global).await,
+            Self::List(command) => command.run(global).await,
+            Self::Show(command) => command.show(global).await,
+            Self::Download(command) => command.run(global).await,
+            Self::Restore(command) => command.run(global).await,
+            Self::Verify(command) => command.verify(global).await,
+            Self::Delete(command) => command.run(global).await,
+        }
+    }
+}
+
+impl Run {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let request = pb::RunBackupRequest {
+            central: self.central,
+            data_sets: self.data_set,
+            idempotency_key: Uuid::new_v4().to_string(),
+        };
+        let events = client.backup.run_backup(request).await?.into_inner();
+        let archive = job::follow(events).await?.archive.unwrap_or_default();
+        let (id, file_name) = (archive.id.clone(), archive.file_name.clone());
+        let satellite = satellite_of(&mut client, &id).await.unwrap_or_default();
+        let view = ArchiveView::new(archive, satellite);
+        render::one(global.output, &view, ArchiveView::properties)?;
+        match self.download {
+            Some(file) => Download::new(id, Some(file)).run(global).await,
+            None => {
+                render::note(&format!("next: backup download {file_name}"));
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn satellite_of(client: &mut client::Client, id: &str) -> Option<String> {
+    let request = pb::ListArchivesRequest {
+        central: String::new(),
+    };
+    let archives = client
+        .backup
+        .list_archives(request)
+        .await
+        .ok()?
+        .into_inner()
+        .archives;
+    archives
+        .into_iter()
+        .find(|stored| stored.archive.as_ref().is_some_and(|archive| archive.id == id))
+        .map(|stored| stored.satellite)
+}
+
+async fn views(
+    client: &mut client::Client,
+    central: String,
+) -> Result<(Vec<ArchiveView>, Vec<String>), CliError> {
+    let answer = client
+        .backup
+        .list_archives(pb::ListArchivesRequest { central })
+        .await?
+        .into_inner();
+    let view =
+        |stored: pb::StoredArchive| ArchiveView::new(stored.archive.unwrap_or_default(), stored.satellite);
+    Ok((answer.archives.into_iter().map(view).collect(), answer.problems))
+}
+
+impl List {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let (views, problems) = views(&mut client, self.central.unwrap_or_default()).await?;
+        render::list(global.output, &views, &ArchiveView::HEADING, ArchiveView::row)?;
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(CliError::Partly(problems.join("\n")))
+        }
+    }
+}
+
+impl Named {
+    async fn show(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let (views, problems) = views(&mut client, String::new()).await?;
+        let found = views
+            .iter()
+            .find(|view| view.id == self.archive || view.file_name == self.archive);
+        match found {
+            Some(view) => render::one(global.output, view, ArchiveView::properties),
+            None if problems.is_empty() => {
+                Err(CliError::said(format!("there is no archive `{}`", self.archive)))
+            }
+            None => Err(CliError::Unreachable(anyhow::anyhow!(
+                "no satellite that answers has an archive `{}`; not all answer: {}",
+                self.archive,
+                problems.join("; ")
+            ))),
+        }
+    }
+
+    async fn verify(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let request = pb::VerifyArchiveRequest {
+            archive: self.archive,
+        };
+        let result = client
+            .backup
+            .verify_archive(request)
+            .await?
+            .into_inner()
+            .result
+            .unwrap_or_default();
+        let view = VerifyView {
+            intact: result.intact,
+            members: result.members,
+            problems: result.problems,
+        };
+        render::one(global.output, &view, |view| {
+            let mut properties = vec![
+                ("Intact", texts::yes_no(view.intact).to_owned()),
+                ("Members", view.members.to_string()),
+            ];
+            properties.extend(view.problems.iter().map(|problem| ("Problem", problem.clone())));
+            properties
+        })?;
+        if view.intact {
+            Ok(())
+        } else {
+            Err(CliError::said("the archive is damaged: do not rely on it"))
+        }
+    }
+}
+
+impl Restore {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        if self.overwrite {
+            let question = "Replace the central's data of today by that of the archive?";
+            prompt::confirm_loss(question, self.yes)?;
+        }
+        let directory = match self.to {
+            Some(path) => std::path::absolute(path)
+                .map_err(CliError::failed)?
+                .display()
+                .to_string(),
+            None => String::new(),
+        };
+        let request = pb::RestoreArchiveRequest {
+            archive: self.archive,
+            directory,
+            data_sets: self.data_set,
+            overwrite: self.overwrite,
+            idempotency_key: Uuid::new_v4().to_string(),
+        };
+        job::follow(client.backup.restore_archive(request).await?.into_inner()).await?;
+        render::note(texts::DONE);
+        Ok(())
+    }
+}
+
+impl Delete {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        prompt::confirm_loss(&format!("Remove `{}` for good?", self.archive), self.yes)?;
+        client
+            .backup
+            .delete_archive(pb::DeleteArchiveRequest {
+                archive: self.archive,
+            })
+            .await?;
+        render::note(texts::DONE);
+        Ok(())
+    }
+}

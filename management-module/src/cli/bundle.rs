@@ -1,0 +1,402 @@
+//! `bundle …`
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use bytes::{Bytes, BytesMut};
+use clap::{Args, Subcommand};
+use satellite_proto::bundle::{self, BundleReader, KeyPair, Recipe, SecretKey, TrustAnchors};
+use satellite_proto::wire::MAX_PIECE;
+use satellite_proto::wire::management::v1::{AddBundleRequest, Bundle as Stored, ListBundlesRequest};
+use serde::Serialize;
+
+use super::job::Progress;
+use super::{CliError, Global, client, prompt, read_text, render};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bundle {
+    /// Makes a release key.
+    Keygen(Keygen),
+    /// Packs and signs a bundle.
+    Build(Build),
+    /// Checks a bundle whole and shows what is in it.
+    Inspect(Inspect),
+    /// Takes a bundle into the module's store.
+    Add(Add),
+    /// Lists the bundles in the store.
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Keygen {
+    /// File that receives the secret key; it must not be there yet.
+    #[arg(value_name = "SECRET_KEY_FILE")]
+    secret: PathBuf,
+    /// File that receives the public key; without it the other file's name with `.pub`.
+    #[arg(long, value_name = "FILE")]
+    public: Option<PathBuf>,
+    /// Also write a list of trusted keys (trust.toml) that has this one only.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// Do not protect the secret key: for development only.
+    #[arg(long, conflicts_with = "password_file")]
+    no_password: bool,
+    /// File that holds the password; without it the password is asked.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    /// File that says what the workload is (TOML).
+    #[arg(long, value_name = "FILE")]
+    recipe: PathBuf,
+    /// Directory of the files to be installed.
+    #[arg(long, value_name = "DIRECTORY")]
+    payload: PathBuf,
+    /// File of a secret key, can be repeated.
+    #[arg(long, value_name = "FILE", required = true)]
+    key: Vec<PathBuf>,
+    /// File that holds the password of the keys; without it it is asked, if one is needed.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// File that is written.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// The bundle.
+    file: PathBuf,
+    /// List of trusted keys; without it the configuration's.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// The bundle.
+    file: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct InspectView {
+    workload: String,
+    version: String,
+    channel: String,
+    release: u64,
+    architecture: String,
+    least_bridge: String,
+    manifest_digest: String,
+    key_ids: Vec<String>,
+    files: usize,
+    chunks: usize,
+    payload_bytes: u64,
+    size_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    workload: String,
+    version: String,
+    release: u64,
+    channel: String,
+    architecture: String,
+    size_bytes: u64,
+    payload_bytes: u64,
+    manifest_digest: String,
+    key_ids: Vec<String>,
+    add_time: String,
+}
+
+impl From<Stored> for View {
+    fn from(bundle: Stored) -> Self {
+        Self {
+            add_time: render::time(bundle.add_time.as_ref()),
+            workload: bundle.workload,
+            version: bundle.version,
+            release: bundle.release,
+            channel: bundle.channel,
+            architecture: bundle.architecture,
+            size_bytes: bundle.size_bytes,
+            payload_bytes: bundle.payload_bytes,
+            manifest_digest: bundle.manifest_digest,
+            key_ids: bundle.key_ids,
+        }
+    }
+}
+
+impl Bundle {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
+        match self {
+            Self::Keygen(command) => command.run(),
+            Self::Build(command) => command.run(),
+            Self::Inspect(command) => command.run(global),
+            Self::Add(command) => command.run(global).await,
+            Self::List => list(global).await,
+        }
+    }
+}
+
+impl Keygen {
+    fn run(self) -> Result<(), CliError> {
+        let public = self
+            .public
+            .clone()
+            .unwrap_or_else(|| with_suffix(&self.secret, ".pub"));
+        for path in [Some(&self.secret), Some(&public), self.trust.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            if path.symlink_metadata().is_ok() {
+                return Err(CliError::said(format!(
+                    "`{}` is there already and is not replaced",
+                    path.display()
+                )));
+            }
+        }
+        let password = match &self.password_file {
+            _ if self.no_password => None,
+            Some(path) => Some(first_line(path)?),
+            None => Some(prompt::password("Password of the new key", true)?),
+        };
+        let pair = KeyPair::generate(password).map_err(CliError::failed)?;
+        create(&self.secret, 0o600, pair.secret_file.as_bytes())?;
+        create(&public, 0o644, pair.public_file.as_bytes())?;
+        if let Some(trust) = &self.trust {
+            let text = format!("threshold = 1\nkeys = [\"{}\"]\n", pair.public_key);
+            create(trust, 0o644, text.as_bytes())?;
+        }
+        render::text(&format!("{}\n", pair.public_key))
+    }
+}
+
+impl Build {
+    fn run(self) -> Result<(), CliError> {
+        let recipe =
+            Recipe::from_toml(&read_text(&self.recipe)?).map_err(|err| CliError::Usage(err.to_string()))?;
+        let password = self.password_file.as_deref().map(first_line).transpose()?;
+        let signers = self.key.iter().map(|path| signer(path, password.as_deref()));
+        let signers = signers.collect::<Result<Vec<_>, _>>()?;
+        let part = with_suffix(&self.out, ".part");
+        let mut file = File::create(&part)
+            .with_context(|| format!("cannot write `{}`", part.display()))
+            .map_err(CliError::Failed)?;
+        let built = bundle::build(&recipe, &self.payload, &signers, &mut file);
+        let digest = match built {
+            Ok(digest) => digest,
+            Err(err) => {
+                let _gone = std::fs::remove_file(&part);
+                return Err(CliError::failed(err));
+            }
+        };
+        file.sync_all().map_err(CliError::failed)?;
+        std::fs::rename(&part, &self.out).map_err(CliError::failed)?;
+        render::note(&format!(
+            "{} {} is packed and signed",
+            recipe.workload, recipe.version
+        ));
+        render::text(&format!("{digest}\n"))
+    }
+}
+
+/// Opens a secret key; the password is asked only if the key has one.
+fn signer(path: &Path, password: Option<&str>) -> Result<SecretKey, CliError> {
+    let text = read_text(path)?;
+    if let Ok(key) = SecretKey::from_file_text(&text, None) {
+        return Ok(key);
+    }
+    let password = match password {
+        Some(password) => password.to_owned(),
+        None => prompt::password(&format!("Password of `{}`", path.display()), false)?,
+    };
+    SecretKey::from_file_text(&text, Some(password)).map_err(CliError::failed)
+}
+
+impl Inspect {
+    fn run(self, global: &Global) -> Result<(), CliError> {
+        let trust = match self.trust {
+            Some(path) => path,
+            None => global.load_config()?.trust_anchors,
+        };
+        let anchors = TrustAnchors::from_toml(&read_text(&trust)?).map_err(CliError::failed)?;
+        let view = inspect(&self.file, &anchors).map_err(CliError::Failed)?;
+        render::one(global.output, &view, |view| {
+            vec![
+                ("Workload", view.workload.clone()),
+                ("Version", view.version.clone()),
+                ("Release", format!("{} of {}", view.release, view.channel)),
+                ("Architecture", view.architecture.clone()),
+                ("Least bridge", view.least_bridge.clone()),
+                ("Signed by", view.key_ids.join(", ")),
+                ("Manifest", view.manifest_digest.clone()),
+                ("Files", view.files.to_string()),
+                ("Chunks", view.chunks.to_string()),
+                ("Installed", render::size(view.payload_bytes)),
+                ("Size", render::size(view.size_bytes)),
+            ]
+        })
+    }
+}
+
+/// Reads the bundle whole: signatures, manifest, and each chunk.
+fn inspect(path: &Path, anchors: &TrustAnchors) -> anyhow::Result<InspectView> {
+    let file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let size_bytes = file.metadata()?.len();
+    let reader = BundleReader::open(std::io::BufReader::new(file))?;
+    let manifest = bundle::verify(reader.manifest_bytes(), reader.signatures(), anchors)?;
+    let valid = anchors.valid(reader.manifest_bytes(), reader.signatures());
+    let key_ids = valid.into_iter().filter_map(bundle::key_id).collect();
+    let manifest_digest = bundle::digest_of_manifest(reader.manifest_bytes()).to_string();
+    let mut chunks = 0;
+    for chunk in reader.chunks(&manifest) {
+        let (entry, frame) = chunk?;
+        bundle::unpack_chunk(&entry, &frame)?;
+        chunks += 1;
+    }
+    Ok(InspectView {
+        payload_bytes: manifest.payload_bytes(),
+        workload: manifest.workload.to_string(),
+        version: manifest.version.to_string(),
+        least_bridge: manifest.least_bridge.to_string(),
+        channel: manifest.channel,
+        release: manifest.release,
+        architecture: manifest.architecture,
+        manifest_digest,
+        key_ids,
+        files: manifest.files.len(),
+        chunks,
+        size_bytes,
+    })
+}
+
+impl Add {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut file = File::open(&self.file)
+            .with_context(|| format!("cannot read `{}`", self.file.display()))
+            .map_err(CliError::Failed)?;
+        let total = file.metadata().map_err(CliError::failed)?.len();
+        let mut client = client::connect(global).await?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut progress = Progress::default();
+            let mut done = 0;
+            loop {
+                let data = piece(&mut file)?;
+                done += data.len() as u64;
+                if data.is_empty() || sender.blocking_send(AddBundleRequest { data }).is_err() {
+                    progress.finish();
+                    return std::io::Result::Ok(());
+                }
+                progress.set("sending the bundle", done, total, true);
+            }
+        });
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let answer = client.bundle.add_bundle(stream).await;
+        reading
+            .await
+            .map_err(CliError::failed)?
+            .map_err(CliError::failed)?;
+        let answer = answer?.into_inner();
+        let view = View::from(answer.bundle.unwrap_or_default());
+        let known = if answer.known {
+            " (it was there before)"
+        } else {
+            ""
+        };
+        render::note(&format!(
+            "{} {} is in the store{known}",
+            view.workload, view.version
+        ));
+        render::one(global.output, &view, View::properties)
+    }
+}
+
+fn piece(file: &mut File) -> std::io::Result<Bytes> {
+    let mut buffer = BytesMut::zeroed(MAX_PIECE);
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer.freeze())
+}
+
+async fn list(global: &Global) -> Result<(), CliError> {
+    let mut client = client::connect(global).await?;
+    let bundles = client
+        .bundle
+        .list_bundles(ListBundlesRequest {})
+        .await?
+        .into_inner()
+        .bundles;
+    let views: Vec<_> = bundles.into_iter().map(View::from).collect();
+    let heading = [
+        "WORKLOAD",
+        "VERSION",
+        "RELEASE",
+        "CHANNEL",
+        "SIZE",
+        "SIGNED BY",
+        "ADDED",
+    ];
+    render::list(global.output, &views, &heading, |view| {
+        let (release, size) = (view.release.to_string(), render::size(view.size_bytes));
+        let (workload, version) = (view.workload.clone(), view.version.clone());
+        vec![
+            workload,
+            version,
+            release,
+            view.channel.clone(),
+            size,
+            view.key_ids.join(", "),
+            view.add_time.clone(),
+        ]
+    })
+}
+
+impl View {
+    fn properties(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("Workload", self.workload.clone()),
+            ("Version", self.version.clone()),
+            ("Release", format!("{} of {}", self.release, self.channel)),
+            ("Signed by", self.key_ids.join(", ")),
+            ("Manifest", self.manifest_digest.clone()),
+        ]
+    }
+}
+
+fn first_line(path: &Path) -> Result<String, CliError> {
+    Ok(read_text(path)?.lines().next().unwrap_or_default().to_owned())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes a file that was not there, and brings it to disk.
+fn create(path: &Path, mode: u32, data: &[u8]) -> Result<(), CliError> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    let written = made.and_then(|mut file| {
+        file.write_all(data)?;
+        file.sync_all()
+    });
+    written
+        .with_context(|| format!("cannot write `{}`", path.display()))
+        .map_err(CliError::Failed)
+}

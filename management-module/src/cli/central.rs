@@ -1,0 +1,189 @@
+//! `central …`
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use satellite_proto::wire::management::v1 as pb;
+use serde::Serialize;
+
+use super::{CliError, Global, client, read_text, render, texts};
+use crate::central::profile::Profile;
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Central {
+    /// Adds a central by its profile (docs/central-profile.md).
+    Add(Add),
+    /// Lists the centrals.
+    List,
+    /// Shows what each data set of a central holds at the moment.
+    Measure(Measure),
+    /// Checks a profile and names every fault with its line; asks nobody.
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// File of the profile.
+    profile: PathBuf,
+    /// Satellite on which its archives are written.
+    #[arg(long, value_name = "NAME")]
+    satellite: String,
+    /// Replace the central of the same name.
+    #[arg(long)]
+    replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Measure {
+    /// Name of the central.
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// File of the profile.
+    profile: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    name: String,
+    address: String,
+    tenant: String,
+    satellite: String,
+    add_time: String,
+}
+
+#[derive(Debug, Serialize)]
+struct SizeView {
+    data_set: String,
+    description: String,
+    files: u64,
+    size_bytes: u64,
+    can_be_large: bool,
+}
+
+impl From<pb::Central> for View {
+    fn from(central: pb::Central) -> Self {
+        Self {
+            add_time: render::time(central.add_time.as_ref()),
+            name: central.name,
+            address: central.address,
+            tenant: central.tenant,
+            satellite: central.satellite,
+        }
+    }
+}
+
+impl Central {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
+        match self {
+            Self::Add(command) => command.run(global).await,
+            Self::List => list(global).await,
+            Self::Measure(command) => command.run(global).await,
+            Self::Check(command) => {
+                let (profile, _) = checked(&command.profile)?;
+                render::note(&format!("the profile of `{}` is good", profile.name));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads a profile; every fault is a line of the error.
+fn checked(path: &Path) -> Result<(Profile, String), CliError> {
+    let text = read_text(path)?;
+    match Profile::parse(&text) {
+        Ok(profile) => Ok((profile, text)),
+        Err(err) => {
+            let faults = err
+                .faults
+                .iter()
+                .map(|fault| format!("{}:{}: {}", path.display(), fault.line, fault.text));
+            Err(CliError::Usage(faults.collect::<Vec<_>>().join("\n")))
+        }
+    }
+}
+
+impl Add {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let (profile, text) = checked(&self.profile)?;
+        let mut client = client::connect(global).await?;
+        let central = pb::Central {
+            name: profile.name.clone(),
+            address: profile.address,
+            tenant: profile.tenant,
+            profile: text,
+            satellite: self.satellite,
+            add_time: None,
+        };
+        let request = pb::AddCentralRequest {
+            central: Some(central),
+            replace: self.replace,
+        };
+        client.backup.add_central(request).await?;
+        render::note(&format!(
+            "`{}` is known; next: backup run {}",
+            profile.name, profile.name
+        ));
+        Ok(())
+    }
+}
+
+async fn list(global: &Global) -> Result<(), CliError> {
+    let mut client = client::connect(global).await?;
+    let centrals = client
+        .backup
+        .list_centrals(pb::ListCentralsRequest {})
+        .await?
+        .into_inner()
+        .centrals;
+    let views: Vec<_> = centrals.into_iter().map(View::from).collect();
+    let heading = ["CENTRAL", "ADDRESS", "TENANT", "SATELLITE", "ADDED"];
+    render::list(global.output, &views, &heading, |view| {
+        let all = [
+            &view.name,
+            &view.address,
+            &view.tenant,
+            &view.satellite,
+            &view.add_time,
+        ];
+        all.into_iter().cloned().collect()
+    })
+}
+
+impl Measure {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let request = pb::MeasureCentralRequest { name: self.name };
+        let sizes = client
+            .backup
+            .measure_central(request)
+            .await?
+            .into_inner()
+            .data_sets;
+        let views: Vec<_> = sizes
+            .into_iter()
+            .map(|size| SizeView {
+                data_set: size.data_set,
+                description: size.description,
+                files: size.files,
+                size_bytes: size.size_bytes,
+                can_be_large: size.can_be_large,
+            })
+            .collect();
+        let heading = ["DATA SET", "FILES", "SIZE", "CAN BE LARGE", "DESCRIPTION"];
+        render::list(global.output, &views, &heading, |view| {
+            let large = texts::yes_no(view.can_be_large).to_owned();
+            let size = render::size(view.size_bytes);
+            vec![
+                view.data_set.clone(),
+                view.files.to_string(),
+                size,
+                large,
+                view.description.clone(),
+            ]
+        })
+    }
+}

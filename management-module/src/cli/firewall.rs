@@ -1,0 +1,265 @@
+//! `firewall …`
+
+mod document;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use satellite_proto::wire::bridge::v1::{GetFirewallResponse, Rule, Ruleset};
+use satellite_proto::wire::management::v1 as pb;
+use serde::Serialize;
+
+use self::document::Document;
+use super::{CliError, Global, Output, client, prompt, read_text, render, texts};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Firewall {
+    /// Shows the rules of a satellite, or the chains in force.
+    Show(Show),
+    /// Replaces the operator's rules by those of a document (TOML); undone by itself if the satellite cannot be reached then.
+    Set(Set),
+    /// Removes the operator's rules; those of workloads stay.
+    Reset(Reset),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Name of the satellite.
+    satellite: String,
+    /// Show the chains as iptables and ip6tables print them.
+    #[arg(long, conflicts_with = "document")]
+    chains: bool,
+    /// Show the operator's rules as a document for `firewall set`.
+    #[arg(long)]
+    document: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Name of the satellite.
+    satellite: String,
+    /// The document; `-` reads it from stdin.
+    rules: PathBuf,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Reset {
+    /// Name of the satellite.
+    satellite: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct View {
+    satellite: String,
+    revision: String,
+    in_sync: bool,
+    open_change_id: String,
+    default_in: &'static str,
+    default_out: &'static str,
+    rules: Vec<RuleView>,
+    ipv4: Vec<String>,
+    ipv6: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct RuleView {
+    owner: String,
+    name: String,
+    direction: &'static str,
+    protocol: &'static str,
+    ports: Vec<String>,
+    remotes: Vec<String>,
+    action: &'static str,
+    comment: String,
+}
+
+impl From<&Rule> for RuleView {
+    fn from(rule: &Rule) -> Self {
+        Self {
+            owner: rule.owner.clone(),
+            name: rule.name.clone(),
+            direction: document::direction(rule.direction()),
+            protocol: document::protocol(rule.protocol()),
+            ports: rule.ports.iter().map(document::port_range).collect(),
+            remotes: rule.remotes.clone(),
+            action: document::action(rule.action()),
+            comment: rule.comment.clone(),
+        }
+    }
+}
+
+impl RuleView {
+    fn row(&self) -> Vec<String> {
+        let any = |list: &[String]| {
+            if list.is_empty() {
+                "any".to_owned()
+            } else {
+                list.join(",")
+            }
+        };
+        vec![
+            self.owner.clone(),
+            self.name.clone(),
+            self.direction.to_owned(),
+            self.protocol.to_owned(),
+            any(&self.ports),
+            any(&self.remotes),
+            self.action.to_owned(),
+        ]
+    }
+}
+
+impl Firewall {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
+        match self {
+            Self::Show(command) => command.run(global).await,
+            Self::Set(command) => command.run(global).await,
+            Self::Reset(command) => command.run(global).await,
+        }
+    }
+}
+
+async fn get(client: &mut client::Client, satellite: &str) -> Result<GetFirewallResponse, CliError> {
+    let request = pb::GetFirewallRequest {
+        satellite: satellite.to_owned(),
+    };
+    Ok(client
+        .fleet
+        .get_firewall(request)
+        .await?
+        .into_inner()
+        .firewall
+        .unwrap_or_default())
+}
+
+fn operators(ruleset: &Ruleset) -> Vec<Rule> {
+    ruleset
+        .rules
+        .iter()
+        .filter(|rule| rule.owner == "operator")
+        .cloned()
+        .collect()
+}
+
+impl Show {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let firewall = get(&mut client, &self.satellite).await?;
+        let ruleset = firewall.ruleset.clone().unwrap_or_default();
+        if self.document {
+            let document = Document::of(&operators(&ruleset), ruleset.default_in(), ruleset.default_out());
+            return render::text(&document.to_toml());
+        }
+        if self.chains && global.output == Output::Table {
+            let lines: Vec<_> = firewall
+                .ipv4
+                .iter()
+                .chain(&firewall.ipv6)
+                .map(|line| format!("{line}\n"))
+                .collect();
+            return render::text(&lines.concat());
+        }
+        let view = View {
+            satellite: self.satellite,
+            in_sync: firewall.in_sync,
+            open_change_id: firewall.open_change.clone().unwrap_or_default().id,
+            default_in: document::action(ruleset.default_in()),
+            default_out: document::action(ruleset.default_out()),
+            rules: ruleset.rules.iter().map(RuleView::from).collect(),
+            revision: firewall.revision,
+            ipv4: firewall.ipv4,
+            ipv6: firewall.ipv6,
+        };
+        show(global.output, &view)
+    }
+}
+
+fn show(output: Output, view: &View) -> Result<(), CliError> {
+    render::one(output, view, |view| {
+        vec![
+            ("Satellite", view.satellite.clone()),
+            ("Revision", view.revision.clone()),
+            ("In force as set", texts::yes_no(view.in_sync).to_owned()),
+            ("Open change", view.open_change_id.clone()),
+            ("Other incoming", view.default_in.to_owned()),
+            ("Other outgoing", view.default_out.to_owned()),
+        ]
+    })?;
+    if output == Output::Json {
+        return Ok(());
+    }
+    render::text("\n")?;
+    let heading = [
+        "OWNER",
+        "RULE",
+        "DIRECTION",
+        "PROTOCOL",
+        "PORTS",
+        "REMOTES",
+        "ACTION",
+    ];
+    render::list(output, &view.rules, &heading, RuleView::row)
+}
+
+impl Set {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let text = if self.rules.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin()).map_err(CliError::failed)?
+        } else {
+            read_text(&self.rules)?
+        };
+        let wanted = Document::parse(&text).map_err(|faults| {
+            let lines = faults
+                .iter()
+                .map(|(line, fault)| format!("{}:{line}: {fault}", self.rules.display()));
+            CliError::Usage(lines.collect::<Vec<_>>().join("\n"))
+        })?;
+        let mut client = client::connect(global).await?;
+        let ruleset = get(&mut client, &self.satellite)
+            .await?
+            .ruleset
+            .unwrap_or_default();
+        let present = Document::of(&operators(&ruleset), ruleset.default_in(), ruleset.default_out());
+        let changes = document::difference(&present, &wanted);
+        if changes.is_empty() {
+            render::note("the rules are like this already");
+            return Ok(());
+        }
+        render::note(changes.join("\n").as_str());
+        if !prompt::confirm(&format!("Change the firewall of `{}`?", self.satellite), self.yes)? {
+            return Err(CliError::said("nothing was changed"));
+        }
+        let request = pb::SetFirewallRequest {
+            satellite: self.satellite,
+            default_in: wanted.default_in_wire(),
+            default_out: wanted.default_out_wire(),
+            rules: wanted.rules(),
+        };
+        let revision = client.fleet.set_firewall(request).await?.into_inner().revision;
+        render::note("the rules are in force and confirmed");
+        render::text(&format!("{revision}\n"))
+    }
+}
+
+impl Reset {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        prompt::confirm_loss(
+            &format!("Remove the operator's rules of `{}`?", self.satellite),
+            self.yes,
+        )?;
+        let request = pb::ResetFirewallRequest {
+            satellite: self.satellite,
+        };
+        let revision = client.fleet.reset_firewall(request).await?.into_inner().revision;
+        render::note("the operator's rules are gone");
+        render::text(&format!("{revision}\n"))
+    }
+}

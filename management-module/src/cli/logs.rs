@@ -1,0 +1,187 @@
+//! `satellite logs`
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::Args;
+use satellite_proto::wire::bridge::v1::{FetchLogsRequest as Query, LogFormat, LogSource, LogSourceKind};
+use satellite_proto::wire::management::v1::{FetchLogsRequest, ListLogSourcesRequest};
+use serde::Serialize;
+
+use super::{CliError, Global, Output, client, render};
+
+/// What to read.
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    /// Name of the satellite.
+    satellite: String,
+    /// List the sources instead.
+    #[arg(long, conflicts_with_all = ["source", "since", "until", "priority", "lines", "follow", "output_file"])]
+    list: bool,
+    /// Source, as `--list` names it.
+    #[arg(long, default_value = "bridge")]
+    source: String,
+    /// Not older than this: a time such as 2026-11-22T04:00:00Z, or how long ago, such as 2h.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Not younger than this.
+    #[arg(long, value_name = "TIME", conflicts_with = "follow")]
+    until: Option<String>,
+    /// At least this urgent: 0 (emergency) to 7 (debug).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=7))]
+    priority: Option<u32>,
+    /// Only the last so many lines.
+    #[arg(long, short = 'n')]
+    lines: Option<u64>,
+    /// Go on with new lines until interrupted.
+    #[arg(long, short)]
+    follow: bool,
+    /// Write the lines into this file, which must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    output_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceView {
+    name: String,
+    kind: &'static str,
+    size_bytes: u64,
+    modify_time: String,
+    description: String,
+}
+
+impl From<LogSource> for SourceView {
+    fn from(source: LogSource) -> Self {
+        let kind = match source.kind() {
+            LogSourceKind::Unspecified => "unknown",
+            LogSourceKind::Unit => "unit",
+            LogSourceKind::File => "file",
+            LogSourceKind::Kernel => "kernel",
+            LogSourceKind::System => "system",
+        };
+        Self {
+            kind,
+            modify_time: render::time(source.modify_time.as_ref()),
+            name: source.name,
+            size_bytes: source.size_bytes,
+            description: source.description,
+        }
+    }
+}
+
+impl Logs {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
+        if self.list {
+            return self.list(global).await;
+        }
+        let now = SystemTime::now();
+        let query = Query {
+            source: self.source.clone(),
+            since: self.since.as_deref().map(|text| moment(text, now)).transpose()?,
+            until: self.until.as_deref().map(|text| moment(text, now)).transpose()?,
+            max_priority: self.priority,
+            lines: self.lines.unwrap_or_default(),
+            cursor: String::new(),
+            follow: self.follow,
+            format: if global.output == Output::Json {
+                LogFormat::Json
+            } else {
+                LogFormat::Text
+            }
+            .into(),
+        };
+        let mut client = client::connect(global).await?;
+        let request = FetchLogsRequest {
+            satellite: self.satellite,
+            query: Some(query),
+        };
+        let mut pieces = client.fleet.fetch_logs(request).await?.into_inner();
+        let sink = match &self.output_file {
+            Some(path) => Sink::File(File::create_new(path).map_err(|err| {
+                CliError::failed(anyhow::Error::new(err).context(format!("cannot make `{}`", path.display())))
+            })?),
+            None => Sink::Stdout,
+        };
+        let mut lines = zstd::stream::write::Decoder::new(sink).map_err(CliError::failed)?;
+        while let Some(message) = pieces.message().await? {
+            let Some(piece) = message.piece else { continue };
+            lines
+                .write_all(&piece.data)
+                .and_then(|()| lines.flush())
+                .map_err(CliError::failed)?;
+        }
+        if let Sink::File(file) = lines.into_inner() {
+            file.sync_all().map_err(CliError::failed)?;
+        }
+        Ok(())
+    }
+
+    async fn list(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let request = ListLogSourcesRequest {
+            satellite: self.satellite,
+        };
+        let sources = client.fleet.list_log_sources(request).await?.into_inner().sources;
+        let views: Vec<_> = sources.into_iter().map(SourceView::from).collect();
+        let heading = ["SOURCE", "KIND", "SIZE", "CHANGED", "DESCRIPTION"];
+        render::list(global.output, &views, &heading, |view| {
+            let size = if view.size_bytes == 0 {
+                String::new()
+            } else {
+                render::size(view.size_bytes)
+            };
+            vec![
+                view.name.clone(),
+                view.kind.to_owned(),
+                size,
+                view.modify_time.clone(),
+                view.description.clone(),
+            ]
+        })
+    }
+}
+
+/// Where the lines go.
+enum Sink {
+    Stdout,
+    File(File),
+}
+
+impl Write for Sink {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(data),
+            Self::Stdout => {
+                render::bytes(data).map_err(|_| std::io::ErrorKind::WriteZero)?;
+                Ok(data.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A moment in RFC 3339, or so long before `now`.
+pub(super) fn moment(text: &str, now: SystemTime) -> Result<prost_types::Timestamp, CliError> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return now
+            .checked_sub(ago)
+            .map(prost_types::Timestamp::from)
+            .ok_or_else(|| not_a_moment(text));
+    }
+    let moment: jiff::Timestamp = text.parse().map_err(|_| not_a_moment(text))?;
+    Ok(prost_types::Timestamp {
+        seconds: moment.as_second(),
+        nanos: moment.subsec_nanosecond(),
+    })
+}
+
+fn not_a_moment(text: &str) -> CliError {
+    CliError::Usage(format!(
+        "`{text}` is neither a time such as 2026-11-22T04:00:00Z nor a while such as 2h"
+    ))
+}

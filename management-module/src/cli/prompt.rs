@@ -1,0 +1,81 @@
+//! Asks a person at the terminal.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use dialoguer::{Confirm, Input, Password};
+
+use super::{CliError, read_text, render, texts};
+
+/// Whether there is somebody to ask.
+pub(super) fn is_possible() -> bool {
+    std::io::stdin().is_terminal() && render::is_watched()
+}
+
+/// The pairing code: from the argument (`-`: from stdin), a file, or asked. The code is shown while it is typed: it is
+/// short-lived, used once, and read off another screen.
+pub(super) fn code(argument: Option<&str>, file: Option<&Path>) -> Result<String, CliError> {
+    if let Some(path) = file {
+        return Ok(read_text(path)?.trim().to_owned());
+    }
+    match argument {
+        Some("-") => {
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).map_err(CliError::failed)?;
+            Ok(line.trim().to_owned())
+        }
+        Some(code) => {
+            render::warning(texts::CODE_IN_ARGV);
+            Ok(code.to_owned())
+        }
+        None if is_possible() => Input::new()
+            .with_prompt("Code on the satellite's console")
+            .interact_text()
+            .map_err(CliError::failed),
+        None => Err(CliError::Usage(
+            "there is nobody to ask for the code: use --code-file or --code -".to_owned(),
+        )),
+    }
+}
+
+/// Yes or no; yes without asking if it was said before or there is nobody to ask.
+pub(super) fn confirm(question: &str, said: bool) -> Result<bool, CliError> {
+    if said || !is_possible() {
+        return Ok(true);
+    }
+    Confirm::new()
+        .with_prompt(question)
+        .default(false)
+        .interact()
+        .map_err(CliError::failed)
+}
+
+/// Like [`confirm`], for what cannot be undone: without a person, `--yes` is needed.
+pub(super) fn confirm_loss(question: &str, said: bool) -> Result<(), CliError> {
+    if !said && !is_possible() {
+        return Err(CliError::Usage(
+            "this cannot be undone and there is nobody to ask: add --yes".to_owned(),
+        ));
+    }
+    if confirm(question, said)? {
+        Ok(())
+    } else {
+        Err(CliError::said("nothing was changed"))
+    }
+}
+
+/// A password that protects or opens a key.
+pub(super) fn password(prompt: &str, new: bool) -> Result<String, CliError> {
+    if !is_possible() {
+        return Err(CliError::Usage(
+            "there is nobody to ask for the password: use --password-file".to_owned(),
+        ));
+    }
+    let asked = Password::new().with_prompt(prompt);
+    let asked = if new {
+        asked.with_confirmation("The same again", "They differ")
+    } else {
+        asked
+    };
+    asked.interact().map_err(CliError::failed)
+}

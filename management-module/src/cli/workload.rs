@@ -1,0 +1,206 @@
+//! `workload …`
+
+use clap::{Args, Subcommand};
+use satellite_proto::wire::bridge::v1 as bridge;
+use satellite_proto::wire::management::v1::{
+    FleetWorkload, ListWorkloadsRequest, RestartWorkloadRequest, StartWorkloadRequest, StopWorkloadRequest,
+};
+use serde::Serialize;
+
+use super::{CliError, Global, client, job, render, texts};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Workload {
+    /// Lists workloads on all satellites, as they are meant to be and as they are.
+    List,
+    /// Shows a workload.
+    Status(Named),
+    /// Starts a workload, and keeps it running.
+    Start(Named),
+    /// Stops a workload, and keeps it stopped.
+    Stop(Named),
+    /// Restarts a workload.
+    Restart(Named),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Name of the satellite.
+    satellite: String,
+    /// Name of the workload.
+    #[arg(default_value = "backup-service")]
+    workload: String,
+}
+
+/// What is shown of a workload as a satellite sees it.
+#[derive(Debug, Serialize)]
+pub(super) struct WorkloadView {
+    name: String,
+    version: String,
+    manifest_digest: String,
+    state: &'static str,
+    enabled: bool,
+    start_time: String,
+    restarts: u32,
+    memory_bytes: u64,
+    problem: String,
+    previous_version: String,
+}
+
+/// What is shown of a workload in the list.
+#[derive(Debug, Serialize)]
+struct FleetView {
+    satellite: String,
+    workload: String,
+    desired_version: String,
+    desired_running: bool,
+    observed: Option<WorkloadView>,
+}
+
+impl From<bridge::Workload> for WorkloadView {
+    fn from(workload: bridge::Workload) -> Self {
+        Self {
+            state: texts::workload_state(workload.state()),
+            start_time: render::time(workload.start_time.as_ref()),
+            name: workload.name,
+            version: workload.version,
+            manifest_digest: workload.manifest_digest,
+            enabled: workload.enabled,
+            restarts: workload.restarts,
+            memory_bytes: workload.memory_bytes,
+            problem: workload.problem,
+            previous_version: workload.previous_version,
+        }
+    }
+}
+
+impl WorkloadView {
+    /// In a few words.
+    pub(super) fn short(&self) -> String {
+        format!("{} {} {}", self.name, self.version, self.state)
+    }
+}
+
+impl From<FleetWorkload> for FleetView {
+    fn from(workload: FleetWorkload) -> Self {
+        let desired = workload.desired.unwrap_or_default();
+        let observed = workload.observed.map(WorkloadView::from);
+        let installed = observed
+            .as_ref()
+            .map(|observed| observed.name.clone())
+            .unwrap_or_default();
+        let name = if desired.workload.is_empty() {
+            installed
+        } else {
+            desired.workload
+        };
+        Self {
+            satellite: workload.satellite,
+            workload: name,
+            desired_version: desired.version,
+            desired_running: desired.running,
+            observed,
+        }
+    }
+}
+
+impl FleetView {
+    const HEADING: [&'static str; 6] = ["SATELLITE", "WORKLOAD", "WANTED", "VERSION", "STATE", "PROBLEM"];
+
+    fn row(&self) -> Vec<String> {
+        let running = if self.desired_running {
+            "running"
+        } else {
+            "stopped"
+        };
+        let wanted = format!("{} {running}", self.desired_version);
+        let observed = |of: fn(&WorkloadView) -> String| self.observed.as_ref().map(of).unwrap_or_default();
+        vec![
+            self.satellite.clone(),
+            self.workload.clone(),
+            wanted.trim().to_owned(),
+            observed(|workload| workload.version.clone()),
+            observed(|workload| workload.state.to_owned()),
+            observed(|workload| workload.problem.clone()),
+        ]
+    }
+
+    fn properties(&self) -> Vec<(&'static str, String)> {
+        let mut properties = vec![
+            ("Satellite", self.satellite.clone()),
+            ("Workload", self.workload.clone()),
+            ("Wanted version", self.desired_version.clone()),
+            ("Wanted to run", texts::yes_no(self.desired_running).to_owned()),
+        ];
+        if let Some(observed) = &self.observed {
+            properties.extend([
+                ("Version", observed.version.clone()),
+                ("State", observed.state.to_owned()),
+                ("Problem", observed.problem.clone()),
+                ("Started", observed.start_time.clone()),
+                ("Restarts", observed.restarts.to_string()),
+                ("Memory", render::size(observed.memory_bytes)),
+                ("Previous version", observed.previous_version.clone()),
+                ("Manifest", observed.manifest_digest.clone()),
+            ]);
+        }
+        properties
+    }
+}
+
+impl Workload {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let events = match self {
+            Self::List => {
+                let views = views(&mut client).await?;
+                return render::list(global.output, &views, &FleetView::HEADING, FleetView::row);
+            }
+            Self::Status(named) => return status(global, &mut client, &named).await,
+            Self::Start(Named { satellite, workload }) => {
+                client
+                    .workload
+                    .start_workload(StartWorkloadRequest { satellite, workload })
+                    .await?
+            }
+            Self::Stop(Named { satellite, workload }) => {
+                client
+                    .workload
+                    .stop_workload(StopWorkloadRequest { satellite, workload })
+                    .await?
+            }
+            Self::Restart(Named { satellite, workload }) => {
+                client
+                    .workload
+                    .restart_workload(RestartWorkloadRequest { satellite, workload })
+                    .await?
+            }
+        };
+        job::follow(events.into_inner()).await?;
+        render::note(texts::DONE);
+        Ok(())
+    }
+}
+
+async fn views(client: &mut client::Client) -> Result<Vec<FleetView>, CliError> {
+    let workloads = client
+        .workload
+        .list_workloads(ListWorkloadsRequest {})
+        .await?
+        .into_inner()
+        .workloads;
+    Ok(workloads.into_iter().map(FleetView::from).collect())
+}
+
+async fn status(global: &Global, client: &mut client::Client, named: &Named) -> Result<(), CliError> {
+    let mut views = views(client).await?;
+    views.retain(|view| view.satellite == named.satellite && view.workload == named.workload);
+    let Some(view) = views.first() else {
+        return Err(CliError::said(format!(
+            "`{}` has no workload `{}`",
+            named.satellite, named.workload
+        )));
+    };
+    render::one(global.output, view, FleetView::properties)
+}
