@@ -1,1 +1,373 @@
 //! Uploads of bundles and their chunks.
+//!
+//! **Invariants:** nothing of an upload touches the disk before enough trusted signatures hold; a chunk is stored only if the
+//! manifest lists it and its content matches; how much can lie here is bounded.
+
+mod receive;
+mod store;
+mod uploads;
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use satellite_host::disk;
+use satellite_host::files::{self, FileError};
+use satellite_proto::bundle::{self, BundleError, Digest, Manifest, TrustAnchors};
+use satellite_proto::wire::bridge::v1::{Operation, Update};
+use tonic::{Code, Status};
+
+pub use self::receive::{AT_ONCE, Piece};
+pub use self::store::ChunkStore;
+use self::uploads::Upload;
+use crate::workload::record::chain;
+use crate::workload::{Places, Staged, WorkloadError, Workloads};
+
+/// Uploads that are kept at once; the oldest goes when there is one more.
+const UPLOADS_MOST: usize = 4;
+/// Space that an upload leaves free, in bytes.
+const MARGIN: u64 = 64 * 1024 * 1024;
+/// The longest list of trusted keys that is read, in bytes.
+const ANCHORS_MOST: u64 = 64 * 1024;
+
+/// What this satellite is, for a bundle that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// As `uname -m` gives it.
+    pub architecture: String,
+    /// The bridge's own version.
+    pub bridge: semver::Version,
+}
+
+impl Platform {
+    /// This machine, and this program.
+    #[must_use]
+    pub fn here() -> Self {
+        let bridge = env!("CARGO_PKG_VERSION")
+            .parse()
+            .unwrap_or(semver::Version::new(0, 0, 0));
+        Self {
+            architecture: std::env::consts::ARCH.to_owned(),
+            bridge,
+        }
+    }
+}
+
+/// Why an upload is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The bundle itself.
+    #[error("the bundle is refused")]
+    Bundle(#[source] BundleError),
+    /// It is not for this satellite, or not now.
+    #[error("{0}")]
+    Policy(String),
+    /// There is too little space.
+    #[error("{needed} bytes are needed for the bundle and {free} are free: make room on the satellite")]
+    Space {
+        /// For payload and chunks, with a margin.
+        needed: u64,
+        /// What is free.
+        free: u64,
+    },
+    /// There is no such upload.
+    #[error("there is no upload {0}: begin it")]
+    Unknown(Digest),
+    /// A chunk was sent that does not belong to it.
+    #[error("chunk {0} does not belong to the upload")]
+    Foreign(Digest),
+    /// Chunks are missing.
+    #[error("{missing} chunks of the upload are missing: send them, then install it")]
+    Incomplete {
+        /// How many.
+        missing: usize,
+    },
+    /// It is being installed.
+    #[error("the upload is being installed: wait for its end")]
+    Installing,
+    /// The list of trusted keys.
+    #[error("the satellite has no usable list of trusted release keys: put one in place")]
+    Anchors(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk.
+    #[error("the upload cannot be stored")]
+    File(#[source] FileError),
+    /// The workload.
+    #[error(transparent)]
+    Workload(WorkloadError),
+}
+
+impl From<UpdateError> for Status {
+    fn from(error: UpdateError) -> Self {
+        let code = match error {
+            UpdateError::Workload(error) => return error.into(),
+            UpdateError::Bundle(BundleError::Untrusted { .. }) => Code::PermissionDenied,
+            UpdateError::Bundle(BundleError::Io { .. }) => Code::Internal,
+            UpdateError::Bundle(_) | UpdateError::Foreign(_) => Code::InvalidArgument,
+            UpdateError::Policy(_) | UpdateError::Incomplete { .. } | UpdateError::Installing => {
+                Code::FailedPrecondition
+            }
+            UpdateError::Anchors(_) => Code::FailedPrecondition,
+            UpdateError::Space { .. } => Code::ResourceExhausted,
+            UpdateError::File(ref err) if err.is_full() => Code::ResourceExhausted,
+            UpdateError::Unknown(_) => Code::NotFound,
+            UpdateError::File(_) => Code::Internal,
+        };
+        Self::new(code, chain(&error))
+    }
+}
+
+/// All uploads of a satellite. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Updates {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    places: Places,
+    platform: Platform,
+    workloads: Workloads,
+    store: ChunkStore,
+    /// Held while uploads come and go; never across an await.
+    turn: Mutex<()>,
+}
+
+impl Updates {
+    /// Takes uploads for `workloads`. Nothing is read yet.
+    #[must_use]
+    pub fn new(workloads: Workloads, platform: Platform) -> Self {
+        let places = workloads.places().clone();
+        let store = ChunkStore::new(places.chunks());
+        let inner = Inner {
+            places,
+            platform,
+            workloads,
+            store,
+            turn: Mutex::new(()),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Opens an upload, or goes on with one that was cut. Answers it with the digests of the chunks that are missing.
+    ///
+    /// Reads and writes files: call it where that may wait.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]: nothing of it is then on the disk.
+    pub fn begin(&self, manifest: &[u8], signatures: &[Bytes]) -> Result<(Update, Vec<Digest>), UpdateError> {
+        let inner = &self.inner;
+        let parsed = inner.believe(manifest, signatures)?;
+        let digest = bundle::digest_of_manifest(manifest);
+        inner.check_policy(digest, &parsed)?;
+        let _turn = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = inner.missing(&parsed);
+        if Upload::read(&inner.places, digest)?.is_none() {
+            inner.make_room(UPLOADS_MOST.saturating_sub(1))?;
+            inner.check_space(&parsed, &missing)?;
+            Upload::create(&inner.places, digest, manifest, signatures)?;
+        } else {
+            inner.check_space(&parsed, &missing)?;
+        }
+        let missing = inner.missing(&parsed);
+        let upload = Upload::read(&inner.places, digest)?.ok_or(UpdateError::Unknown(digest))?;
+        Ok((upload.describe(&inner.store), missing))
+    }
+
+    /// Installs an upload all of whose chunks are here.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::Unknown`], [`UpdateError::Incomplete`], [`UpdateError::Bundle`] if it is no longer trusted,
+    /// [`UpdateError::Workload`].
+    pub fn install(&self, digest: Digest, key: &str, enable: bool) -> Result<Operation, UpdateError> {
+        let inner = &self.inner;
+        let begun = inner.workloads.begun_before("install", key);
+        let Some(upload) = Upload::read(&inner.places, digest)? else {
+            // It is gone when it was installed; the same call gets the same answer.
+            return begun.ok_or(UpdateError::Unknown(digest));
+        };
+        if let Some(operation) =
+            begun.filter(|operation| operation.subject == upload.manifest.workload.as_str())
+        {
+            return Ok(operation);
+        }
+        let manifest = inner.believe(&upload.bytes, &upload.signatures)?;
+        inner.check_policy(digest, &manifest)?;
+        let missing = inner.missing(&manifest).len();
+        if missing > 0 {
+            return Err(UpdateError::Incomplete { missing });
+        }
+        let staged = Staged {
+            digest,
+            manifest,
+            bytes: upload.bytes,
+            store: inner.store.clone(),
+        };
+        inner
+            .workloads
+            .install(staged, key, enable)
+            .map_err(UpdateError::Workload)
+    }
+
+    /// Uploads that have not been installed, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::File`].
+    pub fn list(&self) -> Result<Vec<Update>, UpdateError> {
+        let uploads = Upload::all(&self.inner.places)?;
+        Ok(uploads
+            .iter()
+            .rev()
+            .map(|upload| upload.describe(&self.inner.store))
+            .collect())
+    }
+
+    /// Forgets an upload and those of its chunks that nothing else needs.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::Unknown`], [`UpdateError::Installing`].
+    pub fn abort(&self, digest: Digest) -> Result<(), UpdateError> {
+        let inner = &self.inner;
+        if inner.workloads.is_installing(digest) {
+            return Err(UpdateError::Installing);
+        }
+        let _turn = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if !files::remove_tree(&inner.places.update(digest)).map_err(UpdateError::File)? {
+            return Err(UpdateError::Unknown(digest));
+        }
+        sweep(&inner.places).map(drop).map_err(UpdateError::File)
+    }
+}
+
+impl Inner {
+    fn believe(&self, manifest: &[u8], signatures: &[Bytes]) -> Result<Manifest, UpdateError> {
+        let anchors = self.anchors()?;
+        bundle::verify(manifest, signatures, &anchors).map_err(UpdateError::Bundle)
+    }
+
+    /// Read at each use, so that a new list counts at once.
+    fn anchors(&self) -> Result<TrustAnchors, UpdateError> {
+        for path in &self.places.trust_anchors {
+            let bytes = files::read(path, ANCHORS_MOST).map_err(|err| UpdateError::Anchors(err.into()))?;
+            let Some(bytes) = bytes else { continue };
+            let text = String::from_utf8(bytes).map_err(|err| UpdateError::Anchors(err.into()))?;
+            return TrustAnchors::from_toml(&text).map_err(|err| UpdateError::Anchors(err.into()));
+        }
+        Err(UpdateError::Anchors("none of the configured files exists".into()))
+    }
+
+    fn check_policy(&self, digest: Digest, manifest: &Manifest) -> Result<(), UpdateError> {
+        let refused = |text: String| Err(UpdateError::Policy(text));
+        let (name, here) = (&manifest.workload, &self.platform);
+        if manifest.architecture != here.architecture {
+            let theirs = &manifest.architecture;
+            return refused(format!(
+                "the bundle is for {theirs}, this satellite is {}",
+                here.architecture
+            ));
+        }
+        if manifest.least_bridge > here.bridge {
+            let least = &manifest.least_bridge;
+            return refused(format!(
+                "the bundle needs bridge {least}, this is {}: update the satellite first",
+                here.bridge
+            ));
+        }
+        let Some(installed) = self.workloads.installed(name) else {
+            return Ok(());
+        };
+        let older = manifest.channel == installed.manifest.channel
+            && manifest.release < installed.manifest.release
+            && digest != installed.digest;
+        if older {
+            let (theirs, ours) = (manifest.release, installed.manifest.release);
+            return refused(format!(
+                "release {theirs} of {name} is older than the installed release {ours}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The chunks that are not here, in the manifest's order.
+    fn missing(&self, manifest: &Manifest) -> Vec<Digest> {
+        let chunks = manifest.chunks.iter().map(|chunk| chunk.digest);
+        chunks.filter(|digest| !self.store.has(*digest)).collect()
+    }
+
+    fn check_space(&self, manifest: &Manifest, missing: &[Digest]) -> Result<(), UpdateError> {
+        let wanted: HashSet<&Digest> = missing.iter().collect();
+        let chunks = manifest
+            .chunks
+            .iter()
+            .filter(|chunk| wanted.contains(&chunk.digest));
+        let chunks = chunks.fold(0_u64, |sum, chunk| sum.saturating_add(chunk.size.into()));
+        let needed = manifest
+            .payload_bytes()
+            .saturating_add(chunks)
+            .saturating_add(MARGIN);
+        let dir = self.places.workloads();
+        let space = disk::space(&dir);
+        let free = space
+            .map_err(|source| {
+                UpdateError::File(FileError {
+                    action: "examine",
+                    path: dir,
+                    source,
+                })
+            })?
+            .free;
+        if needed > free {
+            Err(UpdateError::Space { needed, free })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Drops the oldest uploads until at most `most` are left.
+    fn make_room(&self, most: usize) -> Result<(), UpdateError> {
+        let uploads = Upload::all(&self.places)?;
+        let mut surplus = uploads.len().saturating_sub(most);
+        for upload in uploads
+            .iter()
+            .filter(|upload| !self.workloads.is_installing(upload.digest))
+        {
+            if surplus == 0 {
+                break;
+            }
+            files::remove_tree(&self.places.update(upload.digest)).map_err(UpdateError::File)?;
+            surplus -= 1;
+        }
+        sweep(&self.places).map(drop).map_err(UpdateError::File)
+    }
+}
+
+/// Removes the chunks that neither an upload nor an installed version needs.
+///
+/// # Errors
+///
+/// If a directory cannot be read. A manifest that cannot be read keeps nothing alive.
+pub(crate) fn sweep(places: &Places) -> Result<usize, FileError> {
+    let mut kept = HashSet::new();
+    let mut keep = |manifest: &Manifest| kept.extend(manifest.chunks.iter().map(|chunk| chunk.digest));
+    for upload in Upload::all(places).unwrap_or_default() {
+        keep(&upload.manifest);
+    }
+    let names = fs::read_dir(places.workloads()).into_iter().flatten();
+    for name in names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+        let home = places.home(&name);
+        for digest in home.manifests() {
+            home.manifest(digest).iter().for_each(&mut keep);
+        }
+    }
+    ChunkStore::new(places.chunks()).sweep(&kept)
+}
+
+#[cfg(test)]
+mod tests;
