@@ -9,7 +9,9 @@ use satellite_proto::wire::bridge::v1::{GetConsoleResponse, PairingState};
 use uuid::Uuid;
 
 use crate::{
+    change,
     config::Config,
+    firewall::{self, FirewallError},
     menu::client::{ClientError, Console},
 };
 
@@ -47,24 +49,24 @@ impl Status {
     }
 }
 
-/// Takes back the change with this id, without the daemon.
+/// Takes back the change with this id, without the daemon. Nothing happens if it is no longer open.
 ///
 /// # Errors
 ///
-/// What the change's own module says.
-#[expect(clippy::unused_async, reason = "the work is async where the firewall is")]
-pub async fn rollback(_: &Config, id: Uuid) -> Result<(), Box<dyn Error>> {
-    Err(format!("no change `{id}` is armed").into())
+/// If what was before cannot be brought back: the change stays open, and another try may succeed.
+pub async fn rollback(config: &Config, id: Uuid) -> Result<(), FirewallError> {
+    let was_open = change::rollback_from_disk(&config.firewall(config.listen.port()), id).await?;
+    tracing::info!(change = %id, was_open, "Rollback ended");
+    Ok(())
 }
 
-/// Brings the confirmed firewall rules into force.
+/// Brings the confirmed firewall rules into force, without the daemon. An open change is taken back first.
 ///
 /// # Errors
 ///
-/// What the firewall says.
-#[expect(clippy::unused_async, reason = "the work is async where the firewall is")]
-pub async fn firewall_restore(_: &Config) -> Result<(), Box<dyn Error>> {
-    Ok(())
+/// If they cannot be put in force.
+pub async fn firewall_restore(config: &Config) -> Result<(), FirewallError> {
+    firewall::restore_at_boot(&config.firewall(config.listen.port())).await
 }
 
 /// Where pairing stands, in one word.

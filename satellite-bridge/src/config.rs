@@ -11,6 +11,8 @@ use std::{
 use satellite_proto::wire::BRIDGE_PORT;
 use serde::Deserialize;
 
+use crate::firewall;
+
 /// Where the configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/satellite/bridge.toml";
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub workload_state_dir: PathBuf,
     /// Keys whose signatures on bundles count; the first file that exists is used.
     pub trust_anchors: Vec<PathBuf>,
+    /// The file that this was read from, if one was named.
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,6 +89,7 @@ impl Default for Config {
                 "/etc/satellite/trust.toml".into(),
                 "/usr/lib/satellite/trust.toml".into(),
             ],
+            file: None,
         }
     }
 }
@@ -98,7 +103,10 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
         match std::fs::read_to_string(file) {
-            Ok(text) => Self::parse(file, &text),
+            Ok(text) => Ok(Self {
+                file: path.map(Path::to_owned),
+                ..Self::parse(file, &text)?
+            }),
             Err(source) if path.is_none() && source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(ConfigError::Read {
                 path: file.to_owned(),
@@ -120,6 +128,7 @@ impl Config {
             unit_dir: file.unit_dir.unwrap_or(usual.unit_dir),
             workload_state_dir: file.workload_state_dir.unwrap_or(usual.workload_state_dir),
             trust_anchors: file.trust_anchors.unwrap_or(usual.trust_anchors),
+            file: None,
         };
         let paths = [
             ("state-dir", &config.state_dir),
@@ -137,6 +146,27 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// How the service manager starts this program again with the same configuration.
+    #[must_use]
+    pub fn own_command(&self) -> Vec<String> {
+        let program =
+            std::env::current_exe().unwrap_or_else(|_| "/usr/lib/satellite/satellite-bridge".into());
+        let mut command = vec![program.to_string_lossy().into_owned()];
+        if let Some(file) = &self.file {
+            command.extend(["--config".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        command
+    }
+
+    /// What the firewall is told; `port` is the one that stays open.
+    #[must_use]
+    pub fn firewall(&self, port: u16) -> firewall::Settings {
+        firewall::Settings {
+            state_dir: self.state_dir.clone(),
+            port,
+        }
     }
 
     /// The socket of the console.

@@ -2,17 +2,14 @@
 //!
 //! **Invariant:** a fact that cannot be read is left empty; it never fails a call.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use jiff::Timestamp;
 use nix::ifaddrs::getifaddrs;
-use satellite_host::{clock, disk, exec::Exec};
+use satellite_host::{clock, disk};
 use satellite_proto::wire::bridge::v1::Satellite;
 
 use crate::pairing::Pairing;
-
-/// How long the service manager may take to accept a restart of the machine.
-const ACCEPT_REBOOT: Duration = Duration::from_secs(20);
 
 /// Gathers the facts. A cheap handle.
 #[derive(Debug, Clone)]
@@ -87,21 +84,6 @@ pub fn addresses() -> Vec<String> {
         .into_iter()
         .map(|(address, length)| format!("{address}/{length}"))
         .collect()
-}
-
-/// Restarts the machine; the service manager stops everything in order.
-///
-/// # Errors
-///
-/// What `systemctl` says.
-pub async fn reboot() -> Result<(), satellite_host::exec::ExecError> {
-    tracing::info!("Machine restarts on request");
-    Exec::new("systemctl")
-        .arg("reboot")
-        .deadline(ACCEPT_REBOOT)
-        .run()
-        .await
-        .map(drop)
 }
 
 fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {

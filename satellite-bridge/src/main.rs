@@ -45,8 +45,8 @@ impl Cli {
             Command::Daemon => Ok(daemon::run_until_signalled(&config).await?),
             Command::Menu => Ok(menu::run(&config).await?),
             Command::Status(status) => Ok(status.run(&config).await?),
-            Command::Rollback(rollback) => cli::rollback(&config, rollback.change_id).await,
-            Command::FirewallRestore => cli::firewall_restore(&config).await,
+            Command::Rollback(rollback) => Ok(cli::rollback(&config, rollback.change_id).await?),
+            Command::FirewallRestore => Ok(cli::firewall_restore(&config).await?),
         }
     }
 }

@@ -76,6 +76,7 @@ impl From<OperationError> for Status {
 
 /// What came of [`Operations::begin`].
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives for the length of one match")]
 pub enum Begun {
     /// The caller does the work.
     New(OperationHandle),

@@ -4,6 +4,7 @@
 
 pub mod console;
 pub mod firewall;
+pub mod firewall_state;
 pub mod gate;
 pub mod log;
 pub mod operation;

@@ -20,7 +20,7 @@ pub async fn run_until_signalled(config: &Config) -> Result<(), DaemonError> {
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut daemon = Daemon::start(config, Options::default()).await?;
+    let mut daemon = Daemon::start(config, Options::of_the_machine()).await?;
     tell(&[NotifyState::Ready]);
     let ended = tokio::select! {
         ended = daemon.failed() => ended,

@@ -83,7 +83,7 @@ impl Console {
     ///
     /// # Errors
     ///
-    /// [`ClientError::Refused`], as all that follow.
+    /// [`ClientError::Refused`].
     pub async fn status(&mut self) -> Result<GetConsoleResponse, ClientError> {
         Ok(self
             .console
@@ -93,6 +93,10 @@ impl Console {
     }
 
     /// Opens a pairing window.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
     pub async fn open_window(&mut self) -> Result<PairingWindow, ClientError> {
         let answer = self
             .console
@@ -102,6 +106,10 @@ impl Console {
     }
 
     /// Closes the pairing window.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
     pub async fn close_window(&mut self) -> Result<(), ClientError> {
         self.console
             .close_pairing_window(timed(ClosePairingWindowRequest {}))
@@ -110,12 +118,20 @@ impl Console {
     }
 
     /// Lets go of the installation.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
     pub async fn disconnect(&mut self) -> Result<(), ClientError> {
         self.console.disconnect(timed(DisconnectRequest {})).await?;
         Ok(())
     }
 
     /// Goes back to the shipped firewall rules.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
     pub async fn reset_firewall(&mut self) -> Result<(), ClientError> {
         self.console
             .reset_firewall_now(timed(ResetFirewallNowRequest {}))
@@ -124,6 +140,10 @@ impl Console {
     }
 
     /// Restarts the machine.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
     pub async fn reboot(&mut self) -> Result<(), ClientError> {
         let idempotency_key = uuid::Uuid::now_v7().to_string();
         self.satellite
@@ -136,6 +156,10 @@ impl Console {
     }
 
     /// What logs can be read.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
     pub async fn log_sources(&mut self) -> Result<Vec<LogSource>, ClientError> {
         Ok(self
             .logs
@@ -146,6 +170,10 @@ impl Console {
     }
 
     /// The last `lines` lines of a log.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
     pub async fn log_tail(&mut self, source: &str, lines: u64) -> Result<String, ClientError> {
         let request = FetchLogsRequest {
             source: source.to_owned(),

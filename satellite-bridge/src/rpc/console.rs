@@ -67,7 +67,16 @@ impl ConsoleService for ConsoleRpc {
         &self,
         _: Request<ResetFirewallNowRequest>,
     ) -> Result<Response<ResetFirewallNowResponse>, Status> {
-        Err(Status::unavailable("the firewall is not there yet"))
+        match self.satellite.firewall.reset_now().await {
+            Some(Ok(())) => Ok(Response::new(ResetFirewallNowResponse {})),
+            Some(Err(error)) => {
+                tracing::error!(error = %crate::cli::error_chain(&error), "Firewall not reset");
+                Err(Status::internal(error.to_string()))
+            }
+            None => Err(Status::unavailable(
+                "the packet filter of this machine cannot be used: see the bridge's log",
+            )),
+        }
     }
 }
 

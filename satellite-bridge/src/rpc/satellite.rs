@@ -1,8 +1,9 @@
 //! Wire for the satellite service.
 
-use std::{path::PathBuf, pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_stream::stream;
+use satellite_host::systemd::Units;
 use satellite_proto::{
     tls::Peer,
     wire::bridge::v1::{
@@ -14,8 +15,9 @@ use satellite_proto::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+use super::firewall_state::FirewallState;
 use crate::{
-    machine::{self, Machine},
+    machine::Machine,
     operations::{Operations, Replies},
     pairing::Pairing,
 };
@@ -38,20 +40,32 @@ pub struct SatelliteRpc {
     pub operations: Operations,
     /// First answers.
     pub replies: Replies,
-    /// Where a change that is not confirmed lies.
-    pub change_dir: PathBuf,
+    /// The packet filter.
+    pub firewall: FirewallState,
+    /// The service manager.
+    pub units: Arc<dyn Units>,
 }
 
 impl SatelliteRpc {
     /// The satellite as it is now.
     pub(crate) async fn snapshot(&self) -> Satellite {
-        self.machine.satellite()
+        let (firewall_revision, open_change_id) = self.firewall.summary().await;
+        Satellite {
+            firewall_revision,
+            open_change_id,
+            ..self.machine.satellite()
+        }
     }
 
     fn check_quiet(&self) -> Result<(), Status> {
         if self.operations.is_any_running(|_, _| true) {
             return Err(Status::failed_precondition(
                 "an operation is under way: wait for its end, or use force",
+            ));
+        }
+        if self.firewall.is_open() {
+            return Err(Status::failed_precondition(
+                "a change of the firewall waits to be confirmed: confirm it or take it back, or use force",
             ));
         }
         Ok(())
@@ -134,9 +148,10 @@ impl SatelliteService for SatelliteRpc {
             if !force {
                 self.check_quiet()?;
             }
-            tokio::spawn(async {
+            let units = self.units.clone();
+            tokio::spawn(async move {
                 tokio::time::sleep(BEFORE_REBOOT).await;
-                if let Err(error) = machine::reboot().await {
+                if let Err(error) = units.reboot().await {
                     tracing::error!(%error, "Machine did not restart");
                 }
             });

@@ -13,6 +13,7 @@ use satellite_bridge::{
     pairing::Clock,
     proxy::Routes,
 };
+use satellite_host::systemd::FakeUnits;
 use satellite_proto::{
     identity::{Identity, Installation, Pin, Role},
     pairing::{Code, PROTOCOL_VERSION, Transcript},
@@ -51,10 +52,7 @@ impl Lab {
         config.workload_state_dir = dir.path().join("workload-state");
         config.trust_anchors = vec![dir.path().join("trust.toml")];
         let clock = Clock::default();
-        let options = Options {
-            clock: clock.clone(),
-            routes: routes.clone(),
-        };
+        let options = options(&clock, &routes);
         let daemon = Daemon::start(&config, options).await.unwrap();
         Self {
             config,
@@ -69,10 +67,7 @@ impl Lab {
     pub(crate) async fn restarted(self, later: u64) -> Self {
         self.daemon.stop().await;
         self.clock.advance(later);
-        let options = Options {
-            clock: self.clock.clone(),
-            routes: self.routes.clone(),
-        };
+        let options = options(&self.clock, &self.routes);
         let daemon = Daemon::start(&self.config, options).await.unwrap();
         Self { daemon, ..self }
     }
@@ -109,6 +104,16 @@ impl Lab {
             .get_satellite(GetSatelliteRequest {})
             .await
             .map(drop)
+    }
+}
+
+fn options(clock: &Clock, routes: &Option<Arc<dyn Routes>>) -> Options {
+    let units = Arc::new(FakeUnits::new());
+    Options {
+        clock: clock.clone(),
+        units,
+        keep_firewall: false,
+        routes: routes.clone(),
     }
 }
 
