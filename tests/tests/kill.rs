@@ -147,7 +147,7 @@ async fn a_firewall_change_survives_a_kill_at_each_of_its_steps() {
         let port = 20_000 + number;
         let rules = lab.data().join("rules.toml");
         let text = format!(
-            "[[rule]]\nname = \"probe\"\ndirection = \"in\"\naction = \"accept\"\nprotocol = \"tcp\"\nports = [\"{port}\"]\n"
+            "[[rule]]\nname = \"probe\"\ndirection = \"in\"\naction = \"accept\"\nprotocol = \"tcp\"\nports = [{port}]\n"
         );
         e2e::network::write(&rules, text).unwrap();
         let rules = rules.display().to_string();
@@ -196,7 +196,7 @@ async fn confirmed_rules_are_in_force_after_a_restart_before_there_is_a_network(
     lab.pair(&["--bare"]).await.unwrap();
     lab.server.converged(SATELLITE, CONVERGED).await.unwrap();
     let rules = lab.data().join("rules.toml");
-    let text = "[[rule]]\nname = \"probe\"\ndirection = \"in\"\naction = \"accept\"\nprotocol = \"tcp\"\nports = [\"20999\"]\n";
+    let text = "[[rule]]\nname = \"probe\"\ndirection = \"in\"\naction = \"accept\"\nprotocol = \"tcp\"\nports = [20999]\n";
     e2e::network::write(&rules, text).unwrap();
     lab.server
         .cli(&[
