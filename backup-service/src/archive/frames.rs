@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -12,7 +13,16 @@ use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::ordered::{Buffers, Results, Work, ordered};
 use super::seek::{SEAL, Table, seal_head};
-use super::{CUT, FRAME, LEVEL, MAX_FRAMES};
+use super::{CUT, FRAME, LEVEL, LEVEL_OF_SOUND, MAX_FRAMES};
+
+/// Bytes after which what was written is flushed.
+const FLUSH: u64 = 32 << 20;
+
+/// Bytes of each sample by which a frame is judged.
+const SAMPLE: usize = 64 << 10;
+
+/// Per cent of their length that samples keep if more effort would hardly pay.
+const HARDLY: usize = 45;
 
 /// What became of the file.
 #[derive(Debug)]
@@ -150,12 +160,12 @@ fn compressor(
     inputs: Buffers,
     outputs: Buffers,
 ) -> io::Result<impl FnMut(Vec<u8>) -> io::Result<Compressed> + Send + 'static> {
-    let mut zstd = Compressor::new(LEVEL)?;
-    zstd.set_parameter(CParameter::ChecksumFlag(true))?;
-    // The window of a whole frame: the header then has no field that a reader could not check.
-    zstd.set_parameter(CParameter::WindowLog(FRAME.ilog2()))?;
+    let (mut text, mut sound) = (zstd(LEVEL)?, zstd(LEVEL_OF_SOUND)?);
+    let mut probe = Vec::with_capacity(compress_bound(2 * SAMPLE));
     Ok(move |input: Vec<u8>| {
         let mut data = outputs.take(compress_bound(FRAME));
+        let hardly = shrinks_hardly(&mut sound, &input, &mut probe)?;
+        let zstd = if hardly { &mut sound } else { &mut text };
         zstd.compress_to_buffer(&input, &mut data)?;
         let content = input.len();
         inputs.give(input);
@@ -163,30 +173,85 @@ fn compressor(
     })
 }
 
+fn zstd(level: i32) -> io::Result<Compressor<'static>> {
+    let mut zstd = Compressor::new(level)?;
+    zstd.set_parameter(CParameter::ChecksumFlag(true))?;
+    // The window of a whole frame: the header then has no field that a reader could not check.
+    zstd.set_parameter(CParameter::WindowLog(FRAME.ilog2()))?;
+    Ok(zstd)
+}
+
+/// Whether two samples of a frame keep most of their length, as sound does. It depends on the frame alone, so that the
+/// same content always gives the same frames.
+fn shrinks_hardly(zstd: &mut Compressor<'_>, input: &[u8], probe: &mut Vec<u8>) -> io::Result<bool> {
+    let (mut of, mut to) = (0, 0);
+    for quarter in [1, 3] {
+        let sample = &input[input.len() / 4 * quarter..];
+        let sample = &sample[..sample.len().min(SAMPLE)];
+        probe.clear();
+        of += sample.len();
+        to += zstd.compress_to_buffer(sample, probe)?;
+    }
+    Ok(to * 100 > of * HARDLY)
+}
+
 fn write_frames(
     file: File,
     results: &Results<io::Result<Compressed>>,
     outputs: &Buffers,
 ) -> io::Result<Frames> {
+    let flusher = Flusher::start(file.try_clone()?)?;
     let mut frames = Frames {
         file,
         hash: Context::new(&SHA256),
         size: 0,
         table: Vec::new(),
     };
+    let mut flushed = 0;
     while let Some(frame) = results.next() {
         let frame = frame?;
         if frames.table.len() >= MAX_FRAMES {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                "an archive holds at most 2 TiB",
-            ));
+            let full = "an archive holds at most 2 TiB";
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, full));
         }
         frames.add(&frame.data)?;
         frames.table.push((frame.data.len() as u32, frame.content as u32));
         outputs.give(frame.data);
+        if frames.size - flushed >= FLUSH {
+            flushed = frames.size;
+            flusher.wake();
+        }
     }
+    flusher.end()?;
     Ok(frames)
+}
+
+/// Flushes while others write, so that the disk works from the beginning and not after the last byte.
+struct Flusher {
+    ticks: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Flusher {
+    fn start(file: File) -> io::Result<Self> {
+        let (ticks, wakes) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("archive-flusher".to_owned());
+        let thread = thread.spawn(move || wakes.iter().try_for_each(|()| file.sync_data()))?;
+        Ok(Self { ticks, thread })
+    }
+
+    fn wake(&self) {
+        // It is woken already, or has failed, which `end` tells.
+        let _ = self.ticks.try_send(());
+    }
+
+    /// An error is told here or never: the kernel tells each only once.
+    fn end(self) -> io::Result<()> {
+        drop(self.ticks);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that flushes went away")))
+    }
 }
 
 impl Frames {

@@ -21,6 +21,8 @@ pub const MAX_PROBLEMS: usize = 100;
 pub struct Report {
     /// What is wrong; nothing if all digests are right.
     pub problems: Vec<String>,
+    /// How many problems are contents of another digest than the index says.
+    pub contents: u64,
     /// Members that were read.
     pub members: u64,
     /// What the archive says about itself, if that could be read.
@@ -36,6 +38,14 @@ impl Report {
     #[must_use]
     pub fn is_intact(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// Whether the archive is as it was written, all but that contents have other digests than it was told: then they
+    /// were wrong before they were written.
+    #[must_use]
+    pub fn only_content_differs(&self) -> bool {
+        let listed = self.problems.len() as u64;
+        listed > 0 && listed < MAX_PROBLEMS as u64 && listed == self.contents
     }
 
     fn problem(&mut self, what: String) {
@@ -123,6 +133,7 @@ fn check_member(
         _ => None,
     };
     if digest != entry.sha256 {
+        report.contents += 1;
         report.problem(format!("the content of `{}` has another digest", entry.path));
     }
     Ok(())

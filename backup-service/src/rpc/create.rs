@@ -133,6 +133,11 @@ fn read_back(written: Written, manifest: &Manifest, trailer: &ArchiveTrailer) ->
     };
     let report = report.map_err(|error| lost(chain(&error)))?;
     if let Some(problem) = report.problems.first() {
+        if report.only_content_differs() {
+            let advice =
+                "it does not have the digest that its reader found; it was changed on the way, send it again";
+            return Err(Status::invalid_argument(format!("{problem}: {advice}")));
+        }
         return Err(lost(problem.clone()));
     }
     if report.manifest.as_ref() != Some(manifest) || report.members != trailer.members {
