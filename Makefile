@@ -31,7 +31,9 @@ test: setup build ## Runs all tests
 	fi
 
 bench: setup ## Measures against scp, tar and others; writes target/bench.json
-	@$(call as_root,for containers and network namespaces,$(CARGO) run --quiet --locked --profile bench-run --package e2e --bin bench)
+	@image/setup image/bench-packages.txt
+	@$(CARGO) build --workspace --bins --locked --profile bench-run
+	@$(call as_root,for containers and network namespaces,$(dir $(PROGRAMS))bench-run/bench)
 
 build: ## Builds the programs and the tests
 	@$(CARGO) build --workspace --all-targets --locked

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub mod backup;
 pub mod commission;
@@ -37,7 +37,13 @@ impl Sample {
         let (before, start) = (cpu(), Instant::now());
         let result = work.await?;
         let wall = start.elapsed().as_secs_f64();
-        Ok((Self { wall, cpu: cpu() - before }, result))
+        Ok((
+            Self {
+                wall,
+                cpu: cpu() - before,
+            },
+            result,
+        ))
     }
 }
 
@@ -46,7 +52,10 @@ impl Sample {
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+    values
+        .get(values.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(f64::NAN)
 }
 
 /// Which way is better.
@@ -59,18 +68,18 @@ pub enum Better {
 }
 
 /// A line of the report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     /// What was measured.
     pub name: String,
     /// Our median.
     pub ours: f64,
     /// Its unit.
-    pub unit: &'static str,
+    pub unit: String,
     /// The medians of the others.
     pub peers: BTreeMap<String, f64>,
     /// Ours divided by the peer that the goal names; without one, ours divided by the goal.
-    pub ratio: f64,
+    pub ratio: Option<f64>,
     /// What is aimed at, in words.
     pub goal: String,
     /// Whether it was reached in this run.
@@ -82,46 +91,78 @@ impl Row {
     #[must_use]
     pub fn against(
         name: &str,
-        (ours, unit): (f64, &'static str),
+        (ours, unit): (f64, &str),
         peers: BTreeMap<String, f64>,
         (peer, better, bound): (&str, Better, f64),
     ) -> Self {
-        let ratio = ours / peers.get(peer).copied().unwrap_or(f64::NAN);
+        let ratio = peers.get(peer).map(|peer| ours / peer);
         let (word, goal_met) = match better {
-            Better::More => ("at least", ratio >= bound),
-            Better::Less => ("at most", ratio <= bound),
+            Better::More => ("at least", ratio.is_some_and(|ratio| ratio >= bound)),
+            Better::Less => ("at most", ratio.is_some_and(|ratio| ratio <= bound)),
         };
         let goal = format!("{word} {bound} × {peer}");
-        Self { name: name.to_owned(), ours, unit, peers, ratio, goal, goal_met }
+        Self {
+            name: name.to_owned(),
+            ours,
+            unit: unit.to_owned(),
+            peers,
+            ratio,
+            goal,
+            goal_met,
+        }
     }
 
     /// A row whose goal is a value: at least or at most `bound`.
     #[must_use]
-    pub fn absolute(name: &str, (ours, unit): (f64, &'static str), (better, bound): (Better, f64)) -> Self {
+    pub fn absolute(name: &str, (ours, unit): (f64, &str), (better, bound): (Better, f64)) -> Self {
         let (word, goal_met) = match better {
             Better::More => ("at least", ours >= bound),
             Better::Less => ("at most", ours <= bound),
         };
         let goal = format!("{word} {bound} {unit}");
-        Self { name: name.to_owned(), ours, unit, peers: BTreeMap::new(), ratio: ours / bound, goal, goal_met }
+        Self {
+            name: name.to_owned(),
+            ours,
+            unit: unit.to_owned(),
+            peers: BTreeMap::new(),
+            ratio: Some(ours / bound),
+            goal,
+            goal_met,
+        }
     }
 
     /// A row that is only for the record.
     #[must_use]
-    pub fn record(name: &str, (ours, unit): (f64, &'static str), peers: BTreeMap<String, f64>) -> Self {
-        let ratio = f64::NAN;
-        Self { name: name.to_owned(), ours, unit, peers, ratio, goal: "for the record".to_owned(), goal_met: true }
+    pub fn record(name: &str, (ours, unit): (f64, &str), peers: BTreeMap<String, f64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            ours,
+            unit: unit.to_owned(),
+            peers,
+            ratio: None,
+            goal: "for the record".to_owned(),
+            goal_met: true,
+        }
     }
 }
 
 /// The report as a table for a person.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
-    let mut text = format!("{:<44} {:>11} {:<8} {:>7}  {}\n", "what", "ours", "unit", "ratio", "goal · peers");
+    let mut text = format!(
+        "{:<44} {:>11} {:<8} {:>7}  {}\n",
+        "what", "ours", "unit", "ratio", "goal · peers"
+    );
     for row in rows {
         let mark = if row.goal_met { "✓" } else { "✗" };
-        let peers: Vec<String> = row.peers.iter().map(|(name, value)| format!("{name} {value:.2}")).collect();
-        let ratio = if row.ratio.is_finite() { format!("{:.2}", row.ratio) } else { "–".to_owned() };
+        let peers: Vec<String> = row
+            .peers
+            .iter()
+            .map(|(name, value)| format!("{name} {value:.2}"))
+            .collect();
+        let ratio = row
+            .ratio
+            .map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         let _infallible = writeln!(
             text,
             "{:<44} {:>11.2} {:<8} {:>7}  {mark} {} · {}",
@@ -158,6 +199,9 @@ mod tests {
         assert!(Row::against("x", (250.0, "MiB/s"), peers.clone(), ("scp", Better::More, 2.0)).goal_met);
         assert!(!Row::against("x", (150.0, "MiB/s"), peers.clone(), ("scp", Better::More, 2.0)).goal_met);
         assert!(Row::against("x", (150.0, "s"), peers.clone(), ("scp", Better::Less, 2.0)).goal_met);
-        assert!(!Row::against("x", (1.0, "s"), peers, ("curl", Better::Less, 2.0)).goal_met, "no such peer");
+        assert!(
+            !Row::against("x", (1.0, "s"), peers, ("curl", Better::Less, 2.0)).goal_met,
+            "no such peer"
+        );
     }
 }

@@ -41,7 +41,9 @@ impl Release {
             .find(|dir| dir.join("satellite-bridge").is_file() && dir.join("management-module").is_file())
             .context("the programs are not built: run `make build`")?
             .to_owned();
-        let dir = top.join("target/lab/release");
+        // A profile has programs of its own, so it has bundles of its own.
+        let profile = programs.file_name().unwrap_or_default();
+        let dir = top.join("target/lab/release").join(profile);
         std::fs::create_dir_all(&dir)?;
         Ok(Self { top, programs, dir })
     }
@@ -162,7 +164,9 @@ impl Release {
             .to_owned())
     }
 
-    fn secret(&self) -> PathBuf {
+    /// The development key's secret half.
+    #[must_use]
+    pub fn secret(&self) -> PathBuf {
         self.dir.join("release.key")
     }
 

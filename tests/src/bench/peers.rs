@@ -27,14 +27,19 @@ pub struct Server {
 
 impl Server {
     fn cpu(&self) -> f64 {
-        self.child.id().and_then(|pid| i32::try_from(pid).ok()).map_or(0.0, tree_cpu)
+        self.child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .map_or(0.0, tree_cpu)
     }
 }
 
 fn own_cpu_with_children() -> f64 {
     use nix::sys::resource::{UsageWho, getrusage};
     use nix::sys::time::TimeValLike as _;
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return 0.0 };
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return 0.0;
+    };
     let micros = (usage.user_time() + usage.system_time()).num_microseconds();
     Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64()
 }
@@ -73,7 +78,9 @@ pub async fn sshd(dir: &Path) -> anyhow::Result<Server> {
     );
     write(&dir.join("config"), text)?;
     let mut sshd = command("/usr/sbin/sshd");
-    sshd.args(["-D", "-e", "-f"]).arg(dir.join("config")).stderr(std::process::Stdio::null());
+    sshd.args(["-D", "-e", "-f"])
+        .arg(dir.join("config"))
+        .stderr(std::process::Stdio::null());
     let child = sshd.spawn().context("cannot start sshd")?;
     listens(port).await?;
     Ok(Server { child, port, dir })
@@ -86,12 +93,20 @@ pub async fn sshd(dir: &Path) -> anyhow::Result<Server> {
 /// If it fails.
 pub async fn scp(server: &Server, file: &Path, target: &Path) -> anyhow::Result<Sample> {
     let mut scp = command("scp");
-    scp.args(["-q", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
-        .arg("-i")
-        .arg(server.dir.join("client"))
-        .args(["-P", &server.port.to_string()])
-        .arg(file)
-        .arg(format!("127.0.0.1:{}", target.display()));
+    scp.args([
+        "-q",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+    ])
+    .arg("-i")
+    .arg(server.dir.join("client"))
+    .args(["-P", &server.port.to_string()])
+    .arg(file)
+    .arg(format!("127.0.0.1:{}", target.display()));
     measured(server, scp).await
 }
 
@@ -126,7 +141,11 @@ pub async fn nginx(dir: &Path, root: &Path) -> anyhow::Result<Server> {
     );
     write(&dir.join("nginx.conf"), text)?;
     let mut nginx = command("/usr/sbin/nginx");
-    nginx.arg("-e").arg(dir.join("error.log")).arg("-c").arg(dir.join("nginx.conf"));
+    nginx
+        .arg("-e")
+        .arg(dir.join("error.log"))
+        .arg("-c")
+        .arg(dir.join("nginx.conf"));
     let child = nginx.spawn().context("cannot start nginx")?;
     listens(port).await?;
     Ok(Server { child, port, dir })
@@ -151,9 +170,15 @@ pub async fn curl(server: &Server, name: &str, target: &Path) -> anyhow::Result<
 /// If it does not come up.
 pub async fn raw_sink(dir: &Path) -> anyhow::Result<Server> {
     let port = free_port()?;
-    let child = command(std::env::current_exe()?).args(["raw-sink", &port.to_string()]).spawn()?;
+    let child = command(std::env::current_exe()?)
+        .args(["raw-sink", &port.to_string()])
+        .spawn()?;
     listens(port).await?;
-    Ok(Server { child, port, dir: dir.to_owned() })
+    Ok(Server {
+        child,
+        port,
+        dir: dir.to_owned(),
+    })
 }
 
 /// Sends `bytes` bytes over one TLS connection, as a process of its own.

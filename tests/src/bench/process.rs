@@ -11,10 +11,16 @@ const TICKS: f64 = 100.0;
 pub fn tree_cpu(pid: i32) -> f64 {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     let mut used: HashMap<i32, f64> = HashMap::new();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return 0.0 };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return 0.0;
+    };
     for entry in entries.flatten() {
-        let Some(found) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Some((parent, cpu)) = stat(&entry.path()) else { continue };
+        let Some(found) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Some((parent, cpu)) = stat(&entry.path()) else {
+            continue;
+        };
         children.entry(parent).or_default().push(found);
         used.insert(found, cpu);
     }
@@ -50,7 +56,10 @@ fn stat(path: &Path) -> Option<(i32, f64)> {
 /// The numbers behind the name of the program (proc(5)): the state counts as the first, as 0.
 fn fields(stat: &str) -> Option<Vec<f64>> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let fields: Vec<f64> = rest.split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect();
+    let fields: Vec<f64> = rest
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0.0))
+        .collect();
     (fields.len() > 15).then_some(fields)
 }
 

@@ -37,11 +37,14 @@ impl Client {
     ///
     /// If the key cannot be read.
     pub fn new(installation: &Path, address: &str, fingerprint: &str) -> anyhow::Result<Self> {
-        let read = |name: &str| std::fs::read_to_string(installation.join(name)).context("no installation key");
+        let read =
+            |name: &str| std::fs::read_to_string(installation.join(name)).context("no installation key");
         let installation = Installation::from_pem(&read("key.pem")?, &read("cert.pem")?)?;
         let leaf = installation.issue(Role::Admin, "benchmark", Duration::from_secs(3600))?;
         let pin: Pin = fingerprint.parse()?;
-        Ok(Self { channel: channel(address.to_owned(), client_config(&leaf, Expect::Pin(pin))?) })
+        Ok(Self {
+            channel: channel(address.to_owned(), client_config(&leaf, Expect::Pin(pin))?),
+        })
     }
 
     /// Sends the chunks of a bundle that the satellite lacks, and answers its name.
@@ -60,8 +63,11 @@ impl Client {
         };
         let begun = client.begin_update(begin).await?.into_inner();
         let name = begun.update.context("no update in the answer")?.manifest_digest;
-        let missing: std::collections::HashSet<Digest> =
-            begun.missing.chunks_exact(32).filter_map(|digest| Digest::try_from(digest).ok()).collect();
+        let missing: std::collections::HashSet<Digest> = begun
+            .missing
+            .chunks_exact(32)
+            .filter_map(|digest| Digest::try_from(digest).ok())
+            .collect();
         let (sender, receiver) = mpsc::channel(16);
         let upload = name.clone();
         let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
@@ -71,15 +77,27 @@ impl Client {
                     continue;
                 }
                 let digest = Bytes::copy_from_slice(entry.digest.as_bytes());
-                let request = pb::PutChunksRequest { manifest_digest: upload.clone(), digest, data };
-                sender.blocking_send(request).context("the satellite stopped taking chunks")?;
+                let request = pb::PutChunksRequest {
+                    manifest_digest: upload.clone(),
+                    digest,
+                    data,
+                };
+                sender
+                    .blocking_send(request)
+                    .context("the satellite stopped taking chunks")?;
             }
             Ok(())
         });
-        let put = client.put_chunks(ReceiverStream::new(receiver)).await?.into_inner();
+        let put = client
+            .put_chunks(ReceiverStream::new(receiver))
+            .await?
+            .into_inner();
         reading.await??;
         let update = put.update.context("no update in the answer")?;
-        anyhow::ensure!(update.present_bytes == update.total_bytes, "chunks are missing after the push");
+        anyhow::ensure!(
+            update.present_bytes == update.total_bytes,
+            "chunks are missing after the push"
+        );
         Ok(name)
     }
 
@@ -90,7 +108,10 @@ impl Client {
     /// If it does not know it.
     pub async fn abort(&self, name: &str) -> anyhow::Result<()> {
         let mut client = UpdateServiceClient::new(self.channel.clone());
-        let request = pb::AbortUpdateRequest { manifest_digest: name.to_owned(), idempotency_key: key() };
+        let request = pb::AbortUpdateRequest {
+            manifest_digest: name.to_owned(),
+            idempotency_key: key(),
+        };
         client.abort_update(request).await?;
         Ok(())
     }
@@ -103,11 +124,18 @@ impl Client {
     pub async fn install(&self, name: &str) -> anyhow::Result<()> {
         let mut client = UpdateServiceClient::new(self.channel.clone());
         let manifest_digest = name.to_owned();
-        let request = pb::InstallUpdateRequest { manifest_digest, idempotency_key: key(), enable: true };
+        let request = pb::InstallUpdateRequest {
+            manifest_digest,
+            idempotency_key: key(),
+            enable: true,
+        };
         let begun = client.install_update(request).await?.into_inner();
         let id = begun.operation.context("no operation in the answer")?.id;
         let mut client = OperationServiceClient::new(self.channel.clone());
-        let mut states = client.watch_operation(pb::WatchOperationRequest { id }).await?.into_inner();
+        let mut states = client
+            .watch_operation(pb::WatchOperationRequest { id })
+            .await?
+            .into_inner();
         let mut last = None;
         while let Some(state) = states.message().await? {
             last = state.operation;
@@ -126,7 +154,10 @@ impl Client {
     /// If there is no such source or the stream breaks.
     pub async fn fetch_log(&self, source: &str) -> anyhow::Result<u64> {
         let mut client = LogServiceClient::new(self.channel.clone());
-        let query = pb::FetchLogsRequest { source: source.to_owned(), ..Default::default() };
+        let query = pb::FetchLogsRequest {
+            source: source.to_owned(),
+            ..Default::default()
+        };
         let mut pieces = client.fetch_logs(query).await?.into_inner();
         let (sender, mut receiver) = mpsc::channel::<Bytes>(16);
         let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<u64> {
@@ -138,7 +169,10 @@ impl Client {
             Ok(decoder.into_inner().0)
         });
         while let Some(piece) = pieces.message().await? {
-            sender.send(piece.data).await.context("the decompressor stopped")?;
+            sender
+                .send(piece.data)
+                .await
+                .context("the decompressor stopped")?;
         }
         drop(sender);
         reading.await?
@@ -151,7 +185,11 @@ impl Client {
     /// If there is no such workload.
     pub async fn status(&self, workload: &str) -> anyhow::Result<()> {
         let mut client = WorkloadServiceClient::new(self.channel.clone());
-        client.get_workload(pb::GetWorkloadRequest { name: workload.to_owned() }).await?;
+        client
+            .get_workload(pb::GetWorkloadRequest {
+                name: workload.to_owned(),
+            })
+            .await?;
         Ok(())
     }
 }

@@ -58,10 +58,19 @@ impl Measured {
             .iter()
             .map(|(peer, bound)| {
                 let name = format!("{what}, against {peer}");
-                Row::against(&name, (rate("ours"), "MiB/s"), rates.clone(), (peer, Better::More, *bound))
+                Row::against(
+                    &name,
+                    (rate("ours"), "MiB/s"),
+                    rates.clone(),
+                    (peer, Better::More, *bound),
+                )
             })
             .collect();
-        rows.push(Row::record(&format!("{what}, CPU of both ends"), (cpu("ours"), "s"), times));
+        rows.push(Row::record(
+            &format!("{what}, CPU of both ends"),
+            (cpu("ours"), "s"),
+            times,
+        ));
         rows
     }
 }
@@ -94,7 +103,12 @@ impl Bench<'_> {
         std::fs::set_permissions(payload.join("program"), std::fs::Permissions::from_mode(0o755))?;
         let bundle = self.dir.join("large.bundle");
         let out = std::io::BufWriter::new(std::fs::File::create(&bundle)?);
-        build(&recipe("large", "program", "")?, &payload, std::slice::from_ref(self.key), out)?;
+        build(
+            &recipe("large", "program", "")?,
+            &payload,
+            std::slice::from_ref(self.key),
+            out,
+        )?;
         Ok(bundle)
     }
 
@@ -105,7 +119,10 @@ impl Bench<'_> {
     /// If a program or a call fails.
     pub async fn push(&self) -> anyhow::Result<Vec<Row>> {
         let bundle = self.bundle()?;
-        let (sshd, nginx) = (peers::sshd(self.dir).await?, peers::nginx(self.dir, self.dir).await?);
+        let (sshd, nginx) = (
+            peers::sshd(self.dir).await?,
+            peers::nginx(self.dir, self.dir).await?,
+        );
         let sink = peers::raw_sink(self.dir).await?;
         let mut measured = Measured::default();
         for _ in 0..self.runs {
@@ -114,9 +131,15 @@ impl Bench<'_> {
             measured.add("ours", sample);
             measured.add("raw TLS", peers::raw_send(&sink, SIZE * MIB).await?);
             measured.add("scp", peers::scp(&sshd, &bundle, &self.dir.join("copy")).await?);
-            measured.add("curl", peers::curl(&nginx, "large.bundle", &self.dir.join("copy")).await?);
+            measured.add(
+                "curl",
+                peers::curl(&nginx, "large.bundle", &self.dir.join("copy")).await?,
+            );
         }
-        Ok(measured.rows("push of 256 MiB, verified and stored", &[("raw TLS", 0.6), ("scp", 2.0)]))
+        Ok(measured.rows(
+            "push of 256 MiB, verified and stored",
+            &[("raw TLS", 0.6), ("scp", 2.0)],
+        ))
     }
 
     /// Fetches a log. `log` is the file that the source `log-source/large.log` reads.
@@ -127,7 +150,10 @@ impl Bench<'_> {
     pub async fn logs(&self, log: &Path) -> anyhow::Result<Vec<Row>> {
         write_log(log)?;
         let directory = log.parent().unwrap_or(Path::new("/"));
-        let (sshd, nginx) = (peers::sshd(self.dir).await?, peers::nginx(self.dir, directory).await?);
+        let (sshd, nginx) = (
+            peers::sshd(self.dir).await?,
+            peers::nginx(self.dir, directory).await?,
+        );
         let sink = peers::raw_sink(self.dir).await?;
         let source = format!("workload/{LOG_WORKLOAD}/large.log");
         let mut measured = Measured::default();
@@ -137,7 +163,10 @@ impl Bench<'_> {
             measured.add("ours", sample);
             measured.add("raw TLS", peers::raw_send(&sink, SIZE * MIB).await?);
             measured.add("scp", peers::scp(&sshd, log, &self.dir.join("copy")).await?);
-            measured.add("curl", peers::curl(&nginx, "large.log", &self.dir.join("copy")).await?);
+            measured.add(
+                "curl",
+                peers::curl(&nginx, "large.log", &self.dir.join("copy")).await?,
+            );
         }
         Ok(measured.rows("fetch of 256 MiB of logs", &[("raw TLS", 0.6), ("scp", 2.0)]))
     }
@@ -177,8 +206,16 @@ impl Bench<'_> {
             slow.push(times[times.len() * 99 / 100]);
         }
         Ok(vec![
-            Row::record("status calls, 8 under way", (median(rates), "calls/s"), BTreeMap::new()),
-            Row::record("status call, 99th percentile", (median(slow), "ms"), BTreeMap::new()),
+            Row::record(
+                "status calls, 8 under way",
+                (median(rates), "calls/s"),
+                BTreeMap::new(),
+            ),
+            Row::record(
+                "status call, 99th percentile",
+                (median(slow), "ms"),
+                BTreeMap::new(),
+            ),
         ])
     }
 }

@@ -1,0 +1,173 @@
+//! `make bench`: measures the real programs, in a container, beside what a user would pick instead.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use e2e::bench::commission::{idle, pair_to_healthy, pid_of};
+use e2e::bench::satellite::Client;
+use e2e::bench::transport::{Bench, LOG_WORKLOAD, recipe};
+use e2e::bench::{LIMIT, RUNS, Row, backup, peers, table};
+use e2e::command::finish;
+use e2e::lab::Lab;
+use satellite_proto::bundle::{SecretKey, build};
+
+/// Measures the system beside what a user would pick instead, and writes target/bench.json.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// How often each thing is measured.
+    #[arg(long, default_value_t = RUNS)]
+    runs: usize,
+    /// Bytes of the central that is backed up.
+    #[arg(long, default_value_t = 1 << 30)]
+    bytes: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// (a process of the benchmark) Takes TLS connections and throws away what comes.
+    #[command(hide = true)]
+    RawSink {
+        /// Where.
+        port: u16,
+    },
+    /// (a process of the benchmark) Sends bytes over one TLS connection.
+    #[command(hide = true)]
+    RawSend {
+        /// Where to.
+        port: u16,
+        /// How many.
+        bytes: u64,
+    },
+    /// (a process of the benchmark) What must run in the laboratory's network.
+    #[command(hide = true)]
+    Transport(Transport),
+}
+
+#[derive(Debug, Args)]
+struct Transport {
+    address: String,
+    fingerprint: String,
+    installation: PathBuf,
+    bridge: i32,
+    key: PathBuf,
+    program: PathBuf,
+    logs: PathBuf,
+    dir: PathBuf,
+    runs: usize,
+}
+
+impl Transport {
+    async fn run(&self) -> anyhow::Result<()> {
+        let client = Client::new(&self.installation, &self.address, &self.fingerprint)?;
+        let key = SecretKey::from_file_text(&std::fs::read_to_string(&self.key)?, None)?;
+        self.install_log_source(&client, &key).await?;
+        let bench = Bench {
+            client: &client,
+            bridge: self.bridge,
+            dir: &self.dir,
+            key: &key,
+            runs: self.runs,
+        };
+        let mut rows = bench.push().await?;
+        rows.extend(bench.logs(&self.logs.join("large.log")).await?);
+        rows.extend(bench.status("backup-service").await?);
+        println!("{}", serde_json::to_string(&rows)?);
+        Ok(())
+    }
+
+    /// A workload whose only purpose is that it may have a large log.
+    async fn install_log_source(&self, client: &Client, key: &SecretKey) -> anyhow::Result<()> {
+        let payload = self.dir.join("log-source");
+        std::fs::create_dir_all(&payload)?;
+        std::fs::copy(&self.program, payload.join("program"))?;
+        let bundle = self.dir.join("log-source.bundle");
+        let recipe = recipe(LOG_WORKLOAD, "program", "logs = [\"large.log\"]")?;
+        build(
+            &recipe,
+            &payload,
+            std::slice::from_ref(key),
+            std::fs::File::create(&bundle)?,
+        )?;
+        let name = client.push(&bundle).await?;
+        client.install(&name).await?;
+        std::fs::create_dir_all(&self.logs)?;
+        Ok(())
+    }
+}
+
+/// Everything, in a laboratory of its own.
+async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
+    eprintln!("Commissioning a satellite …");
+    let (mut rows, satellite) = pair_to_healthy(lab).await?;
+    eprintln!("Watching the daemons idle …");
+    rows.extend(idle(lab).await?);
+    eprintln!("Transfers, {} times each …", cli.runs);
+    let dir = lab.data().join("bench");
+    std::fs::create_dir_all(&dir)?;
+    let state = format!("lib/private/satellite-{LOG_WORKLOAD}/logs");
+    let mut inside = lab.lan.at_server(std::env::current_exe()?);
+    inside
+        .arg("transport")
+        .arg(&satellite.address)
+        .arg(&satellite.fingerprint);
+    inside.arg(lab.data().join("server/state/installation"));
+    inside.arg(pid_of(lab, "satellite-bridge.service").await?.to_string());
+    inside
+        .arg(lab.release.secret())
+        .arg(lab.release.program("backup-service"));
+    inside
+        .arg(lab.satellite().var().join(state))
+        .arg(&dir)
+        .arg(cli.runs.to_string());
+    let ended = finish(inside, LIMIT * 4).await?;
+    anyhow::ensure!(ended.code == Some(0), "the transfers failed: {}", ended.stderr);
+    let transfers: Vec<Row> = serde_json::from_str(ended.stdout.trim())?;
+    rows.extend(transfers);
+    eprintln!("Backups of {} MiB, {} times each …", cli.bytes >> 20, cli.runs);
+    rows.extend(backup::first_backup(lab, cli.bytes, cli.runs).await?);
+    Ok(rows)
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    match &cli.part {
+        Some(Part::RawSink { port }) => return peers::serve_raw(*port).await,
+        Some(Part::RawSend { port, bytes }) => return peers::send_raw(*port, *bytes).await,
+        Some(Part::Transport(transport)) => return transport.run().await,
+        None => {}
+    }
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no checkout")?;
+    let data = top.join("target/lab/bench");
+    let lab = Lab::open("bench", &data)?;
+    lab.remove().await;
+    let lab = Lab::open("bench", &data)?;
+    let measured = measure(&lab, &cli).await;
+    if measured.is_err() {
+        eprintln!("{}", lab.evidence().await);
+    }
+    lab.remove().await;
+    let rows = measured?;
+    e2e::network::write(
+        &top.join("target/bench.json"),
+        serde_json::to_string_pretty(&rows)?,
+    )?;
+    println!("{}", table(&rows));
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Box::pin(run(Cli::parse())).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
