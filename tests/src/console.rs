@@ -56,7 +56,7 @@ pub async fn pairing_code(satellite: &Container) -> anyhow::Result<String> {
     if let Some(code) = satellite.capture().await.ok().as_deref().and_then(code_on) {
         return Ok(code);
     }
-    choose(satellite, "Pair").await?;
+    choose(satellite, "Connect to a server").await?;
     let mut screen = String::new();
     let code = until("the code on the console", SCREEN, async || {
         screen = satellite.capture().await.unwrap_or_default();
