@@ -18,6 +18,7 @@ use satellite_proto::wire::backup::v1::{
     GetStorageRequest, GetStorageResponse, ListArchivesRequest, ListArchivesResponse, ReadArchiveRequest,
     ReadArchiveResponse, VerifyArchiveRequest, VerifyArchiveResponse,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
@@ -32,18 +33,35 @@ use crate::config::Config;
 /// Most archives that a list answers, so that the answer fits into a message.
 const MOST_LISTED: usize = 8000;
 
+/// Archives that are written at once, so that memory stays bounded; others wait.
+const MOST_CREATES: usize = 2;
+
+/// Archives that are read member by member at once; others are refused for the moment.
+const MOST_READS: usize = 4;
+
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Archives {
     catalog: Catalog,
     config: Arc<Config>,
+    creates: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
 }
 
 impl Archives {
     /// Serves what is in `catalog`.
     #[must_use]
     pub fn new(catalog: Catalog, config: Arc<Config>) -> Self {
-        Self { catalog, config }
+        let (creates, reads) = (
+            Arc::new(Semaphore::new(MOST_CREATES)),
+            Arc::new(Semaphore::new(MOST_READS)),
+        );
+        Self {
+            catalog,
+            config,
+            creates,
+            reads,
+        }
     }
 
     fn admit<T>(&self, request: Request<T>, method: &str) -> Result<T, Status> {
@@ -51,6 +69,12 @@ impl Archives {
         access::check(&request, method, local)?;
         Ok(request.into_inner())
     }
+}
+
+fn permit(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    Arc::clone(of).try_acquire_owned().map_err(|_| {
+        Status::unavailable("too many archives are being read at once: try again when one has ended")
+    })
 }
 
 fn id(text: &str) -> Result<Uuid, Status> {
@@ -103,7 +127,14 @@ impl ArchiveService for Archives {
         let stream = self.admit(request, "CreateArchive")?;
         let (catalog, runtime) = (self.catalog.clone(), tokio::runtime::Handle::current());
         let stall = self.config.stall;
+        let waiting = tokio::time::timeout(stall, Arc::clone(&self.creates).acquire_owned());
+        let Ok(Ok(permit)) = waiting.await else {
+            return Err(Status::unavailable(
+                "other archives are being written: try again when one has ended",
+            ));
+        };
         let record = blocking(move || {
+            let _permit = permit;
             create::create(
                 &catalog,
                 create::Source {
@@ -162,7 +193,8 @@ impl ArchiveService for Archives {
         let asked = self.admit(request, "ReadArchive")?;
         let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
         let selection = wire::selection(asked)?;
-        Ok(Response::new(read::read(reading, selection)))
+        let permit = permit(&self.reads)?;
+        Ok(Response::new(read::read(reading, selection, permit)))
     }
 
     async fn verify_archive(
@@ -172,7 +204,9 @@ impl ArchiveService for Archives {
         let asked = self.admit(request, "VerifyArchive")?;
         let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
         let (catalog, directory) = (self.catalog.clone(), self.config.directory.clone());
+        let permit = permit(&self.reads)?;
         let answer = blocking(move || {
+            let _permit = permit;
             let opened = Archive::open(&reading.path);
             let report = opened.and_then(|archive| verify(&archive, Some(&reading.record.sha256), threads()));
             let (problems, members) = match report {

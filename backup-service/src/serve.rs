@@ -90,6 +90,7 @@ pub async fn serve_until(config: Config, stop: impl Future<Output = ()> + Send) 
     let (stopping, mut stopped) = watch::channel(false);
     let server = Server::builder()
         .max_frame_size(MAX_FRAME)
+        .max_concurrent_streams(64)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(health_service)
         .add_service(archives)

@@ -228,6 +228,29 @@ async fn bad_streams_leave_nothing() {
     assert_eq!(service.files().len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_listed_shown_and_verified_without_a_service() {
+    let (service, mut client) = Service::start(tempfile::tempdir().unwrap()).await;
+    let archive = create(&mut client, sample("k")).await.unwrap();
+    let path = service.dir.path().join("state/archives");
+    let path = path.join(&archive.path).join(&archive.file_name);
+    let run = |command: &str| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_backup-service"));
+        let out = program.args(["archive", command]).arg(&path).output().unwrap();
+        (out.status.success(), String::from_utf8(out.stdout).unwrap())
+    };
+    let (listed, lines) = run("list");
+    assert!(listed && lines.lines().count() == 4 && lines.ends_with("data/cdr/big\n"));
+    let (shown, text) = run("show");
+    assert!(shown && text.contains(&archive.id) && text.ends_with("cdr: 1 members, 9000000 bytes\n"));
+    let (intact, text) = run("verify");
+    assert!(intact && text.contains(&archive.sha256));
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(!run("verify").0);
+}
+
 #[test]
 fn the_recipe_of_the_bundle_fits_the_program() {
     let recipe = satellite_proto::bundle::Recipe::from_toml(include_str!("../bundle.toml")).unwrap();

@@ -8,6 +8,7 @@ use satellite_proto::wire::MAX_PIECE;
 use satellite_proto::wire::backup::v1::{
     Batch, DownloadArchiveResponse, Item, MemberEnd, ReadArchiveResponse, item,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -64,13 +65,15 @@ fn send_file(
     Ok(())
 }
 
-/// Streams the chosen members.
+/// Streams the chosen members; `permit` is kept until the last was taken.
 pub(super) fn read(
     reading: Reading,
     selection: Selection,
+    permit: OwnedSemaphorePermit,
 ) -> ReceiverStream<Result<ReadArchiveResponse, Status>> {
     let (out, stream) = channel(AHEAD);
     tokio::task::spawn_blocking(move || {
+        let _permit = permit;
         let mut batches = Batches {
             out,
             items: Vec::new(),
