@@ -3,6 +3,7 @@
 //! **Invariant:** no SQL and no sockets here. What a caller may wait for without end goes on if the caller leaves.
 
 pub mod audit;
+pub mod backup;
 pub mod error;
 pub mod jobs;
 

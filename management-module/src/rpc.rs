@@ -2,9 +2,11 @@
 //!
 //! **Invariant:** nothing is decided here, and every mutation leaves an audit record, also one that fails.
 
+pub mod backup;
 pub mod system;
 
 use jiff::Timestamp;
+use satellite_proto::wire::management::v1::backup_service_server::BackupServiceServer;
 use satellite_proto::wire::management::v1::system_service_server::SystemServiceServer;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Status};
@@ -16,6 +18,7 @@ use crate::app::{Actor, App};
 pub fn routes(app: &App) -> tonic::service::Routes {
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(SystemServiceServer::new(system::System(app.clone())));
+    routes.add_service(BackupServiceServer::new(backup::BackupApi::new(app.clone())));
     routes.routes()
 }
 

@@ -18,11 +18,13 @@ pub(super) struct Logs {
     /// Name of the satellite.
     satellite: String,
     /// List the sources instead.
-    #[arg(long, conflicts_with_all = ["source", "since", "until", "priority", "lines", "follow", "output_file"])]
+    #[arg(long, conflicts_with_all = ["source", "from", "since", "until", "priority", "lines", "follow", "output_file"])]
     list: bool,
-    /// Source, as `--list` names it.
-    #[arg(long, default_value = "bridge")]
-    source: String,
+    /// Source, as `--list` names it; without it the bridge.
+    source: Option<String>,
+    /// The same as an option.
+    #[arg(long = "source", value_name = "SOURCE", conflicts_with = "source")]
+    from: Option<String>,
     /// Not older than this: a time such as 2026-11-22T04:00:00Z, or how long ago, such as 2h.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -78,7 +80,11 @@ impl Logs {
         }
         let now = SystemTime::now();
         let query = Query {
-            source: self.source.clone(),
+            source: self
+                .source
+                .clone()
+                .or(self.from.clone())
+                .unwrap_or_else(|| "bridge".to_owned()),
             since: self.since.as_deref().map(|text| moment(text, now)).transpose()?,
             until: self.until.as_deref().map(|text| moment(text, now)).transpose()?,
             max_priority: self.priority,

@@ -1,0 +1,191 @@
+//! Centrals and their backups.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt as _};
+use satellite_proto::wire::management::v1 as wire;
+use tonic::{Request, Response, Status};
+
+use super::{actor, wire_time};
+use crate::app::App;
+use crate::app::backup::{Backups, RestoreWish};
+use crate::store::Central;
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct BackupApi {
+    app: App,
+    backups: Backups,
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<wire::JobEvent, Status>> + Send>>;
+type Pieces = Pin<Box<dyn Stream<Item = Result<wire::DownloadArchiveResponse, Status>> + Send>>;
+
+impl BackupApi {
+    /// The service over `app`. Make it once: leases live in it.
+    #[must_use]
+    pub fn new(app: App) -> Self {
+        Self {
+            backups: Backups::new(app.clone()),
+            app,
+        }
+    }
+
+    async fn events(&self, job: &str) -> Result<Response<Events>, Status> {
+        let events = self.app.jobs.subscribe(job).await?;
+        Ok(Response::new(Box::pin(events.map(Ok))))
+    }
+}
+
+fn told(central: Central) -> wire::Central {
+    wire::Central {
+        add_time: Some(wire_time(central.added_at)),
+        name: central.name,
+        address: central.address,
+        tenant: central.tenant,
+        profile: central.profile,
+        satellite: central.satellite,
+    }
+}
+
+#[tonic::async_trait]
+impl wire::backup_service_server::BackupService for BackupApi {
+    type RunBackupStream = Events;
+    type RestoreArchiveStream = Events;
+    type DownloadArchiveStream = Pieces;
+
+    async fn add_central(
+        &self,
+        request: Request<wire::AddCentralRequest>,
+    ) -> Result<Response<wire::AddCentralResponse>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let central = request
+            .central
+            .ok_or_else(|| Status::invalid_argument("`central` is missing"))?;
+        let added = self
+            .backups
+            .add_central(&actor, &central.profile, &central.satellite, request.replace)
+            .await?;
+        Ok(Response::new(wire::AddCentralResponse {
+            central: Some(told(added)),
+        }))
+    }
+
+    async fn list_centrals(
+        &self,
+        _request: Request<wire::ListCentralsRequest>,
+    ) -> Result<Response<wire::ListCentralsResponse>, Status> {
+        let centrals = self.backups.centrals().await?.into_iter().map(told).collect();
+        Ok(Response::new(wire::ListCentralsResponse { centrals }))
+    }
+
+    async fn measure_central(
+        &self,
+        request: Request<wire::MeasureCentralRequest>,
+    ) -> Result<Response<wire::MeasureCentralResponse>, Status> {
+        let sizes = self.backups.measure(&request.into_inner().name).await?;
+        let data_sets = sizes.into_iter().map(|(set, size)| wire::DataSetSize {
+            data_set: set.name,
+            description: set.description,
+            files: size.files,
+            size_bytes: size.bytes,
+            can_be_large: set.can_be_large,
+        });
+        Ok(Response::new(wire::MeasureCentralResponse {
+            data_sets: data_sets.collect(),
+        }))
+    }
+
+    async fn run_backup(
+        &self,
+        request: Request<wire::RunBackupRequest>,
+    ) -> Result<Response<Self::RunBackupStream>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let job = self
+            .backups
+            .run(
+                actor,
+                &request.central,
+                &request.data_sets,
+                &request.idempotency_key,
+            )
+            .await?;
+        self.events(&job).await
+    }
+
+    async fn list_archives(
+        &self,
+        request: Request<wire::ListArchivesRequest>,
+    ) -> Result<Response<wire::ListArchivesResponse>, Status> {
+        let listed = self.backups.list(&request.into_inner().central).await?;
+        let archives = listed.archives.into_iter().map(|stored| wire::StoredArchive {
+            satellite: stored.satellite.to_string(),
+            archive: Some(stored.archive),
+        });
+        Ok(Response::new(wire::ListArchivesResponse {
+            archives: archives.collect(),
+            problems: listed.problems,
+        }))
+    }
+
+    async fn download_archive(
+        &self,
+        request: Request<wire::DownloadArchiveRequest>,
+    ) -> Result<Response<Self::DownloadArchiveStream>, Status> {
+        let request = request.into_inner();
+        let (stored, pieces) = self.backups.download(&request.archive, request.offset).await?;
+        let first = wire::DownloadArchiveResponse {
+            archive: Some(stored.archive),
+            ..Default::default()
+        };
+        let rest = pieces.map(|piece| {
+            piece.map(|piece| wire::DownloadArchiveResponse {
+                archive: None,
+                data: piece.data,
+            })
+        });
+        Ok(Response::new(Box::pin(
+            futures_util::stream::iter([Ok(first)]).chain(rest),
+        )))
+    }
+
+    async fn restore_archive(
+        &self,
+        request: Request<wire::RestoreArchiveRequest>,
+    ) -> Result<Response<Self::RestoreArchiveStream>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let wish = RestoreWish {
+            archive: request.archive,
+            directory: (!request.directory.is_empty()).then(|| PathBuf::from(request.directory)),
+            data_sets: request.data_sets,
+            overwrite: request.overwrite,
+            idempotency_key: request.idempotency_key,
+        };
+        let job = self.backups.restore(actor, wish).await?;
+        self.events(&job).await
+    }
+
+    async fn verify_archive(
+        &self,
+        request: Request<wire::VerifyArchiveRequest>,
+    ) -> Result<Response<wire::VerifyArchiveResponse>, Status> {
+        let actor = actor(&request)?;
+        let result = self.backups.verify(&actor, &request.into_inner().archive).await?;
+        Ok(Response::new(wire::VerifyArchiveResponse {
+            result: Some(result),
+        }))
+    }
+
+    async fn delete_archive(
+        &self,
+        request: Request<wire::DeleteArchiveRequest>,
+    ) -> Result<Response<wire::DeleteArchiveResponse>, Status> {
+        let actor = actor(&request)?;
+        self.backups.delete(&actor, &request.into_inner().archive).await?;
+        Ok(Response::new(wire::DeleteArchiveResponse {}))
+    }
+}
