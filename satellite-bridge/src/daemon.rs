@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing listens on the network but the bridge's one port, and a stop is bounded in time.
 
+mod installed;
 mod notify;
 mod serve;
 
@@ -19,6 +20,7 @@ use satellite_proto::tls::Connections;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::installed::{Installed, places};
 pub use self::notify::run_until_signalled;
 use self::serve::{Services, console_listener};
 use crate::{
@@ -26,14 +28,17 @@ use crate::{
     cli::error_chain,
     config::Config,
     firewall::Firewall,
+    logs::Logs,
     machine::{self, Machine},
     operations::{OperationError, Operations, Replies},
     pairing::{Clock, LoadError, Pairing, PairingError, load_or_make},
-    proxy::{Proxy, Route, Routes as WorkloadRoutes},
+    proxy::{Proxy, Routes as WorkloadRoutes},
     rpc::{
-        firewall::FirewallRpc, firewall_state::FirewallState, operation::OperationRpc,
-        satellite::SatelliteRpc,
+        firewall::FirewallRpc, firewall_state::FirewallState, log::LogRpc, operation::OperationRpc,
+        satellite::SatelliteRpc, update::UpdateRpc, workload::WorkloadRpc,
     },
+    update::{Platform, Updates},
+    workload::{WorkloadError, Workloads},
 };
 
 /// How long calls under way may take to end after a stop.
@@ -68,6 +73,9 @@ pub enum DaemonError {
     /// No records of operations.
     #[error("operations cannot be recorded")]
     Operations(#[source] OperationError),
+    /// No records of workloads.
+    #[error("workloads cannot be read")]
+    Workloads(#[source] WorkloadError),
     /// A server stopped by itself.
     #[error("a server stopped")]
     Server(#[source] tonic::transport::Error),
@@ -145,6 +153,14 @@ impl Daemon {
         let address = listener.local_addr().map_err(failed)?;
         let firewall = start_firewall(config, address.port(), &options).await;
 
+        let workloads = Workloads::open(places(config), options.units.clone(), operations.clone());
+        let workloads = workloads.map_err(DaemonError::Workloads)?;
+        workloads.recover();
+        operations.fail_unadopted();
+        let installed = Arc::new(Installed {
+            workloads: workloads.clone(),
+            others: options.routes,
+        });
         let satellite = SatelliteRpc {
             machine: Machine::new(config.state_dir.clone(), pairing.clone()),
             pairing: pairing.clone(),
@@ -152,13 +168,16 @@ impl Daemon {
             replies: replies.clone(),
             firewall: FirewallState::new(firewall.clone(), Changes::new(&config.state_dir)),
             units: options.units,
+            workloads: workloads.clone(),
         };
-        operations.fail_unadopted();
         let services = Services {
             pairing: pairing.clone(),
-            proxy: Proxy::new(options.routes.unwrap_or_else(|| Arc::new(NoRoutes))),
+            proxy: Proxy::new(installed.clone()),
             satellite,
             operations: OperationRpc::new(operations),
+            workloads: WorkloadRpc::new(workloads.clone()),
+            updates: UpdateRpc::new(Updates::new(workloads.clone(), Platform::here()), replies.clone()),
+            logs: LogRpc::new(Logs::new(installed)),
             firewall: firewall.map(|firewall| FirewallRpc::new(firewall, replies)),
         };
 
@@ -170,6 +189,11 @@ impl Daemon {
                 .serve_console(console, address.port(), stop.clone()),
         );
         tasks.spawn(services.serve_network(listener, connections.clone(), stop.clone()));
+        let watched = stop.clone();
+        tasks.spawn(async move {
+            workloads.run(watched).await;
+            Ok(())
+        });
         tasks.spawn(keep_time(pairing.clone(), stop.clone()));
         tracing::info!(%address, fingerprint = %pairing.pin(), stage = ?pairing.stage(), "Daemon started");
         Ok(Self {
@@ -240,13 +264,4 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), DaemonError> {
         path: path.to_owned(),
         source,
     })
-}
-
-/// Knows no workload.
-struct NoRoutes;
-
-impl WorkloadRoutes for NoRoutes {
-    fn route(&self, _: &str) -> Option<Route> {
-        None
-    }
 }

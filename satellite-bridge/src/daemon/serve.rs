@@ -10,8 +10,9 @@ use satellite_proto::{
         MAX_FRAME, MAX_MESSAGE,
         bridge::v1::{
             console_service_server::ConsoleServiceServer, firewall_service_server::FirewallServiceServer,
-            operation_service_server::OperationServiceServer, pairing_service_server::PairingServiceServer,
-            satellite_service_server::SatelliteServiceServer,
+            log_service_server::LogServiceServer, operation_service_server::OperationServiceServer,
+            pairing_service_server::PairingServiceServer, satellite_service_server::SatelliteServiceServer,
+            update_service_server::UpdateServiceServer, workload_service_server::WorkloadServiceServer,
         },
     },
 };
@@ -25,8 +26,8 @@ use crate::{
     pairing::Pairing,
     proxy::Proxy,
     rpc::{
-        console::ConsoleRpc, firewall::FirewallRpc, gate::Gate, operation::OperationRpc, pairing::PairingRpc,
-        satellite::SatelliteRpc,
+        console::ConsoleRpc, firewall::FirewallRpc, gate::Gate, log::LogRpc, operation::OperationRpc,
+        pairing::PairingRpc, satellite::SatelliteRpc, update::UpdateRpc, workload::WorkloadRpc,
     },
 };
 
@@ -53,6 +54,9 @@ pub(super) struct Services {
     pub(super) proxy: Proxy,
     pub(super) satellite: SatelliteRpc,
     pub(super) operations: OperationRpc,
+    pub(super) workloads: WorkloadRpc,
+    pub(super) updates: UpdateRpc,
+    pub(super) logs: LogRpc,
     /// None where the packet filter cannot be kept.
     pub(super) firewall: Option<FirewallRpc>,
 }
@@ -71,7 +75,10 @@ impl Services {
             PairingRpc::new(self.pairing.clone())
         ))
         .add_service(limited!(SatelliteServiceServer, self.satellite))
-        .add_service(limited!(OperationServiceServer, self.operations));
+        .add_service(limited!(OperationServiceServer, self.operations))
+        .add_service(limited!(WorkloadServiceServer, self.workloads))
+        .add_service(limited!(UpdateServiceServer, self.updates))
+        .add_service(limited!(LogServiceServer, self.logs));
         if let Some(firewall) = self.firewall {
             routes = routes.add_service(limited!(FirewallServiceServer, firewall));
         }
@@ -92,7 +99,8 @@ impl Services {
             port,
         };
         let routes = Routes::new(limited!(ConsoleServiceServer, console))
-            .add_service(limited!(SatelliteServiceServer, self.satellite));
+            .add_service(limited!(SatelliteServiceServer, self.satellite))
+            .add_service(limited!(LogServiceServer, self.logs));
         let gate = Gate::new(routes.prepare(), self.pairing, self.proxy);
         let calls = UnixListenerStream::new(listener);
         let served = server().serve_with_incoming_shutdown(gate, calls, stop.clone().cancelled_owned());

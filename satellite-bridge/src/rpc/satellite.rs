@@ -20,6 +20,7 @@ use crate::{
     machine::Machine,
     operations::{Operations, Replies},
     pairing::Pairing,
+    workload::Workloads,
 };
 
 /// The longest silence of a watch.
@@ -42,6 +43,8 @@ pub struct SatelliteRpc {
     pub replies: Replies,
     /// The packet filter.
     pub firewall: FirewallState,
+    /// What is installed.
+    pub workloads: Workloads,
     /// The service manager.
     pub units: Arc<dyn Units>,
 }
@@ -50,9 +53,11 @@ impl SatelliteRpc {
     /// The satellite as it is now.
     pub(crate) async fn snapshot(&self) -> Satellite {
         let (firewall_revision, open_change_id) = self.firewall.summary().await;
+        let workloads = self.workloads.list();
         Satellite {
             firewall_revision,
             open_change_id,
+            workloads,
             ..self.machine.satellite()
         }
     }
@@ -92,13 +97,16 @@ impl SatelliteService for SatelliteRpc {
     ) -> Result<Response<Self::WatchSatelliteStream>, Status> {
         let this = self.clone();
         let (mut pairing, mut operations) = (this.pairing.changes(), this.operations.changes());
+        let mut workloads = this.workloads.watch();
         let states = stream! {
             loop {
                 pairing.mark_unchanged();
                 operations.mark_unchanged();
+                workloads.mark_unchanged();
                 yield Ok(WatchSatelliteResponse { satellite: Some(this.snapshot().await) });
                 tokio::select! {
                     changed = pairing.changed() => if changed.is_err() { return },
+                    changed = workloads.changed() => if changed.is_err() { return },
                     changed = operations.changed() => if changed.is_err() { return },
                     () = tokio::time::sleep(PULSE) => continue,
                 }
