@@ -181,7 +181,7 @@ impl Menu {
         if answer.pairing() == PairingState::Unpaired {
             self.screen.lines(&[self.say(Key::WindowClosed).to_owned()])?;
         }
-        self.screen.lines(&[self.say(Key::PressAnyKey).to_owned()])?;
+        self.screen.lines(&[self.say(Key::GoOn).to_owned()])?;
         keys.recv().await;
         Ok(())
     }
@@ -297,7 +297,7 @@ impl Menu {
     }
 
     async fn wait(&self) -> io::Result<()> {
-        self.screen.lines(&[self.say(Key::PressAnyKey).to_owned()])?;
+        self.screen.lines(&[self.say(Key::GoOn).to_owned()])?;
         self.screen.any_key().await;
         Ok(())
     }

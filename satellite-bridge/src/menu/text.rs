@@ -38,7 +38,7 @@ impl Language {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     Addresses,
-    PressAnyKey,
+    GoOn,
     Back,
     Booted,
     Choose,
@@ -90,7 +90,7 @@ pub(super) enum Key {
 fn texts(key: Key) -> [&'static str; 4] {
     match key {
         Key::Addresses => ["Addresses", "Adressen", "Adresses", "Indirizzi"],
-        Key::PressAnyKey => [
+        Key::GoOn => [
             "Press any key",
             "Taste drücken",
             "Appuyez sur une touche",
@@ -98,7 +98,7 @@ fn texts(key: Key) -> [&'static str; 4] {
         ],
         Key::Back => ["Back", "Zurück", "Retour", "Indietro"],
         Key::Booted => ["Started", "Gestartet", "Démarré", "Avviato"],
-        Key::Choose => ["What to do?", "Was tun?", "Que faire ?", "Cosa fare?"],
+        Key::Choose => ["What to do", "Was tun", "Que faire", "Cosa fare"],
         Key::Close => [
             "Press any key to close the window",
             "Taste drücken, um das Fenster zu schließen",
