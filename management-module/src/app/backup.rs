@@ -161,3 +161,6 @@ fn failure(error: &AppError) -> JobFailure {
         log_tail: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
