@@ -7,8 +7,10 @@
 //! fifth wrong proof.
 
 mod clock;
+mod error;
 mod identity;
 mod membership;
+mod view;
 
 use std::{
     collections::BTreeSet,
@@ -21,15 +23,16 @@ use jiff::{SignedDuration, Timestamp};
 use satellite_proto::{
     identity::{Identity, Pin},
     pairing::{Code, PROTOCOL_VERSION, Transcript},
-    tls::{Connections, Peer, ServerTls, TlsError, Trust},
+    tls::{Connections, Peer, ServerTls, Trust},
 };
 use tokio::sync::watch;
-use tonic::{Code as StatusCode, Status};
 
 pub use self::clock::Clock;
+pub use self::error::PairingError;
 pub use self::identity::{LoadError, load_or_make};
 use self::membership::{Membership, installation_of};
-use crate::journal::{self, JournalError};
+pub use self::view::{Overview, WindowView};
+use crate::journal;
 
 /// How long a window is open, and how long a candidate may take for its first call.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -49,92 +52,6 @@ pub enum Stage {
     Candidate,
     /// It belongs to an installation.
     Paired,
-}
-
-/// Why pairing, or a change of it, was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PairingError {
-    /// Another protocol.
-    #[error(
-        "this satellite pairs by protocol version {PROTOCOL_VERSION}, not {0}: use versions that fit together"
-    )]
-    Version(u32),
-    /// A name that cannot be shown.
-    #[error("the server's name must have 1 to 63 printable characters")]
-    Name,
-    /// The manager's certificates are not an administrator's leaf and its installation.
-    #[error(
-        "the manager must come with an administrator's leaf and the installation's certificate that issued it"
-    )]
-    Chain,
-    /// Nobody at the console wants to pair.
-    #[error("no pairing window is open: open one at the satellite's console")]
-    NoWindow,
-    /// There is an installation already.
-    #[error("the satellite is paired already: disconnect it first")]
-    Paired,
-    /// There is none.
-    #[error("the satellite is not paired")]
-    NotPaired,
-    /// The code was wrong, or somebody is in between.
-    #[error("the proof is wrong: check the code that the console shows")]
-    Proof,
-    /// Too many.
-    #[error("{MOST_REVOKED} keys are revoked already: pair the satellite anew")]
-    TooManyRevoked,
-    /// The disk does not take it.
-    #[error("the change cannot be recorded: check the disk of the satellite")]
-    Record(#[source] JournalError),
-    /// TLS does not take it.
-    #[error("the change of trust was refused")]
-    Tls(#[source] TlsError),
-    /// No random numbers.
-    #[error("no code can be made")]
-    NoRandomness,
-}
-
-impl From<PairingError> for Status {
-    fn from(error: PairingError) -> Self {
-        use PairingError as E;
-        let code = match &error {
-            E::Version(_) => StatusCode::Unimplemented,
-            E::Name | E::Chain => StatusCode::InvalidArgument,
-            E::NoWindow | E::Paired | E::NotPaired => StatusCode::FailedPrecondition,
-            E::Proof => StatusCode::PermissionDenied,
-            E::TooManyRevoked => StatusCode::ResourceExhausted,
-            E::Record(_) | E::Tls(_) | E::NoRandomness => StatusCode::Internal,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-/// What the console shows of pairing.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Overview {
-    /// Where it stands.
-    pub stage: Stage,
-    /// The server's name, empty without one.
-    pub server_name: String,
-    /// The open window.
-    pub window: Option<WindowView>,
-    /// When the installation was last heard since the daemon started.
-    pub seen: Option<Timestamp>,
-    /// The last thing that went wrong.
-    pub last_error: String,
-}
-
-/// An open window, for the console only.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct WindowView {
-    /// What to show.
-    pub code: Code,
-    /// When it closes.
-    pub expires: Timestamp,
-    /// Wrong proofs that it still bears.
-    pub tries_left: u32,
 }
 
 /// The satellite's side of pairing and trust. A cheap handle.
