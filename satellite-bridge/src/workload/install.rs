@@ -125,7 +125,16 @@ async fn install(claim: Claim, staged: Staged, enable: bool) {
         })
     };
     match begun.await {
-        Ok(record) => Installer { claim, home, record }.run(Some(&staged)).await,
+        Ok(record) => {
+            Installer {
+                claim,
+                home,
+                record,
+                resumed: false,
+            }
+            .run(Some(&staged))
+            .await
+        }
         Err(fault) => claim.finish(
             &Outcome::Failed {
                 fault,
@@ -204,6 +213,8 @@ pub(super) struct Installer {
     pub(super) claim: Claim,
     pub(super) home: Home,
     pub(super) record: Installation,
+    /// Whether the daemon, and perhaps the machine, was started anew since the record was written.
+    pub(super) resumed: bool,
 }
 
 impl Installer {
@@ -225,7 +236,7 @@ impl Installer {
             Err(fault) => Err(fault),
         };
         match result {
-            Ok(()) => self.conclude(),
+            Ok(()) => self.conclude().await,
             Err(fault) => self.roll_back(fault).await,
         }
     }
@@ -274,7 +285,7 @@ impl Installer {
 
     /// From a version that is in place to one that is healthy.
     async fn prove(&mut self) -> Result<(), Fault> {
-        if !self.record.run || self.record.step >= Step::Healthy {
+        if !self.record.run || self.record.step >= Step::Confirmed {
             return Ok(());
         }
         let inner = self.claim.inner.clone();
@@ -294,7 +305,7 @@ impl Installer {
     }
 
     /// The new version stays. What goes wrong from here on is put right at the next start.
-    fn conclude(mut self) {
+    async fn conclude(mut self) {
         if self.record.step < Step::Confirmed
             && let Err(fault) = self.note(Step::Confirmed)
         {
@@ -313,6 +324,19 @@ impl Installer {
         }
         forget_upload(&self.claim, self.record.target);
         fail_point("install.cleaned");
+        if self.resumed && self.record.run {
+            let started = self
+                .claim
+                .inner
+                .launch(&self.claim.name, &CancellationToken::new())
+                .await;
+            if let Err(fault) = started {
+                error!(
+                    fault = fault.message,
+                    "Workload was installed and does not start again"
+                );
+            }
+        }
         info!(workload = self.claim.name.as_str(), digest = %self.record.target, "Version installed");
         self.end(&Outcome::Done);
     }
@@ -401,7 +425,8 @@ impl Installer {
 
     /// Starts the version before, if it ran.
     async fn revive(&self) -> Result<(), Fault> {
-        if self.record.before.is_none() || !self.record.ran || !self.record.disturbed {
+        let stands = !self.record.disturbed && !self.resumed;
+        if self.record.before.is_none() || !self.record.ran || stands {
             return Ok(());
         }
         // Whoever asked to stop the installation did not ask to stop the workload.

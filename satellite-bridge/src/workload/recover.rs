@@ -51,7 +51,13 @@ impl Workloads {
             let operation = record.operation.clone();
             let work = work_of(name, &record);
             return self.resume(&work, &operation, move |claim| {
-                Installer { claim, home, record }.run(None)
+                Installer {
+                    claim,
+                    home,
+                    record,
+                    resumed: true,
+                }
+                .run(None)
             });
         }
         let Some(installed) = self.installed(name) else {

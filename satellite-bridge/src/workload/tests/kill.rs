@@ -1,0 +1,199 @@
+//! The daemon is killed at every named point, for real: a child process, SIGKILL. What comes up afterwards is the old
+//! version or the new one, whole, and works.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use satellite_host::fail::VARIABLE;
+use satellite_host::files;
+use satellite_proto::wire::bridge::v1::{OperationState, WorkloadState};
+
+use super::world::{Parts, Satellite, World, name};
+use crate::workload::{FAIL_POINTS, assemble, unit_name};
+
+/// Tells the child where its world is.
+const WORLD: &str = "SATELLITE_TEST_WORLD";
+/// Tells it what to do there.
+const WORK: &str = "SATELLITE_TEST_WORK";
+
+#[tokio::test]
+async fn killed_anywhere_in_an_update_the_old_or_the_new_version_is_whole() {
+    for point in FAIL_POINTS.iter().filter(|point| point.starts_with("install.")) {
+        for power_cut in [false, true] {
+            check(point, "install", "good two", Some("good one"), power_cut).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn killed_anywhere_in_a_first_installation_it_is_there_or_not() {
+    let saving = ["install.state-copied"];
+    let install = FAIL_POINTS
+        .iter()
+        .filter(|point| point.starts_with("install.") && !saving.contains(point));
+    for point in install {
+        check(point, "install", "good two", None, true).await;
+    }
+    for point in FAIL_POINTS.iter().filter(|point| point.starts_with("rollback.")) {
+        check(point, "install", "broken two", None, true).await;
+    }
+}
+
+#[tokio::test]
+async fn killed_anywhere_in_a_rollback_the_old_version_comes_back() {
+    for point in FAIL_POINTS.iter().filter(|point| point.starts_with("rollback.")) {
+        for power_cut in [false, true] {
+            check(point, "install", "broken two", Some("good one"), power_cut).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn killed_anywhere_in_a_removal_it_is_gone_afterwards() {
+    for point in FAIL_POINTS.iter().filter(|point| point.starts_with("remove.")) {
+        check(point, "remove", "good two", Some("good one"), false).await;
+    }
+}
+
+async fn check(point: &str, work: &str, content: &str, before: Option<&str>, power_cut: bool) {
+    let world = World::new();
+    if let Some(before) = before {
+        let satellite = world.boot();
+        let operation = satellite.install(&world.bundle(1, before), true).await;
+        assert_eq!(operation.state(), OperationState::Succeeded);
+    }
+    save(&world.root, &world.bundle(2, content));
+    kill_child_at(point, work, &world.root);
+
+    // The world as the next daemon finds it: what the service manager runs is remembered, unless the power was cut.
+    let after = World::at(&world.root);
+    let satellite = if power_cut {
+        after.boot_after_power_cut()
+    } else {
+        after.boot()
+    };
+    satellite.rest().await;
+    let ended = satellite
+        .operations
+        .list(100)
+        .iter()
+        .all(|one| one.state() != OperationState::Running);
+    assert!(ended, "{point}: an operation never ends");
+    check_whole(point, work, content, before, &after, &satellite).await;
+    let operation = satellite.install(&after.bundle(3, "good three"), true).await;
+    assert_eq!(
+        operation.state(),
+        OperationState::Succeeded,
+        "{point}: {operation:?}"
+    );
+    assert_eq!(after.rows(), "good three", "{point}");
+}
+
+async fn check_whole(
+    point: &str,
+    work: &str,
+    content: &str,
+    before: Option<&str>,
+    world: &World,
+    satellite: &Satellite,
+) {
+    let home = world.places.home(&name());
+    for left in [
+        home.journal(),
+        home.removal(),
+        home.snapshot(),
+        home.snapshot_part(),
+    ] {
+        assert!(!left.exists(), "{point}: {} is left", left.display());
+    }
+    let Some(digest) = home.pointed(&home.current()) else {
+        let allowed = before.is_none() || work == "remove";
+        assert!(allowed, "{point}: nothing is installed");
+        assert!(!home.root().exists(), "{point}: something is left of it");
+        assert!(
+            !world.units.is_active(&unit_name(&name())),
+            "{point}: it still runs"
+        );
+        return;
+    };
+    assert_ne!(work, "remove", "{point}: it is still there");
+    let manifest = home.manifest(digest).expect(point);
+    assemble::verify(&manifest, &home.version(digest)).expect(point);
+    let running = fs::read_to_string(home.current().join("bin/echo")).unwrap();
+    let possible = [before, Some(content)];
+    assert!(
+        possible.contains(&Some(running.as_str())) && running.starts_with("good"),
+        "{point}: {running}"
+    );
+    assert_eq!(world.rows(), running, "{point}: the state is the other version's");
+    let workload = satellite.workloads.get(&name()).await.unwrap();
+    assert_eq!(workload.state(), WorkloadState::Healthy, "{point}: {workload:?}");
+    let versions = fs::read_dir(home.versions()).unwrap().count();
+    assert!(versions <= 4, "{point}: {versions} entries in versions/");
+}
+
+fn kill_child_at(point: &str, work: &str, root: &Path) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the process that is killed is this test itself"
+    )]
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "workload::tests::kill::the_child",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(WORLD, root)
+        .env(WORK, work)
+        .env(VARIABLE, point)
+        .output()
+        .unwrap();
+    let output =
+        String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.signal(), Some(9), "{point} was not passed: {output}");
+}
+
+fn save(root: &Path, parts: &Parts) {
+    let dir = root.join("bundle");
+    files::create_dir(&dir, 0o700).unwrap();
+    files::write_atomic(&dir.join("manifest"), &parts.manifest, 0o600).unwrap();
+    files::write_atomic(&dir.join("signature"), &parts.signatures[0], 0o600).unwrap();
+    for piece in &parts.pieces {
+        files::write_atomic(&dir.join(piece.digest.to_string()), &piece.frame, 0o600).unwrap();
+    }
+}
+
+fn load(root: &Path) -> Parts {
+    let dir = root.join("bundle");
+    let manifest: bytes::Bytes = fs::read(dir.join("manifest")).unwrap().into();
+    let parsed = satellite_proto::bundle::Manifest::parse(&manifest).unwrap();
+    let piece = |digest: satellite_proto::bundle::Digest| crate::update::Piece {
+        digest,
+        frame: fs::read(dir.join(digest.to_string())).unwrap().into(),
+    };
+    Parts {
+        digest: satellite_proto::bundle::digest_of_manifest(&manifest),
+        signatures: vec![fs::read(dir.join("signature")).unwrap().into()],
+        pieces: parsed.chunks.iter().map(|chunk| piece(chunk.digest)).collect(),
+        manifest,
+    }
+}
+
+#[tokio::test]
+#[ignore = "the child of the tests above"]
+async fn the_child() {
+    let Some(root) = std::env::var_os(WORLD) else {
+        return;
+    };
+    let world = World::at(Path::new(&root));
+    let satellite = world.boot();
+    satellite.rest().await;
+    if std::env::var(WORK).unwrap() == "remove" {
+        let operation = satellite.workloads.remove(&name(), true, "remove").unwrap();
+        satellite.end_of(operation).await;
+    } else {
+        satellite.install(&load(Path::new(&root)), true).await;
+    }
+}
