@@ -104,10 +104,10 @@ impl Container {
     pub async fn booted(&self) -> anyhow::Result<()> {
         let up = until("the satellite to boot", BOOT_LIMIT, async || {
             let state = self
-                .exec(&["systemctl", "is-system-running"])
+                .exec(&["sh", "-c", "systemctl is-system-running || true"])
                 .await
-                .unwrap_or_else(|err| err.to_string());
-            (state.contains("running") || state.contains("degraded")).then_some(state)
+                .ok()?;
+            ["running", "degraded"].contains(&state.trim()).then_some(state)
         });
         let state = up.await.with_context(|| self.complaint())?;
         if state.contains("degraded") {
