@@ -4,8 +4,17 @@
 
 pub mod audit;
 pub mod backup;
+pub mod bundles;
 pub mod error;
+mod execute;
+pub mod firewall;
 pub mod jobs;
+mod observe;
+mod push;
+pub mod reconcile;
+mod remote;
+pub mod satellites;
+pub mod workloads;
 
 use std::sync::Arc;
 
@@ -18,6 +27,7 @@ use crate::store::Store;
 pub use audit::{Actor, Audit};
 pub use error::AppError;
 pub use jobs::{Begun, Job, JobFailure, Jobs};
+pub use reconcile::Reconciler;
 
 /// Everything that use cases need; clones share it.
 #[derive(Debug, Clone)]
@@ -28,6 +38,8 @@ pub struct App {
     pub store: Store,
     /// The satellites.
     pub fleet: Fleet,
+    /// What brings satellites to what is desired of them.
+    pub reconciler: Reconciler,
     /// Long work.
     pub jobs: Jobs,
     /// The audit log.

@@ -3,22 +3,43 @@
 //! **Invariant:** nothing is decided here, and every mutation leaves an audit record, also one that fails.
 
 pub mod backup;
+pub mod bundle;
+pub mod fleet;
 pub mod system;
+pub mod workload;
 
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
+use satellite_proto::bundle::WorkloadName;
+use satellite_proto::wire::MAX_MESSAGE;
+use satellite_proto::wire::management::v1::JobEvent;
 use satellite_proto::wire::management::v1::backup_service_server::BackupServiceServer;
+use satellite_proto::wire::management::v1::bundle_service_server::BundleServiceServer;
+use satellite_proto::wire::management::v1::fleet_service_server::FleetServiceServer;
 use satellite_proto::wire::management::v1::system_service_server::SystemServiceServer;
+use satellite_proto::wire::management::v1::workload_service_server::WorkloadServiceServer;
 use tonic::transport::server::UdsConnectInfo;
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
-use crate::app::{Actor, App};
+use crate::app::{Actor, App, AppError};
+use crate::names::SatelliteName;
 
 /// All services of the module.
 #[must_use]
 pub fn routes(app: &App) -> tonic::service::Routes {
+    let fleet = FleetServiceServer::new(fleet::Fleet(app.clone()));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(SystemServiceServer::new(system::System(app.clone())));
     routes.add_service(BackupServiceServer::new(backup::BackupApi::new(app.clone())));
+    routes.add_service(
+        fleet
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(usize::MAX),
+    );
+    routes.add_service(WorkloadServiceServer::new(workload::Workload(app.clone())));
+    routes.add_service(BundleServiceServer::new(bundle::Bundle(app.clone())));
     routes.routes()
 }
 
@@ -35,11 +56,64 @@ pub fn actor<T>(request: &Request<T>) -> Result<Actor, Status> {
         .ok_or_else(|| Status::unauthenticated("the caller's user is not known"))
 }
 
+/// A satellite's name as the wire has it, checked.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
+pub fn name_of(text: &str) -> Result<SatelliteName, Status> {
+    text.parse()
+        .map_err(|error: crate::names::NotAName| Status::invalid_argument(error.to_string()))
+}
+
+/// A workload's name as the wire has it, checked.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
+pub fn workload_name_of(text: &str) -> Result<WorkloadName, Status> {
+    text.parse()
+        .map_err(|error: satellite_proto::bundle::NotAWorkloadName| {
+            Status::invalid_argument(error.to_string())
+        })
+}
+
 /// A time as the wire has it.
 #[must_use]
 pub fn wire_time(time: Timestamp) -> prost_types::Timestamp {
-    prost_types::Timestamp {
-        seconds: time.as_second(),
-        nanos: time.subsec_nanosecond(),
+    // Before 1970 the nanoseconds of the wire still count forwards.
+    let (seconds, nanos) = (time.as_second(), time.subsec_nanosecond());
+    if nanos < 0 {
+        return prost_types::Timestamp {
+            seconds: seconds - 1,
+            nanos: nanos + 1_000_000_000,
+        };
+    }
+    prost_types::Timestamp { seconds, nanos }
+}
+
+/// The events of a job, for a caller who may leave at any time.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn job_events(
+    app: &App,
+    job: &str,
+) -> Result<Response<Pin<Box<dyn Stream<Item = Result<JobEvent, Status>> + Send>>>, Status> {
+    let events = app.jobs.subscribe(job).await?;
+    Ok(Response::new(Box::pin(events.map(Ok))))
+}
+
+/// What a satellite answers to a call that is only passed on.
+async fn passed_on<T>(
+    app: &App,
+    satellite: &SatelliteName,
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    let answer = tokio::time::timeout(app.config.call_deadline, answer).await;
+    match answer {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(AppError::remote(satellite.as_str(), status).into()),
+        Err(_) => Err(Status::unavailable(format!(
+            "satellite {satellite} did not answer in time"
+        ))),
     }
 }

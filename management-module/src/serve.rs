@@ -17,7 +17,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::app::{App, AppError, Audit, Jobs};
+use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles};
 use crate::config::Config;
 use crate::files;
 use crate::fleet::{Fleet, Known, Reachability};
@@ -98,6 +98,10 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     for (path, mode) in [(config.state_dir.clone(), 0o700), (config.bundles(), 0o700)] {
         files::make_directory(&path, mode).map_err(|source| ServeError::Directory { path, source })?;
     }
+    bundles::clean(&config).map_err(|source| ServeError::Directory {
+        path: config.bundles(),
+        source,
+    })?;
     let listener = listen(&config.socket).await?;
     let (app, reported) = build(config).await?;
     let background = [
@@ -112,6 +116,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         app.fleet
             .add(&row.name, &row.address, row.pin, known)
             .map_err(|e| ServeError::Fleet(e.into()))?;
+        app.reconciler.add(&app, &row.name);
     }
 
     info!(socket = %app.config.socket.display(), installation = %app.installation_pin(), "Serving");
@@ -146,6 +151,7 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
     let app = App {
         jobs: Jobs::open(store.clone()).await?,
         audit: Audit::new(store.clone()),
+        reconciler: Reconciler::new(config.max_concurrent_changes),
         config: Arc::new(config),
         store,
         fleet,

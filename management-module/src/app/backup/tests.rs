@@ -156,6 +156,7 @@ async fn world() -> (tempfile::TempDir, Backups) {
     };
     store.add_satellite(&row).await.unwrap();
     let app = App {
+        reconciler: crate::app::Reconciler::new(1),
         config: Arc::new(Config::default()),
         jobs: Jobs::open(store.clone()).await.unwrap(),
         audit: Audit::new(store.clone()),

@@ -1,0 +1,293 @@
+//! Does one step of a plan, tells how far it is, and records how it went.
+
+use jiff::Timestamp;
+use satellite_proto::bundle::{Digest, WorkloadName};
+use satellite_proto::wire::bridge::v1::update_service_client::UpdateServiceClient;
+use satellite_proto::wire::bridge::v1::workload_service_client::WorkloadServiceClient;
+use satellite_proto::wire::bridge::v1::{self as bridge, Operation};
+use tokio::sync::watch;
+use tonic::Code;
+use tracing::{info, warn};
+
+use super::reconcile::Pass;
+use super::remote::{RETRY, call, new_key, watch_operation};
+use super::{Actor, App, AppError, JobFailure, firewall, push};
+use crate::names::SatelliteName;
+use crate::plan::{Desired, Step};
+use crate::store::{Attempt, BundleRow, Outcome};
+
+/// How often the start of an operation is tried while the satellite does not answer; the key makes it one start.
+const TRIES: u32 = 4;
+
+/// Why a pass failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// What happened.
+    pub(super) failure: JobFailure,
+    /// The cause may go away by itself.
+    pub(super) retry: bool,
+}
+
+impl From<AppError> for Failed {
+    fn from(error: AppError) -> Self {
+        JobFailure::from(error).into()
+    }
+}
+
+impl From<JobFailure> for Failed {
+    fn from(failure: JobFailure) -> Self {
+        Self {
+            retry: !is_versions_fault(failure.code),
+            failure,
+        }
+    }
+}
+
+/// Whether trying the same version again cannot help. Everything else is the fault of what is around it.
+fn is_versions_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::DataLoss
+            | Code::OutOfRange
+    )
+}
+
+/// Does one step.
+pub(super) async fn step(
+    app: &App,
+    satellite: &SatelliteName,
+    desired: &Desired,
+    step: Step,
+    pass: &watch::Sender<Pass>,
+) -> Result<(), Failed> {
+    let (action, subject) = match &step {
+        Step::Stop(workload) => ("Stop", workload.to_string()),
+        Step::PushBundle(workload, digest) => ("Push", label(app, workload, digest).await),
+        Step::Install(workload, digest) => ("Install", label(app, workload, digest).await),
+        Step::SetFirewall(_) => ("SetFirewall", "firewall".to_owned()),
+        Step::Start(workload) => ("Start", workload.to_string()),
+    };
+    tell(pass, &format!("{} {subject}", doing(action)), 0, 0, "");
+    let tried = version_of(desired, &step);
+    let ends_try = !matches!(step, Step::PushBundle(..));
+    let result = Run { app, satellite, pass }.step(step).await;
+    let text = result
+        .as_ref()
+        .copied()
+        .map_err(|failure| failure.message.clone());
+    let subject = format!("{satellite}/{subject}");
+    app.audit
+        .record(&Actor::reconciler(), action, &subject, text)
+        .await;
+    match &result {
+        Ok(()) => info!(action, subject, "Step done"),
+        Err(failure) => warn!(action, subject, code = ?failure.code, error = failure.message, "Step failed"),
+    }
+    if let Some((workload, manifest_digest)) = tried
+        && (ends_try || result.is_err())
+    {
+        note(app, satellite, workload, manifest_digest, &result).await;
+    }
+    result.map_err(|failure| Failed {
+        failure: JobFailure {
+            message: format!("{} {subject}: {}", doing(action), failure.message),
+            ..failure.clone()
+        },
+        ..Failed::from(failure)
+    })
+}
+
+/// The version that a step tries, if it does.
+fn version_of(desired: &Desired, step: &Step) -> Option<(WorkloadName, Digest)> {
+    match step {
+        Step::PushBundle(workload, digest) | Step::Install(workload, digest) => {
+            Some((workload.clone(), *digest))
+        }
+        Step::Start(workload) => {
+            let target = desired.workloads.get(workload)?.target?;
+            Some((workload.clone(), target))
+        }
+        Step::Stop(_) | Step::SetFirewall(_) => None,
+    }
+}
+
+async fn note(
+    app: &App,
+    satellite: &SatelliteName,
+    workload: WorkloadName,
+    manifest_digest: Digest,
+    result: &Result<(), JobFailure>,
+) {
+    let attempt = Attempt {
+        satellite: satellite.clone(),
+        workload,
+        manifest_digest,
+        ended_at: Timestamp::now(),
+        outcome: match result {
+            Ok(()) => Outcome::Done,
+            Err(failure) if is_versions_fault(failure.code) => Outcome::Failed,
+            Err(_) => Outcome::Retry,
+        },
+        problem: result
+            .as_ref()
+            .err()
+            .map(|failure| failure.message.clone())
+            .unwrap_or_default(),
+    };
+    if let Err(error) = app.store.note_attempt(&attempt).await {
+        warn!(error = %crate::error_chain(&error), "Try not recorded");
+    }
+}
+
+async fn label(app: &App, workload: &WorkloadName, digest: &Digest) -> String {
+    match app.store.bundle(digest).await {
+        Ok(Some(bundle)) => format!("{workload} {}", bundle.version),
+        _ => workload.to_string(),
+    }
+}
+
+fn doing(action: &str) -> &'static str {
+    match action {
+        "Stop" => "Stopping",
+        "Push" => "Pushing",
+        "Install" => "Installing",
+        "SetFirewall" => "Setting the rules of the",
+        _ => "Starting",
+    }
+}
+
+fn tell(pass: &watch::Sender<Pass>, step: &str, done: u64, total: u64, unit: &'static str) {
+    pass.send_modify(|pass| {
+        step.clone_into(&mut pass.step);
+        (pass.done, pass.total, pass.unit) = (done, total, unit);
+    });
+}
+
+struct Run<'a> {
+    app: &'a App,
+    satellite: &'a SatelliteName,
+    pass: &'a watch::Sender<Pass>,
+}
+
+impl Run<'_> {
+    async fn step(&self, step: Step) -> Result<(), JobFailure> {
+        let name = match step {
+            Step::PushBundle(_, digest) => return self.push(&digest).await,
+            Step::SetFirewall(ruleset) => {
+                firewall::apply(self.app, self.satellite, ruleset).await?;
+                return Ok(());
+            }
+            Step::Install(_, digest) => return self.install(digest).await,
+            Step::Start(ref name) | Step::Stop(ref name) => name.to_string(),
+        };
+        let starts = matches!(step, Step::Start(_));
+        let key = new_key();
+        let (app, satellite) = (self.app, self.satellite);
+        let operation = begin(move || {
+            let (name, idempotency_key) = (name.clone(), key.clone());
+            async move {
+                let mut client = WorkloadServiceClient::new(app.fleet.channel(satellite)?);
+                let deadline = app.config.call_deadline;
+                if starts {
+                    let request = bridge::StartWorkloadRequest {
+                        name,
+                        idempotency_key,
+                    };
+                    Ok(call(satellite, deadline, client.start_workload(request))
+                        .await?
+                        .operation)
+                } else {
+                    let request = bridge::StopWorkloadRequest {
+                        name,
+                        idempotency_key,
+                    };
+                    Ok(call(satellite, deadline, client.stop_workload(request))
+                        .await?
+                        .operation)
+                }
+            }
+        })
+        .await?;
+        self.watch(operation).await
+    }
+
+    async fn push(&self, digest: &Digest) -> Result<(), JobFailure> {
+        let bundle = self.bundle(digest).await?;
+        let step = format!("Pushing {} {}", bundle.workload, bundle.version);
+        push::push(self.app, self.satellite, &bundle, |done, total| {
+            tell(self.pass, &step, done, total, "bytes")
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn install(&self, digest: Digest) -> Result<(), JobFailure> {
+        let key = new_key();
+        let (app, satellite) = (self.app, self.satellite);
+        let operation = begin(move || {
+            let request = bridge::InstallUpdateRequest {
+                manifest_digest: digest.to_string(),
+                idempotency_key: key.clone(),
+                enable: false,
+            };
+            async move {
+                let mut client = UpdateServiceClient::new(app.fleet.channel(satellite)?);
+                Ok(call(
+                    satellite,
+                    app.config.call_deadline,
+                    client.install_update(request),
+                )
+                .await?
+                .operation)
+            }
+        })
+        .await?;
+        self.watch(operation).await
+    }
+
+    async fn bundle(&self, digest: &Digest) -> Result<BundleRow, AppError> {
+        let row = self.app.store.bundle(digest).await?;
+        row.ok_or_else(|| AppError::no("bundle with the manifest", digest.to_string()))
+    }
+
+    async fn watch(&self, operation: Operation) -> Result<(), JobFailure> {
+        let pass = self.pass;
+        let title = pass.borrow().step.clone();
+        watch_operation(self.app, self.satellite, operation, |operation| {
+            let progress = operation.progress.clone().unwrap_or_default();
+            let step = if progress.step.is_empty() {
+                title.clone()
+            } else {
+                format!("{title}: {}", progress.step)
+            };
+            let unit = if progress.unit == "bytes" {
+                "bytes"
+            } else {
+                "steps"
+            };
+            tell(pass, &step, progress.done, progress.total, unit);
+        })
+        .await
+    }
+}
+
+/// Starts an operation; a call whose answer was lost is made again with its key.
+async fn begin<F>(start: impl Fn() -> F) -> Result<Operation, AppError>
+where
+    F: Future<Output = Result<Option<Operation>, AppError>>,
+{
+    let mut attempt = 0;
+    loop {
+        match start().await {
+            Ok(operation) => return Ok(operation.unwrap_or_default()),
+            Err(error) if error.code() == Code::Unavailable && attempt + 1 < TRIES => {
+                tokio::time::sleep(RETRY.delay(attempt, rand::random())).await;
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Brings a bundle to a satellite: only the chunks that it lacks, again from where a cut left it.
+//!
+//! **Invariant:** no more than a few chunks of the file are in memory.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use satellite_proto::bundle::{BundleReader, Digest, Manifest};
+use satellite_proto::wire::MAX_MESSAGE;
+use satellite_proto::wire::bridge::v1::update_service_client::UpdateServiceClient;
+use satellite_proto::wire::bridge::v1::{BeginUpdateRequest, PutChunksRequest};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::warn;
+
+use super::remote::{RETRY, call, is_transient, new_key};
+use super::{App, AppError};
+use crate::names::SatelliteName;
+use crate::store::BundleRow;
+
+/// Chunks between the file and the connection.
+const AHEAD: usize = 8;
+
+/// How often an upload that was cut is taken up again in one go.
+const TRIES: u32 = 5;
+
+/// Bytes a second below which an upload is given up.
+const SLOWEST: u64 = 16 * 1024;
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Brings `bundle` to a satellite; `progress` gets bytes done and in all, of those that were missing.
+pub(super) async fn push(
+    app: &App,
+    satellite: &SatelliteName,
+    bundle: &BundleRow,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<(), AppError> {
+    let mut attempt = 0;
+    loop {
+        match push_once(app, satellite, bundle, &mut progress).await {
+            Err(error) if attempt + 1 < TRIES && is_transient(error.code()) => {
+                warn!(%satellite, attempt, error = %crate::error_chain(&error), "Upload was cut and is taken up again");
+                tokio::time::sleep(RETRY.delay(attempt, rand::random())).await;
+                attempt += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn push_once(
+    app: &App,
+    satellite: &SatelliteName,
+    bundle: &BundleRow,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<(), AppError> {
+    let path = super::bundles::path_of(&app.config, &bundle.manifest_digest);
+    let unreadable = |source| AppError::machine(format!("read the bundle {}", path.display()), source);
+    let opened = open(path.clone()).await.map_err(unreadable)?;
+    let manifest = opened.manifest;
+    let mut client =
+        UpdateServiceClient::new(app.fleet.channel(satellite)?).max_decoding_message_size(MAX_MESSAGE);
+    let begin = BeginUpdateRequest {
+        manifest: opened.reader.manifest_bytes().clone(),
+        signatures: opened.reader.signatures().to_vec(),
+        idempotency_key: new_key(),
+    };
+    let begun = call(satellite, app.config.call_deadline, client.begin_update(begin)).await?;
+    let missing: HashSet<[u8; 32]> = begun.missing.as_chunks::<32>().0.iter().copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let sizes = manifest
+        .chunks
+        .iter()
+        .filter(|chunk| missing.contains(chunk.digest.as_bytes()));
+    let total = sizes.map(|chunk| u64::from(chunk.size)).sum();
+    progress(0, total);
+
+    let done = Arc::new(AtomicU64::new(0));
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let digest = bundle.manifest_digest;
+    let counted = done.clone();
+    let reader = opened.reader;
+    let feeding = tokio::task::spawn_blocking(move || {
+        for chunk in reader.chunks(&manifest) {
+            let (entry, frame) = chunk?;
+            if !missing.contains(entry.digest.as_bytes()) {
+                continue;
+            }
+            let request = PutChunksRequest {
+                manifest_digest: digest.to_string(),
+                digest: entry.digest.as_bytes().to_vec().into(),
+                data: frame,
+            };
+            if sender.blocking_send(request).is_err() {
+                break; // The call has ended; it says why.
+            }
+            counted.fetch_add(u64::from(entry.size), Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    let deadline = app.config.call_deadline + Duration::from_secs(60 + total / SLOWEST);
+    let sending = call(
+        satellite,
+        deadline,
+        client.put_chunks(ReceiverStream::new(receiver)),
+    );
+    let mut sending = std::pin::pin!(sending);
+    let mut ticks = tokio::time::interval(TICK);
+    let sent = loop {
+        tokio::select! {
+            sent = &mut sending => break sent,
+            _ = ticks.tick() => progress(done.load(Ordering::Relaxed), total),
+        }
+    };
+    let fed: Result<(), satellite_proto::bundle::BundleError> = match feeding.await {
+        Ok(fed) => fed,
+        Err(error) => return Err(AppError::machine("read the bundle", error)),
+    };
+    // A file that cannot be read cut the call: it is the cause.
+    fed.map_err(|source| AppError::machine(format!("read the bundle {}", path.display()), source))?;
+    sent?;
+    progress(total, total);
+    Ok(())
+}
+
+struct Opened {
+    reader: BundleReader<BufReader<File>>,
+    manifest: Manifest,
+}
+
+async fn open(path: PathBuf) -> Result<Opened, Box<dyn std::error::Error + Send + Sync>> {
+    let opened = tokio::task::spawn_blocking(move || {
+        let reader = BundleReader::open(BufReader::with_capacity(256 * 1024, File::open(path)?))?;
+        let manifest = Manifest::parse(reader.manifest_bytes())?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Opened { reader, manifest })
+    });
+    opened.await?
+}
+
+/// Names an upload as the wire has it.
+pub(super) fn digest_of(text: &str) -> Option<Digest> {
+    text.parse().ok()
+}

@@ -1,0 +1,313 @@
+//! The satellites of the installation.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use satellite_proto::wire::MAX_MESSAGE;
+use satellite_proto::wire::bridge::v1::log_service_client::LogServiceClient;
+use satellite_proto::wire::bridge::v1::{self as bridge, Action};
+use satellite_proto::wire::management::v1 as wire;
+use tonic::{Request, Response, Status};
+
+use super::{actor, name_of, wire_time, workload_name_of};
+use crate::app::satellites::{self, FleetMember, Pairing};
+use crate::app::workloads::WorkloadOn;
+use crate::app::{App, AppError, firewall};
+use crate::fleet::Reachability;
+
+/// The least time between two states of a watched satellite.
+const CALM: Duration = Duration::from_millis(200);
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct Fleet(pub App);
+
+type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl wire::fleet_service_server::FleetService for Fleet {
+    type WatchSatelliteStream = Events<wire::WatchSatelliteResponse>;
+    type FetchLogsStream = Events<wire::FetchLogsResponse>;
+
+    async fn pair_satellite(
+        &self,
+        request: Request<wire::PairSatelliteRequest>,
+    ) -> Result<Response<wire::PairSatelliteResponse>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let invalid = |text: String| Status::invalid_argument(text);
+        let wish = Pairing {
+            address: request
+                .address
+                .parse()
+                .map_err(|error: crate::names::NotAnAddress| invalid(error.to_string()))?,
+            code: request
+                .code
+                .parse()
+                .map_err(|error: satellite_proto::pairing::NotACode| invalid(error.to_string()))?,
+            name: if request.name.is_empty() {
+                None
+            } else {
+                Some(name_of(&request.name)?)
+            },
+            workloads: request
+                .workloads
+                .iter()
+                .map(|name| workload_name_of(name))
+                .collect::<Result<_, _>>()?,
+            bare: request.bare,
+        };
+        let subject = if request.name.is_empty() {
+            request.address
+        } else {
+            request.name
+        };
+        // Once the satellite has accepted the proof, a caller that leaves must not cut the rest.
+        let app = self.0.clone();
+        let paired = tokio::spawn(async move { satellites::pair(&app, wish).await });
+        let paired = paired
+            .await
+            .map_err(|error| AppError::machine("pair the satellite", error))
+            .flatten();
+        let member = self
+            .0
+            .audit
+            .recorded(&actor, "FleetService/PairSatellite", &subject, paired)
+            .await?;
+        Ok(Response::new(wire::PairSatelliteResponse {
+            satellite: Some(satellite(member)),
+        }))
+    }
+
+    async fn list_satellites(
+        &self,
+        _request: Request<wire::ListSatellitesRequest>,
+    ) -> Result<Response<wire::ListSatellitesResponse>, Status> {
+        let members = satellites::list(&self.0).await?;
+        let satellites = members.into_iter().map(satellite).collect();
+        Ok(Response::new(wire::ListSatellitesResponse { satellites }))
+    }
+
+    async fn get_satellite(
+        &self,
+        request: Request<wire::GetSatelliteRequest>,
+    ) -> Result<Response<wire::GetSatelliteResponse>, Status> {
+        let member = satellites::get(&self.0, &name_of(&request.into_inner().name)?).await?;
+        Ok(Response::new(wire::GetSatelliteResponse {
+            satellite: Some(satellite(member)),
+        }))
+    }
+
+    async fn watch_satellite(
+        &self,
+        request: Request<wire::WatchSatelliteRequest>,
+    ) -> Result<Response<Self::WatchSatelliteStream>, Status> {
+        let name = name_of(&request.into_inner().name)?;
+        let app = self.0.clone();
+        let mut link = app.fleet.watch(&name).map_err(AppError::from)?;
+        let mut pass = app.reconciler.watch(&name)?;
+        let events = async_stream::stream! {
+            loop {
+                link.mark_unchanged();
+                pass.mark_unchanged();
+                match satellites::get(&app, &name).await {
+                    Ok(member) => yield Ok(wire::WatchSatelliteResponse { satellite: Some(satellite(member)) }),
+                    Err(error) => {
+                        yield Err(error.into());
+                        return;
+                    }
+                }
+                tokio::time::sleep(CALM).await;
+                let alive = tokio::select! {
+                    changed = link.changed() => changed.is_ok(),
+                    changed = pass.changed() => changed.is_ok(),
+                };
+                if !alive {
+                    yield Err(Status::not_found(format!("satellite {name} was forgotten")));
+                    return;
+                }
+            }
+        };
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn forget_satellite(
+        &self,
+        request: Request<wire::ForgetSatelliteRequest>,
+    ) -> Result<Response<wire::ForgetSatelliteResponse>, Status> {
+        let actor = actor(&request)?;
+        let name = name_of(&request.into_inner().name)?;
+        let result = satellites::forget(&self.0, &name).await;
+        let told = self
+            .0
+            .audit
+            .recorded(&actor, "FleetService/ForgetSatellite", name.as_str(), result)
+            .await?;
+        Ok(Response::new(wire::ForgetSatelliteResponse { told }))
+    }
+
+    async fn list_log_sources(
+        &self,
+        request: Request<wire::ListLogSourcesRequest>,
+    ) -> Result<Response<wire::ListLogSourcesResponse>, Status> {
+        let name = name_of(&request.into_inner().satellite)?;
+        let mut client = logs(&self.0, &name)?;
+        let asked = client.list_log_sources(bridge::ListLogSourcesRequest {});
+        let answer = super::passed_on(&self.0, &name, asked).await?;
+        Ok(Response::new(wire::ListLogSourcesResponse {
+            sources: answer.sources,
+        }))
+    }
+
+    async fn fetch_logs(
+        &self,
+        request: Request<wire::FetchLogsRequest>,
+    ) -> Result<Response<Self::FetchLogsStream>, Status> {
+        let request = request.into_inner();
+        let name = name_of(&request.satellite)?;
+        let query = request
+            .query
+            .ok_or_else(|| Status::invalid_argument("`query` is missing"))?;
+        let mut client = logs(&self.0, &name)?;
+        let pieces = super::passed_on(&self.0, &name, client.fetch_logs(query)).await?;
+        let pieces = pieces.map(move |piece| match piece {
+            Ok(piece) => Ok(wire::FetchLogsResponse { piece: Some(piece) }),
+            Err(status) => Err(AppError::remote(name.as_str(), status).into()),
+        });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn get_firewall(
+        &self,
+        request: Request<wire::GetFirewallRequest>,
+    ) -> Result<Response<wire::GetFirewallResponse>, Status> {
+        let name = name_of(&request.into_inner().satellite)?;
+        let firewall = firewall::show(&self.0, &name).await?;
+        Ok(Response::new(wire::GetFirewallResponse {
+            firewall: Some(firewall),
+        }))
+    }
+
+    async fn set_firewall(
+        &self,
+        request: Request<wire::SetFirewallRequest>,
+    ) -> Result<Response<wire::SetFirewallResponse>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let name = name_of(&request.satellite)?;
+        for default in [request.default_in, request.default_out] {
+            Action::try_from(default).map_err(|_| Status::invalid_argument("a default is not an action"))?;
+        }
+        // A change that was begun is confirmed or undone, whether the caller waits or not.
+        let (app, satellite) = (self.0.clone(), name.clone());
+        let set = tokio::spawn(async move {
+            firewall::set(
+                &app,
+                &satellite,
+                request.rules,
+                request.default_in,
+                request.default_out,
+            )
+            .await
+        });
+        let result = set
+            .await
+            .map_err(|error| AppError::machine("set the rules", error))
+            .flatten();
+        let revision = self
+            .0
+            .audit
+            .recorded(&actor, "FleetService/SetFirewall", name.as_str(), result)
+            .await?;
+        Ok(Response::new(wire::SetFirewallResponse { revision }))
+    }
+
+    async fn reset_firewall(
+        &self,
+        request: Request<wire::ResetFirewallRequest>,
+    ) -> Result<Response<wire::ResetFirewallResponse>, Status> {
+        let actor = actor(&request)?;
+        let name = name_of(&request.into_inner().satellite)?;
+        let (app, satellite) = (self.0.clone(), name.clone());
+        let reset = tokio::spawn(async move { firewall::reset(&app, &satellite).await });
+        let result = reset
+            .await
+            .map_err(|error| AppError::machine("reset the rules", error))
+            .flatten();
+        let revision = self
+            .0
+            .audit
+            .recorded(&actor, "FleetService/ResetFirewall", name.as_str(), result)
+            .await?;
+        Ok(Response::new(wire::ResetFirewallResponse { revision }))
+    }
+
+    async fn reboot_satellite(
+        &self,
+        request: Request<wire::RebootSatelliteRequest>,
+    ) -> Result<Response<wire::RebootSatelliteResponse>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let name = name_of(&request.name)?;
+        let result = satellites::reboot(&self.0, &name, request.force).await;
+        self.0
+            .audit
+            .recorded(&actor, "FleetService/RebootSatellite", name.as_str(), result)
+            .await?;
+        Ok(Response::new(wire::RebootSatelliteResponse {}))
+    }
+}
+
+fn logs(
+    app: &App,
+    name: &crate::names::SatelliteName,
+) -> Result<LogServiceClient<tonic::transport::Channel>, AppError> {
+    Ok(LogServiceClient::new(app.fleet.channel(name)?).max_decoding_message_size(MAX_MESSAGE))
+}
+
+fn satellite(member: FleetMember) -> wire::FleetSatellite {
+    let FleetMember {
+        row,
+        link,
+        workloads,
+        problem,
+        converged,
+    } = member;
+    wire::FleetSatellite {
+        name: row.name.to_string(),
+        address: row.address.to_string(),
+        fingerprint: row.pin.to_string(),
+        reachability: match link.reachability {
+            Reachability::Connecting => wire::Reachability::Connecting,
+            Reachability::Reachable => wire::Reachability::Reachable,
+            Reachability::Unreachable => wire::Reachability::Unreachable,
+            Reachability::Refused => wire::Reachability::Refused,
+        }
+        .into(),
+        seen_time: link.seen_at.map(wire_time),
+        pair_time: Some(wire_time(row.paired_at)),
+        problem,
+        observed: link.satellite,
+        desired: workloads.iter().filter_map(desired).collect(),
+        converged,
+    }
+}
+
+/// What is meant of a workload, as the wire has it.
+pub(super) fn desired(workload: &WorkloadOn) -> Option<wire::DesiredWorkload> {
+    let (desired, bundle) = workload.desired.as_ref()?;
+    Some(wire::DesiredWorkload {
+        workload: desired.workload.to_string(),
+        version: desired
+            .version
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        running: desired.running,
+        manifest_digest: bundle
+            .as_ref()
+            .map(|bundle| bundle.manifest_digest.to_string())
+            .unwrap_or_default(),
+    })
+}
