@@ -3,6 +3,8 @@
 //! **Invariant:** each step is recorded when it is done, each can be done again, and `current` points to the old version
 //! or the new one at every moment. What was good before is touched only after the new one was confirmed.
 
+mod rollback;
+
 use satellite_host::files::{self, FileError};
 use satellite_host::systemd::Activity;
 use satellite_host::{disk, fail_point};
@@ -349,103 +351,6 @@ impl Installer {
         let kept = [Some(self.record.target), self.record.before];
         tidy_versions(&self.home, &kept)?;
         state::forget(&self.home)
-    }
-
-    /// Back to what was before, whatever has been done.
-    pub(super) async fn roll_back(mut self, fault: Fault) {
-        if self.record.step != Step::RollingBack {
-            self.record.disturbed = self.record.step >= Step::Verified;
-            self.record.restore_state = self.record.step >= Step::Flipped;
-            self.record.step = Step::RollingBack;
-            self.record.fault = Some(fault.clone());
-            if let Err(err) = journal::write(&self.home.journal(), &self.record) {
-                warn!(error = %chain(&err), "Rollback cannot be recorded, going on with it");
-            }
-        }
-        fail_point("rollback.recorded");
-        let mut fault = self.record.fault.clone().unwrap_or(fault);
-        info!(
-            workload = self.claim.name.as_str(),
-            cause = fault.message,
-            "Taking an installation back"
-        );
-        self.claim.progress(0, STEPS, "steps", "going back");
-        let back = match self.undo().await {
-            Ok(()) => self.revive().await,
-            Err(problem) => Err(problem),
-        };
-        fail_point("rollback.started");
-        let tidied = self.tidy_after_rollback();
-        fail_point("rollback.cleaned");
-        if let Err(problem) = &back {
-            fault.message = format!(
-                "{}; the version before could not be brought back: {}",
-                fault.message, problem.message
-            );
-        }
-        if let Err(err) = tidied {
-            warn!(error = %chain(&err), "What a rollback left is removed later");
-        }
-        let rolled_back = back.is_ok();
-        self.end(&Outcome::Failed { fault, rolled_back });
-    }
-
-    /// Brings files, links and state back.
-    async fn undo(&self) -> Result<(), Fault> {
-        let (inner, name) = (&self.claim.inner, &self.claim.name);
-        let doing = "going back failed";
-        let file = |err: FileError| Fault::of(doing, &err);
-        if self.record.disturbed {
-            inner.halt(name).await?;
-        }
-        fail_point("rollback.stopped");
-        let state = inner.places.state(name);
-        let Some(before) = self.record.before else {
-            files::remove(&self.home.current()).map_err(file)?;
-            fail_point("rollback.linked");
-            if files::remove(&inner.places.unit_file(name)).map_err(file)? {
-                inner.units.reload().await.map_err(|err| Fault::of(doing, &err))?;
-            }
-            if !self.record.had_state {
-                files::remove_tree(&state).map_err(file)?;
-            }
-            fail_point("rollback.state-restored");
-            return Ok(());
-        };
-        if self.home.pointed(&self.home.current()) != Some(before) {
-            files::link_atomic(&Home::link_target(before), &self.home.current()).map_err(file)?;
-        }
-        fail_point("rollback.linked");
-        if self.record.restore_state {
-            state::restore(&self.home, &state, &self.snapshot_paths()).map_err(file)?;
-        }
-        fail_point("rollback.state-restored");
-        Ok(())
-    }
-
-    /// Starts the version before, if it ran.
-    async fn revive(&self) -> Result<(), Fault> {
-        let stands = !self.record.disturbed && !self.resumed;
-        if self.record.before.is_none() || !self.record.ran || stands {
-            return Ok(());
-        }
-        // Whoever asked to stop the installation did not ask to stop the workload.
-        self.claim
-            .inner
-            .launch(&self.claim.name, &CancellationToken::new())
-            .await
-    }
-
-    fn tidy_after_rollback(&self) -> Result<(), FileError> {
-        state::forget(&self.home)?;
-        let previous = self
-            .home
-            .pointed(&self.home.previous())
-            .filter(|digest| *digest != self.record.target);
-        if previous.is_none() {
-            files::remove(&self.home.previous())?;
-        }
-        tidy_versions(&self.home, &[self.record.before, previous])
     }
 
     /// Reports the end, then forgets the record.

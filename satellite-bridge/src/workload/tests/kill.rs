@@ -90,6 +90,7 @@ async fn check(point: &str, work: &str, content: &str, before: Option<&str>, pow
     assert_eq!(after.rows(), "good three", "{point}");
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that a failure has to name")]
 async fn check_whole(
     point: &str,
     work: &str,
