@@ -133,10 +133,11 @@ async fn commission(lab: &Lab, tell: &mut Teller) -> anyhow::Result<Option<Durat
         "Waiting until the server has commissioned it: push, install, firewall, start, healthy",
         async {
             let satellite = lab.server.converged(SATELLITE, COMMISSIONED).await?;
-            let running: Vec<String> = satellite
-                .desired
+            let workloads = satellite.observed.map(|observed| observed.workloads);
+            let running: Vec<String> = workloads
                 .iter()
-                .map(|wanted| format!("{} {} is healthy", wanted.workload, wanted.version))
+                .flatten()
+                .map(|workload| format!("{} {} is healthy", workload.name, workload.version))
                 .collect();
             anyhow::ensure!(!running.is_empty(), "the server wants nothing to run on it");
             let took = start.map(|start| start.elapsed());
@@ -189,6 +190,7 @@ async fn back_up(lab: &Lab, sample: &Sample, tell: &mut Teller) -> anyhow::Resul
 async fn read_back(lab: &Lab, archive: &Archive) -> anyhow::Result<((), String)> {
     let file = downloaded(lab, archive);
     if !file.exists() {
+        std::fs::create_dir_all(file.parent().unwrap_or(&file))?;
         let to = file.display().to_string();
         lab.server
             .cli_shown(&["backup", "download", &archive.file_name, "--to", &to])

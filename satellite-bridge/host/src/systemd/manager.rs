@@ -1,6 +1,7 @@
 //! systemd over D-Bus.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio_stream::StreamExt;
 use tracing::debug;
 use zbus::message::Type;
 use zbus::zvariant::DynamicType;
-use zbus::{Connection, Message, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
+use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::{Activity, Answer, CALL_DEADLINE, UnitError, UnitStatus, Units};
 use crate::exec::Exec;
@@ -20,6 +21,8 @@ const DESTINATION: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// Ended jobs that may wait to be looked at.
+const SIGNALS: usize = 256;
 /// How long the journal may take to give a few lines.
 const JOURNAL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -110,7 +113,7 @@ impl SystemUnits {
                 return Err(err);
             }
             // Listening before asking: a quick job could be over before the answer is here.
-            let mut messages = MessageStream::from(self.connection().await?);
+            let mut messages = self.removals(to).await?;
             let answer = self.call(to, method, &(unit, "replace")).await?;
             let job: OwnedObjectPath = body(&answer, unit)?;
             while let Some(message) = messages.next().await {
@@ -145,6 +148,27 @@ impl SystemUnits {
                 deadline,
             }),
         }
+    }
+
+    /// The signals that tell of ended jobs. Without a match rule the bus would not pass them on.
+    async fn removals(&self, to: Target<'_>) -> Result<MessageStream, UnitError> {
+        let failed = |source| UnitError::Call {
+            action: to.action,
+            unit: to.unit.to_owned(),
+            source: Box::new(source),
+        };
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .sender(DESTINATION)
+            .path(MANAGER_PATH)
+            .interface(MANAGER)
+            .member("JobRemoved")
+            .build()
+            .map_err(failed)?;
+        let connection = self.connection().await?;
+        MessageStream::for_match_rule(rule, &connection, NonZeroUsize::new(SIGNALS))
+            .await
+            .map_err(failed)
     }
 
     async fn read_status(&self, unit: &str) -> Result<UnitStatus, UnitError> {
