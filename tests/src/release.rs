@@ -93,10 +93,12 @@ impl Release {
         self.trust().await?;
         let _locked = self.lock()?;
         let program = self.program("backup-service");
-        let built = program
-            .metadata()
-            .with_context(|| program.display().to_string())?
-            .modified()?;
+        let changed = |path: &Path| {
+            path.metadata()
+                .and_then(|meta| meta.modified())
+                .with_context(|| path.display().to_string())
+        };
+        let built = changed(&program)?.max(changed(&self.shipped_recipe())?);
         let bundle = self.dir.join("backup-service.bundle");
         if bundle
             .metadata()
@@ -126,9 +128,13 @@ impl Release {
         Ok(bundle)
     }
 
+    fn shipped_recipe(&self) -> PathBuf {
+        self.top.join("backup-service/bundle.toml")
+    }
+
     /// The shipped recipe with a release number that grows with each build: satellites refuse to go back.
     fn recipe(&self, release: u64) -> anyhow::Result<PathBuf> {
-        let shipped = self.top.join("backup-service/bundle.toml");
+        let shipped = self.shipped_recipe();
         let text = std::fs::read_to_string(&shipped).with_context(|| shipped.display().to_string())?;
         let lines = text.lines().map(|line| {
             if line.starts_with("release") {
