@@ -1,6 +1,6 @@
 //! The commands that look at the satellite or act without the daemon.
 //!
-//! **Invariant:** only [`render`] and [`render_error`] print.
+//! **Invariant:** only `render` and `render_error` print.
 
 use std::{error::Error, fmt::Write as _};
 
