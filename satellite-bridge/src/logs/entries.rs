@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use satellite_host::journal::{self, Entry, JournalError, Reader, Scope};
 
-use super::stream::{CHUNK, Compressor};
+use super::stream::{self, CHUNK, Compressor};
 use super::{Format, LogError, Piece, Query, Sink};
 
 /// How long lines wait for more of them before they are sent, when new ones are followed.
@@ -159,7 +159,7 @@ impl Batch {
 
     fn end(&mut self) -> Result<Vec<Piece>, LogError> {
         let mut pieces = self.flush()?;
-        let data = self.compressor.end().map_err(LogError::Read)?;
+        let data = stream::end().map_err(LogError::Read)?;
         pieces.push(Piece {
             data,
             cursor: self.cursor.clone(),
