@@ -8,15 +8,15 @@ PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,CARGO_TARGET_DIR,CARGO_HOME,RUSTUP_HOME)
 MEGABYTES ?= 300
 
-.PHONY: help run stop screen test bench build setup lint doc
+.PHONY: help run stop screen test bench programs build setup lint doc
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: setup build ## Commissions a satellite and backs up a sample central through it; leaves it running
+run: setup programs ## Commissions a satellite and backs up a sample central through it; leaves it running
 	@$(call as_root,to boot a satellite in a container with its own network,$(PROGRAMS)/lab run --megabytes $(MEGABYTES))
 
-stop: build ## Ends what `make run` left running, and removes it
+stop: programs ## Ends what `make run` left running, and removes it
 	@$(call as_root,to end the container,$(PROGRAMS)/lab stop)
 
 screen: ## Shows the console of the satellite of `make run`
@@ -34,6 +34,9 @@ bench: setup ## Measures against scp, tar and others; writes target/bench.json
 	@image/setup image/bench-packages.txt
 	@$(CARGO) build --workspace --bins --locked --profile bench-run
 	@$(call as_root,for containers and network namespaces,$(dir $(PROGRAMS))bench-run/bench)
+
+programs: ## Builds the programs
+	@$(CARGO) build --workspace --bins --locked
 
 build: ## Builds the programs and the tests
 	@$(CARGO) build --workspace --all-targets --locked
