@@ -96,6 +96,14 @@ impl Workloads {
 
 async fn install(claim: Claim, staged: Staged, enable: bool) {
     let home = claim.inner.places.home(&claim.name);
+    let (claim, settled) = Installer::settle(claim).await;
+    if let Err(fault) = settled {
+        let outcome = Outcome::Failed {
+            fault,
+            rolled_back: false,
+        };
+        return claim.finish(&outcome, || {});
+    }
     let before = home.pointed(&home.current());
     if before == Some(staged.digest) {
         let outcome = match install_again(&claim, &staged, enable).await {
@@ -158,6 +166,10 @@ async fn install_again(claim: &Claim, staged: &Staged, enable: bool) -> Result<(
         let doing = "the damaged version cannot be replaced";
         files::remove_tree(&version).map_err(|err| Fault::of(doing, &err))?;
         files::rename(&part, &version).map_err(|err| Fault::of(doing, &err))?;
+    }
+    if home.manifest(staged.digest).is_none() {
+        files::write_atomic(&home.manifest_file(staged.digest), &staged.bytes, 0o644)
+            .map_err(|err| Fault::of("the damaged manifest cannot be replaced", &err))?;
     }
     if enable {
         claim.want(true)?;

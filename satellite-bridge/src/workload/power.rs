@@ -119,7 +119,8 @@ impl Workloads {
 pub(crate) async fn remove(claim: Claim, state: bool) {
     fail_point("remove.recorded");
     let outcome = outcome(remove_parts(&claim, state).await);
-    let root = claim.inner.places.home(&claim.name).root().to_owned();
+    let home = claim.inner.places.home(&claim.name);
+    let root = home.root().to_owned();
     let name = claim.name.clone();
     claim.finish(&outcome, || {
         if outcome == Outcome::Done {
@@ -127,6 +128,11 @@ pub(crate) async fn remove(claim: Claim, state: bool) {
                 warn!(error = %chain(&err), "Directory of a removed workload stays until the next start");
             }
             info!(workload = name.as_str(), state, "Workload removed");
+        } else if home.pointed(&home.current()).is_some()
+            && let Err(err) = journal::remove(&home.removal())
+        {
+            // It failed before it took anything away: whoever goes on with the workload must not lose it at the next start.
+            warn!(error = %chain(&err), "Record of a failed removal stays");
         }
     });
 }

@@ -61,6 +61,13 @@ impl Workloads {
             });
         }
         let Some(installed) = self.installed(name) else {
+            if home.pointed(&home.current()).is_some() {
+                error!(
+                    workload = name.as_str(),
+                    "Installed version has no manifest that can be read and is not started: install it again"
+                );
+                return;
+            }
             // Killed before the first record, or after the last: nothing is installed here.
             if let Err(err) = files::remove_tree(home.root()) {
                 warn!(error = %chain(&err), "What an interrupted installation left cannot be removed");

@@ -6,6 +6,8 @@ pub(crate) mod world;
 use std::fs;
 use std::time::Duration;
 
+use satellite_host::files;
+use satellite_host::systemd::Behaviour;
 use satellite_proto::wire::bridge::v1::{OperationState, WorkloadState};
 use tonic::Code;
 
@@ -124,7 +126,7 @@ async fn a_damaged_version_is_not_started_and_is_repaired_by_installing_it_again
     let bundle = world.bundle(1, "good one");
     satellite.install(&bundle, true).await;
     let program = world.places.home(&name()).current().join("bin/echo");
-    satellite_host::files::write_atomic(&program, b"evil", 0o755).unwrap();
+    files::write_atomic(&program, b"evil", 0o755).unwrap();
     let operation = satellite
         .end_of(satellite.workloads.restart(&name(), "restart").unwrap())
         .await;
@@ -174,6 +176,95 @@ async fn a_removed_workload_leaves_its_state_unless_asked_to() {
         let again = satellite.workloads.remove(&name(), state, "remove").unwrap();
         assert_eq!(again.id, operation.id, "the same call gets the same answer");
     }
+}
+
+#[tokio::test]
+async fn a_removal_that_failed_does_not_go_on_behind_the_back_of_what_came_after() {
+    let world = World::new();
+    let satellite = world.boot();
+    satellite.install(&world.bundle(1, "good one"), true).await;
+    world.units.stick_after(Some(0));
+    let operation = satellite
+        .end_of(satellite.workloads.remove(&name(), true, "remove").unwrap())
+        .await;
+    assert_eq!(operation.state(), OperationState::Failed);
+    world.units.stick_after(None);
+    let operation = satellite.install(&world.bundle(2, "good two"), true).await;
+    assert_eq!(operation.state(), OperationState::Succeeded, "{operation:?}");
+    let satellite = world.boot_after_power_cut();
+    satellite.rest().await;
+    let workload = satellite.workloads.get(&name()).await.unwrap();
+    assert_eq!(
+        (workload.version.as_str(), workload.state()),
+        ("2.0.0", WorkloadState::Healthy)
+    );
+    assert_eq!(world.rows(), "good two");
+}
+
+#[tokio::test]
+async fn a_rollback_that_fails_keeps_what_it_needs_and_is_done_again() {
+    for by_installing in [false, true] {
+        let world = World::new();
+        let satellite = world.boot();
+        satellite.install(&world.bundle(1, "good one"), true).await;
+        let row = world.places.state(&name()).join("db/row");
+        files::write_atomic(&row, b"old", 0o600).unwrap();
+        // The old version can be stopped; the new one spoils the state, dies, and cannot be got rid of.
+        let spoilt = row.clone();
+        world.units.behave(move |_| {
+            files::write_atomic(&spoilt, b"spoilt", 0o600).unwrap();
+            Behaviour::Dies
+        });
+        world.units.stick_after(Some(1));
+        let operation = satellite.install(&world.bundle(2, "dying two"), false).await;
+        let error = operation.error.unwrap();
+        assert!(!error.rolled_back, "{error:?}");
+        let home = world.places.home(&name());
+        assert!(home.journal().exists() && home.snapshot().exists());
+        assert_eq!(home.manifests().len(), 2, "both versions are still here");
+        world.units.stick_after(None);
+        world.units.behave(|_| Behaviour::Runs);
+        let version = if by_installing {
+            let operation = satellite.install(&world.bundle(3, "good three"), false).await;
+            assert_eq!(operation.state(), OperationState::Succeeded, "{operation:?}");
+            satellite.rest().await;
+            "3.0.0"
+        } else {
+            world.boot().rest().await;
+            "1.0.0"
+        };
+        assert_eq!(fs::read(&row).unwrap(), b"old", "the state is not back");
+        assert!(!home.journal().exists() && !home.snapshot().exists());
+        let workload = world.boot().workloads.get(&name()).await.unwrap();
+        assert_eq!(
+            (workload.version.as_str(), workload.state()),
+            (version, WorkloadState::Healthy)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_version_whose_manifest_cannot_be_read_is_left_alone_and_repaired_by_installing_it_again() {
+    let world = World::new();
+    let satellite = world.boot();
+    let bundle = world.bundle(1, "good one");
+    satellite.install(&bundle, true).await;
+    let home = world.places.home(&name());
+    files::write_atomic(&home.manifest_file(bundle.digest), b"{", 0o644).unwrap();
+    let satellite = world.boot_after_power_cut();
+    satellite.rest().await;
+    assert!(
+        home.current().join("bin/echo").exists(),
+        "the version was removed"
+    );
+    let operation = satellite.install(&bundle, false).await;
+    assert_eq!(operation.state(), OperationState::Succeeded, "{operation:?}");
+    let workload = satellite.workloads.get(&name()).await.unwrap();
+    assert_eq!(
+        workload.state(),
+        WorkloadState::Healthy,
+        "it is still meant to run"
+    );
 }
 
 #[tokio::test]

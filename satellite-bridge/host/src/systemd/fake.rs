@@ -34,6 +34,8 @@ struct Inner {
     active: BTreeMap<String, UnitStatus>,
     rule: Rule,
     log: Vec<String>,
+    /// Stops that still work; none: all of them.
+    stops_left: Option<u32>,
     /// Where the names of running units are kept, so that they outlive the process as real ones do.
     file: Option<PathBuf>,
 }
@@ -61,6 +63,7 @@ impl FakeUnits {
             active: BTreeMap::new(),
             rule: Box::new(|_| Behaviour::Runs),
             log: Vec::new(),
+            stops_left: None,
             file: None,
         };
         Self {
@@ -90,6 +93,11 @@ impl FakeUnits {
     /// Sets what the log of every unit ends with.
     pub fn write_log(&self, lines: &[&str]) {
         self.lock().log = lines.iter().map(|&line| line.to_owned()).collect();
+    }
+
+    /// Lets stopping fail after so many more stops; none: it works again.
+    pub fn stick_after(&self, stops: Option<u32>) {
+        self.lock().stops_left = stops;
     }
 
     /// What was asked for, in order: "start x.service".
@@ -169,6 +177,16 @@ impl Units for FakeUnits {
 
     fn stop<'a>(&'a self, unit: &'a str, _deadline: Duration) -> Answer<'a, ()> {
         let mut inner = self.lock();
+        if inner.stops_left == Some(0) {
+            drop(inner);
+            let failure = UnitError::Job {
+                action: "stop",
+                unit: unit.to_owned(),
+                result: "timeout".to_owned(),
+            };
+            return self.note(format!("stop {unit}"), Err(failure));
+        }
+        inner.stops_left = inner.stops_left.map(|left| left.saturating_sub(1));
         inner.active.remove(unit);
         inner.keep();
         drop(inner);

@@ -5,13 +5,13 @@
 use satellite_host::fail_point;
 use satellite_host::files::{self, FileError};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::{Installer, STEPS, tidy_versions};
 use crate::journal;
-use crate::workload::claim::Outcome;
+use crate::workload::claim::{Claim, Outcome};
 use crate::workload::places::Home;
-use crate::workload::record::{Fault, Step, chain};
+use crate::workload::record::{Fault, Installation, Step, chain};
 use crate::workload::state;
 
 impl Installer {
@@ -34,10 +34,10 @@ impl Installer {
             "Taking an installation back"
         );
         self.claim.progress(0, STEPS, "steps", "going back");
-        let back = match self.undo().await {
-            Ok(()) => self.revive().await,
-            Err(problem) => Err(problem),
-        };
+        if let Err(problem) = self.undo().await {
+            return self.stay_half_way(fault, &problem);
+        }
+        let back = self.revive().await;
         fail_point("rollback.started");
         let tidied = self.tidy_after_rollback();
         fail_point("rollback.cleaned");
@@ -52,6 +52,57 @@ impl Installer {
         }
         let rolled_back = back.is_ok();
         self.end(&Outcome::Failed { fault, rolled_back });
+    }
+
+    /// What is needed to go back stays, with the record that says so: it is tried again by [`Installer::settle`] and at
+    /// the next start.
+    fn stay_half_way(self, mut fault: Fault, problem: &Fault) {
+        error!(
+            problem = problem.message,
+            "An installation could not be taken back"
+        );
+        fault.message = format!(
+            "{}; the version before could not be brought back: {}; this is tried again at the next installation \
+             or start of the satellite",
+            fault.message, problem.message
+        );
+        let outcome = Outcome::Failed {
+            fault,
+            rolled_back: false,
+        };
+        self.claim.finish(&outcome, || {});
+    }
+
+    /// Ends what an earlier piece of work on the workload left half done, before something new is begun.
+    pub(in crate::workload) async fn settle(claim: Claim) -> (Claim, Result<(), Fault>) {
+        let home = claim.inner.places.home(&claim.name);
+        let doing = "what was begun before cannot be ended";
+        // A removal that failed after it had taken the version away: installing is the answer to it.
+        if let Err(err) = journal::remove(&home.removal()) {
+            return (claim, Err(Fault::of(doing, &err)));
+        }
+        let record = match journal::read::<Installation>(&home.journal()) {
+            Ok(Some(record)) if record.step == Step::RollingBack => record,
+            _ => return (claim, Ok(())),
+        };
+        info!(
+            workload = claim.name.as_str(),
+            "Going on with a rollback that failed"
+        );
+        let old = Self {
+            claim,
+            home,
+            record,
+            resumed: true,
+        };
+        let undone = match old.undo().await {
+            Ok(()) => old
+                .tidy_after_rollback()
+                .map_err(|err| Fault::of(doing, &err))
+                .and_then(|()| journal::remove(&old.home.journal()).map_err(|err| Fault::of(doing, &err))),
+            Err(fault) => Err(fault),
+        };
+        (old.claim, undone)
     }
 
     /// Brings files, links and state back.
