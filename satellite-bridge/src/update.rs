@@ -332,6 +332,7 @@ impl Inner {
 
     /// Drops the oldest uploads until at most `most` are left.
     fn make_room(&self, most: usize) -> Result<(), UpdateError> {
+        Upload::tidy(&self.places)?;
         let uploads = Upload::all(&self.places)?;
         let mut surplus = uploads.len().saturating_sub(most);
         for upload in uploads
@@ -352,12 +353,14 @@ impl Inner {
 ///
 /// # Errors
 ///
-/// If a directory cannot be read. A manifest that cannot be read keeps nothing alive.
+/// If a directory or an upload cannot be read: then nothing is removed, for it may be needed.
 pub(crate) fn sweep(places: &Places) -> Result<usize, FileError> {
     let mut kept = HashSet::new();
     let mut keep = |manifest: &Manifest| kept.extend(manifest.chunks.iter().map(|chunk| chunk.digest));
-    for upload in Upload::all(places).unwrap_or_default() {
-        keep(&upload.manifest);
+    match Upload::all(places) {
+        Ok(uploads) => uploads.iter().for_each(|upload| keep(&upload.manifest)),
+        Err(UpdateError::File(err)) => return Err(err),
+        Err(_) => return Ok(0),
     }
     let names = fs::read_dir(places.workloads()).into_iter().flatten();
     for name in names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {

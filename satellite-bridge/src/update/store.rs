@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use satellite_host::files::{self, FileError};
 use satellite_proto::bundle::Digest;
@@ -14,6 +15,9 @@ use uuid::Uuid;
 
 /// The longest packed chunk that is read, in bytes: the largest chunk with what packing may add.
 const FRAME_MOST: u64 = 512 * 1024;
+
+/// How long writing a chunk may take before what is there of it counts as left by an interrupted write.
+const WRITING: Duration = Duration::from_secs(3600);
 
 /// The directory of chunks. A cheap handle.
 #[derive(Debug, Clone)]
@@ -108,7 +112,8 @@ impl ChunkStore {
                 let digest = path
                     .file_name()
                     .and_then(|name| name.to_str()?.parse::<Digest>().ok());
-                if digest.is_some_and(|digest| kept.contains(&digest)) {
+                let keep = digest.map_or_else(|| is_young(&path), |digest| kept.contains(&digest));
+                if keep {
                     continue;
                 }
                 match fs::remove_file(&path) {
@@ -131,6 +136,12 @@ impl ChunkStore {
         let name = digest.to_string();
         self.dir.join(&name[..2]).join(name)
     }
+}
+
+/// Whether what has no chunk's name may still be being written.
+fn is_young(path: &Path) -> bool {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+    written.is_ok_and(|written| written.elapsed().map_or(true, |age| age < WRITING))
 }
 
 /// What lies in a directory; nothing if there is none.
@@ -175,7 +186,11 @@ mod tests {
         let store = ChunkStore::new(dir.path().to_owned());
         store.put(Digest::of(b"a"), b"x").unwrap();
         let shelf = entries(dir.path()).unwrap().remove(0);
-        fs::File::create(shelf.join(".half")).unwrap();
+        let half = fs::File::create(shelf.join(".half")).unwrap();
+        let kept = HashSet::from([Digest::of(b"a")]);
+        assert_eq!(store.sweep(&kept).unwrap(), 0, "it may be being written");
+        half.set_modified(std::time::SystemTime::now() - 2 * WRITING)
+            .unwrap();
         assert_eq!(store.sweep(&HashSet::from([Digest::of(b"a")])).unwrap(), 1);
         assert!(store.has(Digest::of(b"a")));
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -95,8 +96,34 @@ impl Upload {
         }))
     }
 
-    /// All uploads, oldest first. Directories that are none of them are removed.
+    /// All uploads, oldest first.
     pub(super) fn all(places: &Places) -> Result<Vec<Self>, UpdateError> {
+        let mut uploads = Vec::new();
+        for (_, digest) in Self::entries(places)? {
+            if let Some(digest) = digest {
+                uploads.extend(Self::read(places, digest)?);
+            }
+        }
+        uploads.sort_by_key(|upload| upload.created);
+        Ok(uploads)
+    }
+
+    /// Removes what is no upload. Only for whoever makes uploads: one that is being made looks like none.
+    pub(super) fn tidy(places: &Places) -> Result<(), UpdateError> {
+        for (path, digest) in Self::entries(places)? {
+            let upload = match digest {
+                Some(digest) => Self::read(places, digest)?,
+                None => None,
+            };
+            if upload.is_none() {
+                files::remove_tree(&path).map_err(UpdateError::File)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies among the uploads, with the digest that names it, if one does.
+    fn entries(places: &Places) -> Result<Vec<(PathBuf, Option<Digest>)>, UpdateError> {
         let dir = places.updates();
         let failed = |source| {
             UpdateError::File(FileError {
@@ -110,21 +137,12 @@ impl Upload {
             Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(err) => return Err(failed(err)),
         };
-        let mut uploads = Vec::new();
-        for entry in entries {
+        let named = entries.map(|entry| {
             let entry = entry.map_err(failed)?;
             let digest = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            let upload = match digest {
-                Some(digest) => Self::read(places, digest)?,
-                None => None,
-            };
-            match upload {
-                Some(upload) => uploads.push(upload),
-                None => drop(files::remove_tree(&entry.path()).map_err(UpdateError::File)?),
-            }
-        }
-        uploads.sort_by_key(|upload| upload.created);
-        Ok(uploads)
+            Ok((entry.path(), digest))
+        });
+        named.collect()
     }
 
     pub(super) fn describe(&self, store: &ChunkStore) -> Update {

@@ -66,13 +66,29 @@ pub(crate) fn assemble(
     let top = Beneath::open(part).map_err(AssembleError::File)?;
     let mut done = 0;
     for entry in &manifest.files {
-        write_file(manifest, entry, store, &top)?;
+        if let Err(err) = write_file(manifest, entry, store, &top) {
+            if matches!(err, AssembleError::Damaged(_)) {
+                discard_damaged(manifest, store)?;
+            }
+            return Err(err);
+        }
         done += entry.size;
         if !progress(done) {
             return Err(AssembleError::Stopped);
         }
     }
     files::sync_file_system(part).map_err(AssembleError::File)
+}
+
+/// Throws away every damaged chunk of `manifest`: after a power cut there may be many, and one push is to bring them all.
+fn discard_damaged(manifest: &Manifest, store: &ChunkStore) -> Result<(), AssembleError> {
+    for chunk in &manifest.chunks {
+        let frame = store.read(chunk.digest).map_err(AssembleError::File)?;
+        if frame.is_some_and(|frame| unpack_chunk(chunk, &frame).is_err()) {
+            store.remove(chunk.digest).map_err(AssembleError::File)?;
+        }
+    }
+    Ok(())
 }
 
 fn write_file(
