@@ -124,6 +124,7 @@ pub struct Daemon {
     pub pairing: Pairing,
     /// Who is connected.
     pub connections: Connections,
+    operations: Operations,
     stop: CancellationToken,
     tasks: JoinSet<Result<(), DaemonError>>,
 }
@@ -174,7 +175,7 @@ impl Daemon {
             pairing: pairing.clone(),
             proxy: Proxy::new(installed.clone()),
             satellite,
-            operations: OperationRpc::new(operations),
+            operations: OperationRpc::new(operations.clone()),
             workloads: WorkloadRpc::new(workloads.clone()),
             updates: UpdateRpc::new(Updates::new(workloads.clone(), Platform::here()), replies.clone()),
             logs: LogRpc::new(Logs::new(installed)),
@@ -200,6 +201,7 @@ impl Daemon {
             address,
             pairing,
             connections,
+            operations,
             stop,
             tasks,
         })
@@ -221,6 +223,7 @@ impl Daemon {
     pub async fn stop(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
+        self.operations.close();
         let cut = self.connections.cut(|_| true);
         if cut > 0 {
             tracing::info!(cut, "Calls under way were cut");

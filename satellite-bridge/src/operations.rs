@@ -10,7 +10,10 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use satellite_proto::wire::bridge::v1::{Operation, OperationState};
@@ -91,6 +94,8 @@ pub struct Operations {
     entries: Arc<Mutex<BTreeMap<Uuid, Entry>>>,
     /// Counts changes of any operation.
     version: Arc<watch::Sender<u64>>,
+    /// The daemon is about to end.
+    closed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -134,7 +139,13 @@ impl Operations {
             dir: dir.into(),
             entries: Arc::new(Mutex::new(entries)),
             version,
+            closed: Arc::default(),
         })
+    }
+
+    /// Records no more ends: what is cut off because the daemon stops has not failed, its next start goes on with it.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     /// Records a new operation in state RUNNING, or finds the one that the same key began.
@@ -283,6 +294,10 @@ impl Operations {
     /// The first terminal state wins. A disk that does not take it is reported; the state is seen all the same, and a
     /// restart finds the operation interrupted.
     fn finish(&self, id: Uuid, stage: Stage, failure: Option<Failure>) {
+        if self.closed.load(Ordering::SeqCst) {
+            tracing::info!(operation = %id, "Operation goes on at the next start");
+            return;
+        }
         self.update(id, |record| {
             record.stage = stage;
             record.error = failure;
@@ -362,9 +377,8 @@ impl OperationHandle {
     /// The work failed: what happened, to what, and what to do next.
     pub fn fail(&self, code: Code, message: impl Into<String>, log_tail: Vec<String>, rolled_back: bool) {
         let failure = Failure {
-            log_tail,
             rolled_back,
-            ..Failure::new(code, message)
+            ..Failure::new(code, message).with_log(&log_tail)
         };
         self.operations.finish(self.id, Stage::Failed, Some(failure));
     }

@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 use tonic::Code;
 use uuid::Uuid;
 
+/// Bytes of a message that are kept: many operations go into one answer.
+const MESSAGE_MOST: usize = 4096;
+/// Lines of a log that are kept with a failure.
+const LINES_MOST: usize = 50;
+/// Bytes of each of them that are kept.
+const LINE_MOST: usize = 400;
+
 /// What is kept of an operation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -53,11 +60,36 @@ impl Failure {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code: code as i32,
-            message: message.into(),
+            message: shortened(&message.into(), MESSAGE_MOST),
             log_tail: Vec::new(),
             rolled_back: false,
         }
     }
+
+    /// With the end of a log, in which whoever wrote it may have put anything.
+    pub(super) fn with_log(self, log: &[String]) -> Self {
+        let skipped = log.len().saturating_sub(LINES_MOST);
+        let tail = log.iter().skip(skipped);
+        Self {
+            log_tail: tail.map(|line| shortened(line, LINE_MOST)).collect(),
+            ..self
+        }
+    }
+}
+
+/// At most `most` bytes of `text`, without what would move a terminal's cursor.
+fn shortened(text: &str, most: usize) -> String {
+    let mut short = String::new();
+    for c in text
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+    {
+        if short.len().saturating_add(c.len_utf8()) > most {
+            break;
+        }
+        short.push(c);
+    }
+    short
 }
 
 impl Record {

@@ -11,8 +11,9 @@ use std::{
     time::SystemTime,
 };
 
-use data_encoding::BASE32_NOPAD;
+use satellite_proto::bundle::Digest;
 use tonic::Status;
+use tracing::Instrument;
 
 use super::{OperationError, check_key};
 use crate::journal;
@@ -74,15 +75,36 @@ impl Replies {
     /// # Errors
     ///
     /// INVALID_ARGUMENT for a bad key; else what `work` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// The work is done and its answer kept also when the caller goes away: it may be the work that cut it off.
     pub async fn replay<T, F, W>(&self, method: &str, key: &str, work: F) -> Result<T, Status>
+    where
+        T: prost::Message + Default + 'static,
+        F: FnOnce() -> W + Send + 'static,
+        W: Future<Output = Result<T, Status>> + Send + 'static,
+    {
+        check_key(key)?;
+        let method = method.rsplit('/').next().unwrap_or(method);
+        // A digest: the longest key makes no name that is too long for the disk.
+        let name = format!("{method}-{}", Digest::of(key.as_bytes()));
+        let this = self.clone();
+        let done = tokio::spawn(async move { this.once(name, work).await }.in_current_span());
+        done.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "Call stopped by a fault in the bridge");
+            Err(Status::internal(
+                "the bridge stopped by a fault of its own: see its log",
+            ))
+        })
+    }
+
+    async fn once<T, F, W>(&self, name: String, work: F) -> Result<T, Status>
     where
         T: prost::Message + Default,
         F: FnOnce() -> W,
         W: Future<Output = Result<T, Status>>,
     {
-        check_key(key)?;
-        let method = method.rsplit('/').next().unwrap_or(method);
-        let name = format!("{method}-{}", BASE32_NOPAD.encode(key.as_bytes()));
         let turn = self.lock().running.entry(name.clone()).or_default().clone();
         let guard = turn.lock().await;
         let path = self.path_of(&name);

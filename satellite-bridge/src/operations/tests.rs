@@ -1,5 +1,6 @@
 //! Operations and replies on a real directory.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use satellite_proto::wire::bridge::v1::{OperationState, RevokePeerResponse};
@@ -105,19 +106,22 @@ async fn a_watcher_sees_progress_cancellation_and_the_end() {
 #[tokio::test]
 async fn the_first_answer_is_given_again_also_after_a_restart_and_errors_are_not_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let calls = AtomicU32::new(0);
-    let work = async |answer: Result<u32, Status>| {
-        calls.fetch_add(1, Ordering::Relaxed);
-        answer.map(|connections_cut| RevokePeerResponse { connections_cut })
+    let calls = Arc::new(AtomicU32::new(0));
+    let work = |answer: Result<u32, Status>| {
+        let calls = calls.clone();
+        move || async move {
+            calls.fetch_add(1, Ordering::Relaxed);
+            answer.map(|connections_cut| RevokePeerResponse { connections_cut })
+        }
     };
     let replies = Replies::open(dir.path()).unwrap();
     let failed = replies
-        .replay("/x/Revoke", "k", || work(Err(Status::unavailable(""))))
+        .replay("/x/Revoke", "k", work(Err(Status::unavailable(""))))
         .await;
     assert_eq!(failed.unwrap_err().code(), Code::Unavailable);
     assert_eq!(
         replies
-            .replay("/x/Revoke", "k", || work(Ok(1)))
+            .replay("/x/Revoke", "k", work(Ok(1)))
             .await
             .unwrap()
             .connections_cut,
@@ -125,7 +129,7 @@ async fn the_first_answer_is_given_again_also_after_a_restart_and_errors_are_not
     );
     assert_eq!(
         replies
-            .replay("/x/Revoke", "k", || work(Ok(2)))
+            .replay("/x/Revoke", "k", work(Ok(2)))
             .await
             .unwrap()
             .connections_cut,
@@ -134,7 +138,7 @@ async fn the_first_answer_is_given_again_also_after_a_restart_and_errors_are_not
     let replies = Replies::open(dir.path()).unwrap();
     assert_eq!(
         replies
-            .replay("/x/Revoke", "k", || work(Ok(3)))
+            .replay("/x/Revoke", "k", work(Ok(3)))
             .await
             .unwrap()
             .connections_cut,
@@ -142,13 +146,13 @@ async fn the_first_answer_is_given_again_also_after_a_restart_and_errors_are_not
     );
     assert_eq!(
         replies
-            .replay("/x/Other", "k", || work(Ok(4)))
+            .replay("/x/Other", "k", work(Ok(4)))
             .await
             .unwrap()
             .connections_cut,
         4
     );
-    let bad = replies.replay("/x/Revoke", "", || work(Ok(5))).await;
+    let bad = replies.replay("/x/Revoke", "", work(Ok(5))).await;
     assert_eq!(bad.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(calls.load(Ordering::Relaxed), 3);
 }
@@ -157,9 +161,10 @@ async fn the_first_answer_is_given_again_also_after_a_restart_and_errors_are_not
 async fn two_calls_with_one_key_at_once_do_the_work_once() {
     let dir = tempfile::tempdir().unwrap();
     let replies = Replies::open(dir.path()).unwrap();
-    let calls = AtomicU32::new(0);
+    let calls = Arc::new(AtomicU32::new(0));
     let call = || {
-        replies.replay("/x/Revoke", "k", async || {
+        let calls = calls.clone();
+        replies.replay("/x/Revoke", "k", move || async move {
             let number = calls.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
             Ok(RevokePeerResponse {
@@ -172,4 +177,52 @@ async fn two_calls_with_one_key_at_once_do_the_work_once() {
         (first.unwrap().connections_cut, second.unwrap().connections_cut),
         (0, 0)
     );
+}
+
+#[tokio::test]
+async fn the_answer_to_a_caller_that_went_away_is_given_when_it_asks_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let replies = Replies::open(dir.path()).unwrap();
+    // The longest key that there may be.
+    let key = "k".repeat(128);
+    let work = |connections_cut| {
+        move || async move {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            Ok(RevokePeerResponse { connections_cut })
+        }
+    };
+    let cut = replies.replay("/x/Revoke", &key, work(1));
+    tokio::time::timeout(std::time::Duration::from_millis(5), cut)
+        .await
+        .unwrap_err();
+    let again = replies.replay("/x/Revoke", &key, work(2)).await.unwrap();
+    assert_eq!(again.connections_cut, 1);
+    let later = replies.replay("/x/Revoke", &key, work(3)).await.unwrap();
+    assert_eq!(later.connections_cut, 1);
+}
+
+#[test]
+fn what_a_workload_logs_before_it_fails_does_not_fill_the_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let operations = Operations::open(dir.path()).unwrap();
+    let handle = begin(&operations, "k");
+    let log: Vec<String> = vec!["\u{1b}[2Jä".repeat(100_000); 60];
+    handle.fail(Code::Internal, "m".repeat(1_000_000), log, false);
+    let error = handle.snapshot().error.unwrap();
+    assert!(error.message.len() <= 4096);
+    assert_eq!(error.log_tail.len(), 50);
+    for line in error.log_tail {
+        assert!(line.len() <= 1024 && !line.contains('\u{1b}'));
+    }
+}
+
+#[test]
+fn what_is_cut_off_by_the_end_of_the_daemon_goes_on_at_its_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let operations = Operations::open(dir.path()).unwrap();
+    let handle = begin(&operations, "k");
+    operations.close();
+    handle.fail(Code::Internal, "the runtime is gone", Vec::new(), false);
+    let operations = Operations::open(dir.path()).unwrap();
+    assert!(operations.adopt(&handle.id()).is_some());
 }

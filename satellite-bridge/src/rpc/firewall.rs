@@ -55,7 +55,8 @@ impl FirewallService for FirewallRpc {
             confirm_seconds,
             idempotency_key,
         } = request.into_inner();
-        let work = async || {
+        let firewall = self.firewall.clone();
+        let work = move || async move {
             let ruleset =
                 ruleset.ok_or_else(|| Status::invalid_argument("the request carries no ruleset"))?;
             let ruleset = from_wire(ruleset).map_err(|err| bad_ruleset(&err))?;
@@ -65,8 +66,7 @@ impl FirewallService for FirewallRpc {
                 base,
                 confirm: confirm(confirm_seconds)?,
             };
-            let SetOutcome { change, revision } =
-                self.firewall.set(wanted).await.map_err(|err| refusal(&err))?;
+            let SetOutcome { change, revision } = firewall.set(wanted).await.map_err(|err| refusal(&err))?;
             Ok(wire::SetFirewallResponse {
                 change: change.map(change_to_wire),
                 revision,
@@ -91,10 +91,10 @@ impl FirewallService for FirewallRpc {
             change_id,
             idempotency_key,
         } = request.into_inner();
-        let work = async || {
+        let firewall = self.firewall.clone();
+        let work = move || async move {
             let id = change_id_from(&change_id)?;
-            let revision = self
-                .firewall
+            let revision = firewall
                 .confirm(id, established)
                 .await
                 .map_err(|err| refusal(&err))?;
@@ -114,9 +114,10 @@ impl FirewallService for FirewallRpc {
             change_id,
             idempotency_key,
         } = request.into_inner();
-        let work = async || {
+        let firewall = self.firewall.clone();
+        let work = move || async move {
             let id = change_id_from(&change_id)?;
-            let revision = self.firewall.rollback(id).await.map_err(|err| refusal(&err))?;
+            let revision = firewall.rollback(id).await.map_err(|err| refusal(&err))?;
             Ok(wire::RollbackFirewallResponse { revision })
         };
         self.replies
@@ -133,10 +134,10 @@ impl FirewallService for FirewallRpc {
             confirm_seconds,
             idempotency_key,
         } = request.into_inner();
-        let work = async || {
+        let firewall = self.firewall.clone();
+        let work = move || async move {
             let time = confirm(confirm_seconds)?;
-            let SetOutcome { change, revision } =
-                self.firewall.reset(time).await.map_err(|err| refusal(&err))?;
+            let SetOutcome { change, revision } = firewall.reset(time).await.map_err(|err| refusal(&err))?;
             Ok(wire::ResetFirewallResponse {
                 change: change.map(change_to_wire),
                 revision,

@@ -119,8 +119,9 @@ impl SatelliteService for SatelliteRpc {
     async fn unpair(&self, request: Request<UnpairRequest>) -> Result<Response<UnpairResponse>, Status> {
         let peer = super::peer(&request)?.clone();
         let key = request.into_inner().idempotency_key;
-        let answer = self.replies.replay("Unpair", &key, async || {
-            self.pairing.unpair(Some(&peer))?;
+        let pairing = self.pairing.clone();
+        let answer = self.replies.replay("Unpair", &key, move || async move {
+            pairing.unpair(Some(&peer))?;
             Ok(UnpairResponse {})
         });
         answer.await.map(Response::new)
@@ -138,12 +139,15 @@ impl SatelliteService for SatelliteRpc {
         let leaf = fingerprint.parse();
         let leaf =
             leaf.map_err(|_| Status::invalid_argument("`fingerprint` must have 64 hexadecimal digits"))?;
-        let answer = self.replies.replay("RevokePeer", &idempotency_key, async || {
-            let cut = self.pairing.revoke(leaf, Some(&peer))?;
-            Ok(RevokePeerResponse {
-                connections_cut: u32::try_from(cut).unwrap_or(u32::MAX),
-            })
-        });
+        let pairing = self.pairing.clone();
+        let answer = self
+            .replies
+            .replay("RevokePeer", &idempotency_key, move || async move {
+                let cut = pairing.revoke(leaf, Some(&peer))?;
+                Ok(RevokePeerResponse {
+                    connections_cut: u32::try_from(cut).unwrap_or(u32::MAX),
+                })
+            });
         answer.await.map(Response::new)
     }
 
@@ -152,19 +156,22 @@ impl SatelliteService for SatelliteRpc {
             force,
             idempotency_key,
         } = request.into_inner();
-        let answer = self.replies.replay("Reboot", &idempotency_key, async || {
-            if !force {
-                self.check_quiet()?;
-            }
-            let units = self.units.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(BEFORE_REBOOT).await;
-                if let Err(error) = units.reboot().await {
-                    tracing::error!(%error, "Machine did not restart");
+        let this = self.clone();
+        let answer = self
+            .replies
+            .replay("Reboot", &idempotency_key, move || async move {
+                if !force {
+                    this.check_quiet()?;
                 }
+                let units = this.units;
+                tokio::spawn(async move {
+                    tokio::time::sleep(BEFORE_REBOOT).await;
+                    if let Err(error) = units.reboot().await {
+                        tracing::error!(%error, "Machine did not restart");
+                    }
+                });
+                Ok(RebootResponse {})
             });
-            Ok(RebootResponse {})
-        });
         answer.await.map(Response::new)
     }
 }

@@ -103,7 +103,7 @@ impl UpdateService for UpdateRpc {
         let request = request.into_inner();
         let digest = digest(&request.manifest_digest)?;
         let updates = self.updates.clone();
-        let abort = || async {
+        let abort = move || async move {
             wait(move || updates.abort(digest)).await?;
             Ok(AbortUpdateResponse {})
         };
