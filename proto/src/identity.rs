@@ -182,6 +182,17 @@ pub fn role_of(certificate: &CertificateDer<'_>) -> Option<Role> {
     roles.next().is_none().then_some(role)
 }
 
+/// How long a certificate holds from now on, by the clock of this machine; nothing if it cannot be read.
+///
+/// Whoever measures that time with a clock that nobody sets is not fooled by one that is set later.
+#[must_use]
+pub fn lifetime_of(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let until = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(Duration::from_secs(until).saturating_sub(now))
+}
+
 /// A private key and the certificates that carry its public half, the leaf first.
 pub struct Identity {
     key: KeyPair,

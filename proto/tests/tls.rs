@@ -11,7 +11,7 @@ use satellite_proto::tls::{
     is_refusal, is_wrong_peer,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::Connected;
 
@@ -100,6 +100,34 @@ async fn strangers_are_refused() {
         assert!(is_refusal(&error), "{error:?}");
     }
     assert_eq!(satellite.connections.count(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_the_leaf_it_was_made_with_runs_out() {
+    let installation = Installation::generate().unwrap();
+    let mut satellite = satellite(&trust(&installation, &[])).await;
+    let short = installation
+        .issue(Role::Admin, "r1", Duration::from_secs(3))
+        .unwrap();
+    let (_dialled, mut connection) = satellite.meet(&short).await.unwrap();
+    let ended = tokio::time::timeout(SOON, connection.read_u8()).await;
+    let error = ended.expect("the connection to be cut").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted, "{error}");
+}
+
+#[tokio::test]
+async fn one_who_opens_connections_and_says_nothing_does_not_keep_others_out() {
+    let installation = Installation::generate().unwrap();
+    let mut satellite = satellite(&trust(&installation, &[])).await;
+    let address = satellite.address.parse().unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..520 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(address).await.unwrap());
+    }
+    let leaf = installation.issue(Role::Admin, "r1", YEAR).unwrap();
+    satellite.meet(&leaf).await.unwrap();
 }
 
 #[tokio::test]

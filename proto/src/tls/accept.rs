@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin as Pinned;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,17 +21,20 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::{EXPORTER_LABEL, TlsError, Trust, server_config};
-use crate::identity::{Identity, Pin, Role, role_of};
+use crate::identity::{Identity, Pin, Role, lifetime_of, role_of};
 
 /// How long a peer may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Connections and handshakes at a time. A satellite has one server with a few replicas; more is an attack.
 const MOST_CONNECTIONS: usize = 512;
+
+/// Handshakes under way from one address: whoever opens connections and says nothing must not keep others out.
+const MOST_HANDSHAKES: usize = 32;
 
 /// The satellite's key and trust as they are now; exchanged without a restart.
 pub struct ServerTls {
@@ -177,11 +180,57 @@ impl Drop for Registered {
     }
 }
 
+/// Handshakes under way, by where they come from.
+#[derive(Debug, Clone, Default)]
+struct Waiting {
+    from: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Waiting {
+    /// Counts one more; none if there are enough from there.
+    fn enter(&self, address: IpAddr) -> Option<Turn> {
+        // A host has a whole /64 of IPv6 to itself.
+        let place = match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+            v4 @ IpAddr::V4(_) => v4,
+        };
+        let mut from = self.from.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = from.entry(place).or_default();
+        if *count >= MOST_HANDSHAKES {
+            return None;
+        }
+        *count += 1;
+        drop(from);
+        let waiting = self.clone();
+        Some(Turn { waiting, place })
+    }
+}
+
+/// A handshake that counts until this is dropped.
+#[derive(Debug)]
+struct Turn {
+    waiting: Waiting,
+    place: IpAddr,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut from = self.waiting.from.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = from.get_mut(&self.place) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                from.remove(&self.place);
+            }
+        }
+    }
+}
+
 /// A connection whose handshake is done. A handler finds the [`Peer`] in the request's extensions.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
-    cut: Pinned<Box<WaitForCancellationFutureOwned>>,
+    /// Ready when the peer is no longer trusted: cut off, or its certificate has run out.
+    cut: Pinned<Box<dyn Future<Output = ()> + Send>>,
     _registered: Registered,
     _permit: OwnedSemaphorePermit,
 }
@@ -268,6 +317,7 @@ pub fn incoming(
     let (sender, receiver) = mpsc::channel(16);
     tokio::spawn(async move {
         let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let waiting = Waiting::default();
         loop {
             let Ok(permit) = permits.clone().acquire_owned().await else {
                 return;
@@ -285,10 +335,16 @@ pub fn incoming(
                     continue;
                 }
             };
+            let Some(turn) = waiting.enter(address.ip()) else {
+                tracing::debug!(%address, "Too many handshakes from there");
+                continue;
+            };
             let (tls, connections, sender) = (tls.clone(), connections.clone(), sender.clone());
             tokio::spawn(async move {
                 let handshake = handshake(stream, address, &tls, &connections, permit);
-                match tokio::time::timeout(HANDSHAKE, handshake).await {
+                let ended = tokio::time::timeout(HANDSHAKE, handshake).await;
+                drop(turn);
+                match ended {
                     Ok(Ok(connection)) => drop(sender.send(Ok(connection)).await),
                     Ok(Err(error)) => tracing::info!(%address, %error, "Handshake refused"),
                     Err(_) => tracing::info!(%address, "Handshake took too long"),
@@ -322,6 +378,7 @@ async fn handshake(
     let exporter = session
         .export_keying_material([0; 32], EXPORTER_LABEL, None)
         .map_err(io::Error::other)?;
+    let lifetime = lifetime_of(leaf);
     let peer = Peer {
         address,
         pin: Pin::of_certificate(leaf).map_err(io::Error::other)?,
@@ -339,7 +396,14 @@ async fn handshake(
             "trust changed during the handshake",
         ));
     }
-    let cut = Box::pin(registered.token.clone().cancelled_owned());
+    let token = registered.token.clone();
+    let lifetime = lifetime.filter(|_| peer.role.is_some());
+    let cut = Box::pin(async move {
+        match lifetime {
+            Some(lifetime) => drop(tokio::time::timeout(lifetime, token.cancelled()).await),
+            None => token.cancelled().await,
+        }
+    });
     Ok(Connection {
         stream,
         peer,
