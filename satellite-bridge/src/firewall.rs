@@ -302,13 +302,9 @@ async fn recover(lock: &Lock, settings: &Settings) -> Result<Confirmed, Firewall
 }
 
 async fn reset(lock: &Lock, settings: &Settings) -> Result<(), FirewallError> {
-    let confirmed = Confirmed {
-        ruleset: Ruleset::shipped(),
-        change: None,
-    };
     // Recorded first: should the machine die in between, its next start does the rest.
-    Store::new(&settings.state_dir).save(&confirmed)?;
-    put_in_force(lock, settings, &confirmed.ruleset).await?;
+    Store::new(&settings.state_dir).forget()?;
+    put_in_force(lock, settings, &Ruleset::shipped()).await?;
     lock.disarm().map_err(FirewallError::Change)
 }
 

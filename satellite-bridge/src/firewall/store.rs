@@ -63,6 +63,16 @@ impl Store {
         }
     }
 
+    /// Makes the shipped rules what the next start puts in force. Needs no space: this is also the way out for a
+    /// person at a satellite whose disk is full.
+    ///
+    /// # Errors
+    ///
+    /// [`FirewallError::Store`]: what was confirmed before still is.
+    pub(super) fn forget(&self) -> Result<(), FirewallError> {
+        files::remove(&self.path).map(drop).map_err(FirewallError::Store)
+    }
+
     /// Makes `confirmed` what the next start puts in force.
     ///
     /// # Errors
@@ -111,6 +121,9 @@ mod tests {
         };
         store.save(&confirmed).unwrap();
         assert_eq!(store.load().unwrap(), confirmed);
+        store.forget().unwrap();
+        assert_eq!(store.load().unwrap().ruleset, Ruleset::shipped());
+        store.forget().unwrap();
     }
 
     #[test]
