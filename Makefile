@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
-# Root may have no cargo of its own: what sudo runs is already built.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,CARGO_TARGET_DIR,CARGO_HOME,RUSTUP_HOME)
+# Root may have no Rust of its own, and sudo another PATH: it gets the caller's, and builds as the caller did.
+KEPT := CARGO_TARGET_DIR CARGO_INCREMENTAL CARGO_TERM_COLOR RUSTFLAGS RUST_LOG CI
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" RUSTUP_HOME="$${RUSTUP_HOME:-$$HOME/.rustup}" $(foreach name,$(KEPT),$(if $(value $(name)),$(name)="$$$(name)")))
 MEGABYTES ?= 300
 
 .PHONY: help run stop screen test bench programs build setup lint doc
@@ -25,7 +26,7 @@ screen: ## Shows the console of the satellite of `make run`
 test: setup build ## Runs all tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  $(call as_root,for containers and network namespaces,$(CARGO) nextest run --workspace --locked); \
-	  $(SUDO) $(CARGO) test --workspace --locked --doc --quiet; \
+	  $(CARGO) test --workspace --locked --doc --quiet; \
 	else \
 	  $(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked -- --test-threads 2); \
 	fi
