@@ -9,6 +9,7 @@ mod client;
 mod exit;
 mod firewall;
 mod job;
+mod lines;
 mod logs;
 mod prompt;
 mod render;

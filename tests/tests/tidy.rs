@@ -141,3 +141,33 @@ fn paths_are_found_in_backticks_and_links() {
     let text = "See `docs/CONTRIBUTING.md`, [this](image/README.md), `cargo test`, `/var/lib/x`, `a/b`.";
     assert_eq!(named_paths(text), ["docs/CONTRIBUTING.md", "image/README.md"]);
 }
+
+/// In the table of invariants: a name in backticks that is a sentence.
+#[test]
+fn every_test_that_the_documentation_names_is_there() {
+    let sources: Vec<String> = files("rs")
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for document in ["docs/ARCHITECTURE.md", "docs/threat-model.md"] {
+        let text = std::fs::read_to_string(top().join(document)).unwrap();
+        let in_backticks = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+        let is_sentence = |word: &&str| {
+            word.matches('_').count() >= 3
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+        };
+        for name in in_backticks.filter(is_sentence) {
+            count += 1;
+            let call = format!("fn {name}(");
+            if !sources.iter().any(|source| source.contains(&call)) {
+                faults.push(format!("{document} names `{name}`"));
+            }
+        }
+    }
+    assert!(count > 40, "only {count} tests were found");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}

@@ -350,8 +350,7 @@ impl Restore {
             idempotency_key: Uuid::new_v4().to_string(),
         };
         job::follow(client.backup.restore_archive(request).await?.into_inner()).await?;
-        render::note(texts::DONE);
-        Ok(())
+        render::done(global.output, texts::DONE)
     }
 }
 
@@ -365,7 +364,6 @@ impl Delete {
                 archive: self.archive,
             })
             .await?;
-        render::note(texts::DONE);
-        Ok(())
+        render::done(global.output, texts::DONE)
     }
 }

@@ -134,8 +134,8 @@ impl From<Stored> for View {
 impl Bundle {
     pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
         match self {
-            Self::Keygen(command) => command.run(),
-            Self::Build(command) => command.run(),
+            Self::Keygen(command) => command.run(global),
+            Self::Build(command) => command.run(global),
             Self::Inspect(command) => command.run(global),
             Self::Add(command) => command.run(global).await,
             Self::List => list(global).await,
@@ -144,7 +144,7 @@ impl Bundle {
 }
 
 impl Keygen {
-    fn run(self) -> Result<(), CliError> {
+    fn run(self, global: &Global) -> Result<(), CliError> {
         let public = self
             .public
             .clone()
@@ -172,12 +172,12 @@ impl Keygen {
             let text = format!("threshold = 1\nkeys = [\"{}\"]\n", pair.public_key);
             create(trust, 0o644, text.as_bytes())?;
         }
-        render::text(&format!("{}\n", pair.public_key))
+        render::word(global.output, "public_key", &pair.public_key)
     }
 }
 
 impl Build {
-    fn run(self) -> Result<(), CliError> {
+    fn run(self, global: &Global) -> Result<(), CliError> {
         let recipe =
             Recipe::from_toml(&read_text(&self.recipe)?).map_err(|err| CliError::Usage(err.to_string()))?;
         let password = self.password_file.as_deref().map(first_line).transpose()?;
@@ -201,7 +201,7 @@ impl Build {
             "{} {} is packed and signed",
             recipe.workload, recipe.version
         ));
-        render::text(&format!("{digest}\n"))
+        render::word(global.output, "manifest_digest", &digest.to_string())
     }
 }
 

@@ -84,8 +84,10 @@ impl Central {
             Self::Measure(command) => command.run(global).await,
             Self::Check(command) => {
                 let (profile, _) = checked(&command.profile)?;
-                render::note(&format!("the profile of `{}` is good", profile.name));
-                Ok(())
+                render::done(
+                    global.output,
+                    &format!("the profile of `{}` is good", profile.name),
+                )
             }
         }
     }
@@ -123,11 +125,11 @@ impl Add {
             replace: self.replace,
         };
         client.backup.add_central(request).await?;
-        render::note(&format!(
-            "`{}` is known; next: backup run {}",
-            profile.name, profile.name
-        ));
-        Ok(())
+        let name = profile.name;
+        render::done(
+            global.output,
+            &format!("`{name}` is known; next: backup run {name}"),
+        )
     }
 }
 

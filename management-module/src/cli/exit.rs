@@ -59,12 +59,29 @@ impl From<Status> for CliError {
         } else {
             status.message().to_owned()
         };
+        let said = format!("{said}{}", hint(&said));
         match status.code() {
             Code::Unavailable | Code::DeadlineExceeded => Self::Unreachable(anyhow::Error::msg(said)),
             Code::InvalidArgument => Self::Usage(said),
             _ => Self::said(said),
         }
     }
+}
+
+/// What to do next, where the module cannot know that a command line was used.
+fn hint(said: &str) -> String {
+    let lists = [
+        ("there is no log source", "satellite logs NAME --list"),
+        ("there is no satellite", "satellite list"),
+        ("there is no workload", "workload list"),
+        ("there is no bundle", "bundle list"),
+        ("there is no central", "central list"),
+        ("there is no archive", "backup list"),
+    ];
+    let found = lists.iter().find(|(text, _)| said.contains(text));
+    found.map_or_else(String::new, |(_, list)| {
+        format!("\nnext: `management-module {list}` shows what there is")
+    })
 }
 
 /// Prints what went wrong and answers the exit code.

@@ -1,5 +1,6 @@
 //! `firewall …`
 
+mod always;
 mod document;
 
 use std::path::PathBuf;
@@ -27,9 +28,9 @@ pub(super) enum Firewall {
 pub(super) struct Show {
     /// Name of the satellite.
     satellite: String,
-    /// Show the chains as iptables and ip6tables print them.
-    #[arg(long, conflicts_with = "document")]
-    chains: bool,
+    /// Show the chains in force as iptables and ip6tables print them.
+    #[arg(long, visible_alias = "chains", conflicts_with = "document")]
+    raw: bool,
     /// Show the operator's rules as a document for `firewall set`.
     #[arg(long)]
     document: bool,
@@ -63,6 +64,7 @@ struct View {
     open_change_id: String,
     default_in: &'static str,
     default_out: &'static str,
+    always: Vec<RuleView>,
     rules: Vec<RuleView>,
     ipv4: Vec<String>,
     ipv6: Vec<String>,
@@ -112,6 +114,7 @@ impl RuleView {
             any(&self.ports),
             any(&self.remotes),
             self.action.to_owned(),
+            self.comment.clone(),
         ]
     }
 }
@@ -157,14 +160,10 @@ impl Show {
             let document = Document::of(&operators(&ruleset), ruleset.default_in(), ruleset.default_out());
             return render::text(&document.to_toml());
         }
-        if self.chains && global.output == Output::Table {
-            let lines: Vec<_> = firewall
-                .ipv4
-                .iter()
-                .chain(&firewall.ipv6)
-                .map(|line| format!("{line}\n"))
-                .collect();
-            return render::text(&lines.concat());
+        if self.raw && global.output == Output::Table {
+            let text = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+            let (ipv4, ipv6) = (text(&firewall.ipv4), text(&firewall.ipv6));
+            return render::text(&format!("# iptables -S\n{ipv4}\n# ip6tables -S\n{ipv6}"));
         }
         let view = View {
             satellite: self.satellite,
@@ -172,6 +171,7 @@ impl Show {
             open_change_id: firewall.open_change.clone().unwrap_or_default().id,
             default_in: document::action(ruleset.default_in()),
             default_out: document::action(ruleset.default_out()),
+            always: always::in_force(firewall.ipv4.iter().chain(&firewall.ipv6)),
             rules: ruleset.rules.iter().map(RuleView::from).collect(),
             revision: firewall.revision,
             ipv4: firewall.ipv4,
@@ -188,14 +188,26 @@ fn show(output: Output, view: &View) -> Result<(), CliError> {
             ("Revision", view.revision.clone()),
             ("In force as set", texts::yes_no(view.in_sync).to_owned()),
             ("Open change", view.open_change_id.clone()),
-            ("Other incoming", view.default_in.to_owned()),
-            ("Other outgoing", view.default_out.to_owned()),
         ]
     })?;
     if output == Output::Json {
         return Ok(());
     }
+    if !view.in_sync {
+        render::warning(texts::NOT_IN_SYNC);
+    }
     render::text("\n")?;
+    let rest = [("in", view.default_in), ("out", view.default_out)].map(|(direction, action)| RuleView {
+        owner: "default".to_owned(),
+        name: "everything-else".to_owned(),
+        direction,
+        protocol: "any",
+        ports: Vec::new(),
+        remotes: Vec::new(),
+        action,
+        comment: String::new(),
+    });
+    let rules: Vec<_> = view.always.iter().chain(&view.rules).chain(&rest).collect();
     let heading = [
         "OWNER",
         "RULE",
@@ -204,8 +216,9 @@ fn show(output: Output, view: &View) -> Result<(), CliError> {
         "PORTS",
         "REMOTES",
         "ACTION",
+        "COMMENT",
     ];
-    render::list(output, &view.rules, &heading, RuleView::row)
+    render::list(output, &rules, &heading, |rule| rule.row())
 }
 
 impl Set {
@@ -244,7 +257,7 @@ impl Set {
         };
         let revision = client.fleet.set_firewall(request).await?.into_inner().revision;
         render::note("the rules are in force and confirmed");
-        render::text(&format!("{revision}\n"))
+        render::word(global.output, "revision", &revision)
     }
 }
 
@@ -260,6 +273,6 @@ impl Reset {
         };
         let revision = client.fleet.reset_firewall(request).await?.into_inner().revision;
         render::note("the operator's rules are gone");
-        render::text(&format!("{revision}\n"))
+        render::word(global.output, "revision", &revision)
     }
 }

@@ -1,6 +1,6 @@
 //! Follows long work: a bar for a person, lines for a file, the outcome as a result.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use satellite_proto::wire::backup::v1::Archive;
@@ -59,39 +59,49 @@ fn ended(event: JobEvent) -> Result<Ended, CliError> {
     }
 }
 
+/// How often a line is printed where nobody watches.
+const PACE: Duration = Duration::from_secs(5);
+
+/// Which lines are worth printing where nobody watches: none twice, none without a word, none too soon.
+#[derive(Default)]
+struct Pace {
+    last: Option<(Instant, String)>,
+}
+
+impl Pace {
+    fn is_due(&mut self, line: &str, now: Instant) -> bool {
+        let said = |(at, told): &(Instant, String)| now.duration_since(*at) < PACE || told == line;
+        let due = !line.is_empty() && !self.last.as_ref().is_some_and(said);
+        if due {
+            self.last = Some((now, line.to_owned()));
+        }
+        due
+    }
+}
+
 /// What a person sees meanwhile.
 #[derive(Default)]
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     step: String,
-    tenth: u64,
+    pace: Pace,
 }
 
 impl Progress {
     fn show(&mut self, event: &JobEvent) {
-        let of = if event.satellite.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", event.satellite)
+        let step = match (event.satellite.as_str(), event.step.as_str()) {
+            // Nothing to tell yet: what is shown stays.
+            (_, "") => return,
+            ("", step) => step.to_owned(),
+            (satellite, step) => format!("{satellite}: {step}"),
         };
-        self.set(
-            &format!("{of}{}", event.step),
-            event.done,
-            event.total,
-            event.unit == "bytes",
-        );
+        self.set(&step, event.done, event.total, event.unit == "bytes");
     }
 
     pub(super) fn set(&mut self, step: &str, done: u64, total: u64, bytes: bool) {
         if render::is_watched() {
             return self.draw(step, done, total, bytes);
         }
-        let tenth = done.saturating_mul(10).checked_div(total).unwrap_or_default();
-        if step == self.step && tenth <= self.tenth {
-            return;
-        }
-        step.clone_into(&mut self.step);
-        self.tenth = tenth;
         let amount = |count| {
             if bytes {
                 render::size(count)
@@ -99,10 +109,13 @@ impl Progress {
                 count.to_string()
             }
         };
-        match (total, done) {
-            (0, 0) => render::note(step),
-            (0, done) => render::note(&format!("{step}: {}", amount(done))),
-            (total, done) => render::note(&format!("{step}: {} of {}", amount(done), amount(total))),
+        let line = match (total, done) {
+            (0, 0) => step.to_owned(),
+            (0, done) => format!("{step}: {}", amount(done)),
+            (total, done) => format!("{step}: {} of {}", amount(done), amount(total)),
+        };
+        if self.pace.is_due(&line, Instant::now()) {
+            render::note(&line);
         }
     }
 
@@ -144,5 +157,31 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_for_a_file_are_few_and_say_something() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let mut told = Vec::new();
+        for tenth in 0..200_u32 {
+            let line = if tenth % 2 == 0 {
+                String::new()
+            } else {
+                format!("step {tenth}")
+            };
+            if pace.is_due(&line, start + Duration::from_millis(100) * tenth) {
+                told.push(tenth);
+            }
+        }
+        assert_eq!(told, [1, 51, 101, 151]);
+        assert!(
+            !pace.is_due("step 151", start + PACE * 100),
+            "the same line again"
+        );
     }
 }

@@ -10,6 +10,7 @@ use satellite_proto::wire::bridge::v1::{FetchLogsRequest as Query, LogFormat, Lo
 use satellite_proto::wire::management::v1::{FetchLogsRequest, ListLogSourcesRequest};
 use serde::Serialize;
 
+use super::lines::{Lines, PRIORITIES, Style};
 use super::{CliError, Global, Output, client, render};
 
 /// What to read.
@@ -31,8 +32,8 @@ pub(super) struct Logs {
     /// Not younger than this.
     #[arg(long, value_name = "TIME", conflicts_with = "follow")]
     until: Option<String>,
-    /// At least this urgent: 0 (emergency) to 7 (debug).
-    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=7))]
+    /// At least this urgent: 0 to 7, or emerg, alert, crit, err, warning, notice, info, debug.
+    #[arg(long, value_parser = priority)]
     priority: Option<u32>,
     /// Only the last so many lines.
     #[arg(long, short = 'n')]
@@ -79,12 +80,14 @@ impl Logs {
             return self.list(global).await;
         }
         let now = SystemTime::now();
+        let source = self.source.clone().or(self.from.clone());
+        let source = source.unwrap_or_else(|| "bridge".to_owned());
+        let style = match global.output {
+            Output::Table => Style::of(&source),
+            Output::Json => Style::AsTheyAre,
+        };
         let query = Query {
-            source: self
-                .source
-                .clone()
-                .or(self.from.clone())
-                .unwrap_or_else(|| "bridge".to_owned()),
+            source,
             since: self.since.as_deref().map(|text| moment(text, now)).transpose()?,
             until: self.until.as_deref().map(|text| moment(text, now)).transpose()?,
             max_priority: self.priority,
@@ -110,7 +113,8 @@ impl Logs {
             })?),
             None => Sink::Stdout,
         };
-        let mut lines = zstd::stream::write::Decoder::new(sink).map_err(CliError::failed)?;
+        let mut lines =
+            zstd::stream::write::Decoder::new(Lines::new(sink, style)).map_err(CliError::failed)?;
         while let Some(message) = pieces.message().await? {
             let Some(piece) = message.piece else { continue };
             lines
@@ -118,7 +122,8 @@ impl Logs {
                 .and_then(|()| lines.flush())
                 .map_err(CliError::failed)?;
         }
-        if let Sink::File(file) = lines.into_inner() {
+        let sink = lines.into_inner().into_inner().map_err(CliError::failed)?;
+        if let Sink::File(file) = sink {
             file.sync_all().map_err(CliError::failed)?;
         }
         Ok(())
@@ -169,6 +174,16 @@ impl Write for Sink {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// A priority by its number or its name.
+fn priority(text: &str) -> Result<u32, String> {
+    let numbered = (0..).zip(PRIORITIES);
+    numbered
+        .into_iter()
+        .find(|(number, name)| *name == text || number.to_string() == text)
+        .map(|(number, _)| number)
+        .ok_or_else(|| format!("it is neither 0 to 7 nor one of {}", PRIORITIES.join(", ")))
 }
 
 /// A moment in RFC 3339, or so long before `now`.

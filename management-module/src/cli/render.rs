@@ -74,6 +74,23 @@ pub(super) fn told<T: Serialize>(
     Ok(finished(&mut table))
 }
 
+/// One word as an answer: itself, or a JSON object with it under `key`.
+pub(super) fn word(output: Output, key: &str, word: &str) -> Result<(), CliError> {
+    match output {
+        Output::Table => text(&format!("{word}\n")),
+        Output::Json => text(&json(&serde_json::json!({ key: word }))?),
+    }
+}
+
+/// It is done and there is nothing more to answer; `said` is for a person.
+pub(super) fn done(output: Output, said: &str) -> Result<(), CliError> {
+    note(said);
+    match output {
+        Output::Table => Ok(()),
+        Output::Json => text(&json(&serde_json::json!({ "done": true }))?),
+    }
+}
+
 /// Prints text to stdout. A reader that went away is no error.
 pub(super) fn text(text: &str) -> Result<(), CliError> {
     bytes(text.as_bytes())

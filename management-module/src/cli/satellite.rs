@@ -100,6 +100,7 @@ pub(super) struct SatelliteView {
     machine: Option<MachineView>,
     desired: Vec<DesiredView>,
     workloads: Vec<WorkloadView>,
+    differences: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +123,31 @@ struct DesiredView {
     workload: String,
     version: String,
     running: bool,
+    #[serde(skip)]
+    digest: String,
+}
+
+impl DesiredView {
+    /// What is not as it is meant to be, if it is not.
+    fn difference(&self, observed: &[WorkloadView]) -> Option<String> {
+        let Self { workload, .. } = self;
+        let version = self.shown_version();
+        let Some(there) = observed.iter().find(|there| there.name == *workload) else {
+            return Some(format!("{workload} {version} is not installed"));
+        };
+        if !self.digest.is_empty() && self.digest != there.manifest_digest {
+            return Some(format!("{workload} is {}, wanted {version}", there.version));
+        }
+        there.difference(self.running)
+    }
+
+    fn shown_version(&self) -> &str {
+        if self.version.is_empty() {
+            texts::NEWEST
+        } else {
+            &self.version
+        }
+    }
 }
 
 impl From<FleetSatellite> for SatelliteView {
@@ -132,8 +158,21 @@ impl From<FleetSatellite> for SatelliteView {
             .as_mut()
             .map(|machine| std::mem::take(&mut machine.workloads))
             .unwrap_or_default();
+        let is_known = observed.is_some();
+        let workloads: Vec<_> = workloads.into_iter().map(WorkloadView::from).collect();
+        let desired = satellite.desired.into_iter().map(|wanted| DesiredView {
+            workload: wanted.workload,
+            version: wanted.version,
+            running: wanted.running,
+            digest: wanted.manifest_digest,
+        });
+        let desired: Vec<_> = desired.collect();
+        let differences = desired
+            .iter()
+            .filter_map(|wanted| wanted.difference(&workloads).filter(|_| is_known));
         Self {
             reachability,
+            differences: differences.collect(),
             seen_time: render::time(satellite.seen_time.as_ref()),
             pair_time: render::time(satellite.pair_time.as_ref()),
             name: satellite.name,
@@ -141,16 +180,8 @@ impl From<FleetSatellite> for SatelliteView {
             fingerprint: satellite.fingerprint,
             converged: satellite.converged,
             problem: satellite.problem,
-            workloads: workloads.into_iter().map(WorkloadView::from).collect(),
-            desired: satellite
-                .desired
-                .into_iter()
-                .map(|wanted| DesiredView {
-                    workload: wanted.workload,
-                    version: wanted.version,
-                    running: wanted.running,
-                })
-                .collect(),
+            workloads,
+            desired,
             machine: observed.map(|machine| MachineView {
                 boot_time: render::time(machine.boot_time.as_ref()),
                 bridge_version: machine.bridge_version,
@@ -169,8 +200,15 @@ impl From<FleetSatellite> for SatelliteView {
 }
 
 impl SatelliteView {
-    pub(super) const HEADING: [&'static str; 6] =
-        ["NAME", "ADDRESS", "STATE", "BRIDGE", "WORKLOADS", "PROBLEM"];
+    pub(super) const HEADING: [&'static str; 7] = [
+        "NAME",
+        "ADDRESS",
+        "STATE",
+        "AS WANTED",
+        "BRIDGE",
+        "WORKLOADS",
+        "PROBLEM",
+    ];
 
     pub(super) fn row(&self) -> Vec<String> {
         let workloads = self
@@ -184,15 +222,31 @@ impl SatelliteView {
             .as_ref()
             .map(|machine| machine.bridge_version.clone())
             .unwrap_or_default();
-        let state = self.reachability.to_owned();
         vec![
             self.name.clone(),
             self.address.clone(),
-            state,
+            self.reachability.to_owned(),
+            texts::yes_no(self.converged).to_owned(),
             bridge,
             workloads,
-            self.problem.clone(),
+            self.shown_problem(),
         ]
+    }
+
+    /// What is wrong and, as far as that does not say it, what is not as wanted.
+    fn shown_problem(&self) -> String {
+        let is_said = |difference: &str| {
+            let workload = difference.split(' ').next().unwrap_or_default();
+            self.problem.contains(workload)
+        };
+        let differences = self.differences.iter().filter(|difference| !is_said(difference));
+        let problem = Some(&self.problem).filter(|problem| !problem.is_empty());
+        problem
+            .into_iter()
+            .chain(differences)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     pub(super) fn properties(&self) -> Vec<(&'static str, String)> {
@@ -201,10 +255,10 @@ impl SatelliteView {
             ("Address", self.address.clone()),
             ("Fingerprint", self.fingerprint.clone()),
             ("State", self.reachability.to_owned()),
-            ("As it is meant to be", texts::yes_no(self.converged).to_owned()),
+            ("As wanted", texts::yes_no(self.converged).to_owned()),
             ("Last seen", self.seen_time.clone()),
             ("Paired", self.pair_time.clone()),
-            ("Problem", self.problem.clone()),
+            ("Problem", self.shown_problem()),
         ];
         if let Some(machine) = &self.machine {
             let of = |free, total| format!("{} of {}", render::size(free), render::size(total));
@@ -227,10 +281,8 @@ impl SatelliteView {
         }
         for wanted in &self.desired {
             let running = if wanted.running { "running" } else { "stopped" };
-            properties.push((
-                "Meant to be",
-                format!("{} {} {running}", wanted.workload, wanted.version),
-            ));
+            let version = wanted.shown_version();
+            properties.push(("Wanted", format!("{} {version} {running}", wanted.workload)));
         }
         for workload in &self.workloads {
             properties.push(("Workload", workload.short()));
@@ -365,8 +417,7 @@ impl Forget {
         };
         let told = client.fleet.forget_satellite(request).await?.into_inner().told;
         if told {
-            render::note(texts::DONE);
-            return Ok(());
+            return render::done(global.output, texts::DONE);
         }
         Err(CliError::Partly(format!(
             "`{}` is forgotten here and could not be told: disconnect it at its console before it is paired again",
@@ -386,7 +437,6 @@ impl Reboot {
             force: self.force,
         };
         client.fleet.reboot_satellite(request).await?;
-        render::note("it restarts");
-        Ok(())
+        render::done(global.output, "it restarts")
     }
 }

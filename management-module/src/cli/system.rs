@@ -24,8 +24,7 @@ impl Config {
         let Self::Check { file } = self;
         let file = file.or_else(|| global.config.clone());
         crate::config::Config::load(file.as_deref()).map_err(CliError::failed)?;
-        render::note("the configuration is good");
-        Ok(())
+        render::done(global.output, "the configuration is good")
     }
 }
 

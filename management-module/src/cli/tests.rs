@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser};
 use satellite_proto::wire::backup::v1::{Archive, ArchiveDataSet};
 use satellite_proto::wire::bridge::v1 as bridge;
-use satellite_proto::wire::management::v1::FleetSatellite;
+use satellite_proto::wire::management::v1::{DesiredWorkload, FleetSatellite};
 
 use super::backup::ArchiveView;
 use super::satellite::SatelliteView;
@@ -33,6 +33,7 @@ fn usage_errors_say_what_is_missing() {
         "satellite pair 10.0.0.7 --wait-limit 5m",
         "satellite logs s1 --list --follow",
         "satellite logs s1 --priority 8",
+        "satellite logs s1 --priority warn",
         "backup restore a.sar",
         "backup restore a.sar --to /x --overwrite",
         "backup restore a.sar --to /x --in-place",
@@ -116,6 +117,38 @@ fn satellites_are_printed_for_people_and_for_programs() {
 }
 
 #[test]
+fn a_satellite_that_is_not_as_wanted_says_what_is_missing() {
+    let wanted = |workload: &str, digest: &str, running| DesiredWorkload {
+        workload: workload.to_owned(),
+        version: "0.2.0".to_owned(),
+        running,
+        manifest_digest: digest.to_owned(),
+    };
+    let mut satellite = satellite();
+    satellite.converged = false;
+    satellite.desired = vec![
+        wanted("backup-service", "abc", true),
+        wanted("other", "def", true),
+    ];
+    let problem = |satellite: &FleetSatellite| SatelliteView::from(satellite.clone()).row().pop().unwrap();
+    assert_eq!(
+        problem(&satellite),
+        "backup-service is 0.1.0, wanted 0.2.0; other 0.2.0 is not installed"
+    );
+    satellite.desired = vec![wanted("backup-service", "", false)];
+    assert_eq!(problem(&satellite), "backup-service is healthy, wanted stopped");
+    satellite.problem = "backup-service is not healthy: it ended".to_owned();
+    assert_eq!(problem(&satellite), satellite.problem, "nothing is said twice");
+    satellite.observed = None;
+    satellite.problem.clear();
+    assert_eq!(
+        problem(&satellite),
+        "",
+        "of a satellite that never answered nothing is known"
+    );
+}
+
+#[test]
 fn archives_are_printed_for_people_and_for_programs() {
     let view = ArchiveView::new(archive(), "s1".to_owned());
     let told = [
@@ -145,6 +178,51 @@ fn a_moment_is_a_time_or_a_while_ago() {
         super::logs::moment("yesterday", now),
         Err(CliError::Usage(_))
     ));
+}
+
+/// The commands in a document: in fenced blocks, and in backticks where `M` or the program's name comes first.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let lines = text.lines().map(str::trim);
+    let in_backticks = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    lines
+        .chain(in_backticks)
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let program = words.next()?;
+            ["M", "$M", "management-module"]
+                .contains(&program)
+                .then_some(())?;
+            let words: Vec<_> = words
+                .take_while(|word| !["#", "&&", ">", "|"].contains(word))
+                .map(str::to_owned)
+                .collect();
+            (!words.is_empty() && words[0] != "...").then_some(words)
+        })
+        .collect()
+}
+
+#[test]
+fn the_commands_in_the_documentation_are_understood() {
+    let documents = [
+        include_str!("../../../README.md"),
+        include_str!("../../../docs/runbook.md"),
+        include_str!("../../../docs/central-profile.md"),
+        include_str!("../../../docs/bundle.md"),
+        include_str!("../../../docs/firewall.md"),
+    ];
+    let found: Vec<_> = documents.into_iter().flat_map(commands).collect();
+    assert!(found.len() > 30, "only {} commands were found", found.len());
+    for words in found {
+        let line = std::iter::once("management-module".to_owned()).chain(words.clone());
+        if let Err(err) = Cli::try_parse_from(line) {
+            // A document may name a command without what it works on, or ask for its help.
+            let names_only = [
+                clap::error::ErrorKind::MissingRequiredArgument,
+                clap::error::ErrorKind::DisplayHelp,
+            ];
+            assert!(names_only.contains(&err.kind()), "{words:?}: {err}");
+        }
+    }
 }
 
 #[tokio::test]

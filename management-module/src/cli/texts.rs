@@ -17,7 +17,10 @@ pub(super) const CODE_IN_ARGV: &str = "the code is visible to other users in the
 pub(super) const DONE: &str = "done";
 pub(super) const YES: &str = "yes";
 pub(super) const NO: &str = "no";
+pub(super) const NOT_IN_SYNC: &str = "what is in force is not what was set: somebody else changed the chains; the \
+                                      bridge puts them back within a minute (see `satellite logs`)";
 pub(super) const NONE: &str = "-";
+pub(super) const NEWEST: &str = "newest";
 
 pub(super) fn reachability(value: Reachability) -> &'static str {
     match value {

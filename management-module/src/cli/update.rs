@@ -85,8 +85,7 @@ impl Update {
                     satellites: push.satellite,
                 };
                 job::follow(client.bundle.push_update(request).await?.into_inner()).await?;
-                render::note(texts::DONE);
-                Ok(())
+                render::done(global.output, texts::DONE)
             }
             Self::Status(status) => {
                 let request = GetUpdateStatusRequest {

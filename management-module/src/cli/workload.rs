@@ -36,9 +36,9 @@ pub(super) struct Named {
 /// What is shown of a workload as a satellite sees it.
 #[derive(Debug, Serialize)]
 pub(super) struct WorkloadView {
-    name: String,
-    version: String,
-    manifest_digest: String,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) manifest_digest: String,
     state: &'static str,
     enabled: bool,
     start_time: String,
@@ -56,6 +56,8 @@ struct FleetView {
     desired_version: String,
     desired_running: bool,
     observed: Option<WorkloadView>,
+    #[serde(skip)]
+    is_wanted: bool,
 }
 
 impl From<bridge::Workload> for WorkloadView {
@@ -80,10 +82,24 @@ impl WorkloadView {
     pub(super) fn short(&self) -> String {
         format!("{} {} {}", self.name, self.version, self.state)
     }
+
+    /// What is not as it should be if it is meant to run, or not to.
+    pub(super) fn difference(&self, running: bool) -> Option<String> {
+        let (name, state) = (&self.name, self.state);
+        let is_as_wanted = state == if running { "healthy" } else { "stopped" };
+        let because = if self.problem.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", self.problem)
+        };
+        let wanted = if running { "running" } else { "stopped" };
+        (!is_as_wanted).then(|| format!("{name} is {state}, wanted {wanted}{because}"))
+    }
 }
 
 impl From<FleetWorkload> for FleetView {
     fn from(workload: FleetWorkload) -> Self {
+        let is_wanted = workload.desired.is_some();
         let desired = workload.desired.unwrap_or_default();
         let observed = workload.observed.map(WorkloadView::from);
         let installed = observed
@@ -101,6 +117,7 @@ impl From<FleetWorkload> for FleetView {
             desired_version: desired.version,
             desired_running: desired.running,
             observed,
+            is_wanted,
         }
     }
 }
@@ -114,7 +131,15 @@ impl FleetView {
         } else {
             "stopped"
         };
-        let wanted = format!("{} {running}", self.desired_version);
+        let version = match (self.desired_version.as_str(), self.desired_running) {
+            ("", true) => texts::NEWEST,
+            (version, _) => version,
+        };
+        let wanted = if self.is_wanted {
+            format!("{version} {running}")
+        } else {
+            String::new()
+        };
         let observed = |of: fn(&WorkloadView) -> String| self.observed.as_ref().map(of).unwrap_or_default();
         vec![
             self.satellite.clone(),
@@ -178,8 +203,7 @@ impl Workload {
             }
         };
         job::follow(events.into_inner()).await?;
-        render::note(texts::DONE);
-        Ok(())
+        render::done(global.output, texts::DONE)
     }
 }
 

@@ -69,7 +69,7 @@ impl Download {
         }
         progress.finish();
         let done = part.finish(&archive)?;
-        render::text(&format!("{}\n", done.display()))
+        render::word(global.output, "file", &done.display().to_string())
     }
 
     /// What is to be downloaded; asks with a download from the start, of which only the first message is read.
