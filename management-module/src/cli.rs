@@ -72,6 +72,9 @@ struct Global {
     /// How the answer is printed.
     #[arg(long, short, global = true, value_enum, default_value = "table")]
     output: Output,
+    /// Language of tables and messages; without it the environment's (LC_ALL, LC_MESSAGES, LANG). JSON is never translated.
+    #[arg(long, global = true, value_enum, value_name = "LANGUAGE")]
+    lang: Option<texts::Language>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,6 +121,8 @@ impl Cli {
     /// Does what the command says. What went wrong has been printed when this returns.
     pub async fn run(self) -> ExitCode {
         let global = self.global;
+        let environment = || texts::Language::of_environment(|name| std::env::var(name).ok());
+        global.lang.unwrap_or_else(environment).choose();
         let done = Box::pin(self.command.run(&global)).await;
         exit::report(done)
     }

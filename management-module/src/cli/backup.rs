@@ -11,6 +11,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use self::download::Download;
+use super::texts::Text;
 use super::{CliError, Global, client, job, prompt, render, texts};
 
 /// The commands.
@@ -125,7 +126,14 @@ struct VerifyView {
 }
 
 impl ArchiveView {
-    pub(super) const HEADING: [&'static str; 6] = ["FILE", "SIZE", "DATE", "CENTRAL", "ADDRESS", "SATELLITE"];
+    pub(super) const HEADING: [Text; 6] = [
+        texts::FILE,
+        texts::SIZE,
+        texts::DATE,
+        texts::CENTRAL,
+        texts::ADDRESS,
+        texts::SATELLITE,
+    ];
 
     pub(super) fn new(archive: Archive, satellite: String) -> Self {
         Self {
@@ -166,19 +174,19 @@ impl ArchiveView {
         ]
     }
 
-    pub(super) fn properties(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn properties(&self) -> Vec<(Text, String)> {
         let mut properties = vec![
-            ("File", self.file_name.clone()),
-            ("Id", self.id.clone()),
-            ("Size", render::size(self.size_bytes)),
-            ("Date", self.create_time.clone()),
-            ("Central", self.central.clone()),
-            ("Address", self.central_address.clone()),
-            ("Tenant", self.tenant.clone()),
-            ("Satellite", self.satellite.clone()),
-            ("Path", self.path.clone()),
-            ("SHA-256", self.sha256.clone()),
-            ("Verified", self.verify_time.clone()),
+            (texts::FILE, self.file_name.clone()),
+            (texts::ID, self.id.clone()),
+            (texts::SIZE, render::size(self.size_bytes)),
+            (texts::DATE, self.create_time.clone()),
+            (texts::CENTRAL, self.central.clone()),
+            (texts::ADDRESS, self.central_address.clone()),
+            (texts::TENANT, self.tenant.clone()),
+            (texts::SATELLITE, self.satellite.clone()),
+            (texts::PATH, self.path.clone()),
+            (texts::SHA256, self.sha256.clone()),
+            (texts::VERIFIED, self.verify_time.clone()),
         ];
         for set in &self.data_sets {
             let text = format!(
@@ -187,7 +195,7 @@ impl ArchiveView {
                 set.members,
                 render::size(set.size_bytes)
             );
-            properties.push(("Data set", text));
+            properties.push((texts::DATA_SET, text));
         }
         properties
     }
@@ -314,10 +322,14 @@ impl Named {
         };
         render::one(global.output, &view, |view| {
             let mut properties = vec![
-                ("Intact", texts::yes_no(view.intact).to_owned()),
-                ("Members", view.members.to_string()),
+                (texts::INTACT, texts::yes_no(view.intact).to_owned()),
+                (texts::MEMBERS, view.members.to_string()),
             ];
-            properties.extend(view.problems.iter().map(|problem| ("Problem", problem.clone())));
+            properties.extend(
+                view.problems
+                    .iter()
+                    .map(|problem| (texts::PROBLEM, problem.clone())),
+            );
             properties
         })?;
         if view.intact {
@@ -350,7 +362,7 @@ impl Restore {
             idempotency_key: Uuid::new_v4().to_string(),
         };
         job::follow(client.backup.restore_archive(request).await?.into_inner()).await?;
-        render::done(global.output, texts::DONE)
+        render::done(global.output, texts::DONE.say())
     }
 }
 
@@ -364,6 +376,6 @@ impl Delete {
                 archive: self.archive,
             })
             .await?;
-        render::done(global.output, texts::DONE)
+        render::done(global.output, texts::DONE.say())
     }
 }

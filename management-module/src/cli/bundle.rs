@@ -14,7 +14,8 @@ use satellite_proto::wire::management::v1::{AddBundleRequest, Bundle as Stored, 
 use serde::Serialize;
 
 use super::job::Progress;
-use super::{CliError, Global, client, prompt, read_text, render};
+use super::texts::Text;
+use super::{CliError, Global, client, prompt, read_text, render, texts};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -228,17 +229,17 @@ impl Inspect {
         let view = inspect(&self.file, &anchors).map_err(CliError::Failed)?;
         render::one(global.output, &view, |view| {
             vec![
-                ("Workload", view.workload.clone()),
-                ("Version", view.version.clone()),
-                ("Release", format!("{} of {}", view.release, view.channel)),
-                ("Architecture", view.architecture.clone()),
-                ("Least bridge", view.least_bridge.clone()),
-                ("Signed by", view.key_ids.join(", ")),
-                ("Manifest", view.manifest_digest.clone()),
-                ("Files", view.files.to_string()),
-                ("Chunks", view.chunks.to_string()),
-                ("Installed", render::size(view.payload_bytes)),
-                ("Size", render::size(view.size_bytes)),
+                (texts::WORKLOAD, view.workload.clone()),
+                (texts::VERSION, view.version.clone()),
+                (texts::RELEASE, format!("{} of {}", view.release, view.channel)),
+                (texts::ARCHITECTURE, view.architecture.clone()),
+                (texts::LEAST_BRIDGE, view.least_bridge.clone()),
+                (texts::SIGNED_BY, view.key_ids.join(", ")),
+                (texts::MANIFEST, view.manifest_digest.clone()),
+                (texts::FILES, view.files.to_string()),
+                (texts::CHUNKS, view.chunks.to_string()),
+                (texts::INSTALLED, render::size(view.payload_bytes)),
+                (texts::SIZE, render::size(view.size_bytes)),
             ]
         })
     }
@@ -340,13 +341,13 @@ async fn list(global: &Global) -> Result<(), CliError> {
         .bundles;
     let views: Vec<_> = bundles.into_iter().map(View::from).collect();
     let heading = [
-        "WORKLOAD",
-        "VERSION",
-        "RELEASE",
-        "CHANNEL",
-        "SIZE",
-        "SIGNED BY",
-        "ADDED",
+        texts::WORKLOAD,
+        texts::VERSION,
+        texts::RELEASE,
+        texts::CHANNEL,
+        texts::SIZE,
+        texts::SIGNED_BY,
+        texts::ADDED,
     ];
     render::list(global.output, &views, &heading, |view| {
         let (release, size) = (view.release.to_string(), render::size(view.size_bytes));
@@ -364,13 +365,13 @@ async fn list(global: &Global) -> Result<(), CliError> {
 }
 
 impl View {
-    fn properties(&self) -> Vec<(&'static str, String)> {
+    fn properties(&self) -> Vec<(Text, String)> {
         vec![
-            ("Workload", self.workload.clone()),
-            ("Version", self.version.clone()),
-            ("Release", format!("{} of {}", self.release, self.channel)),
-            ("Signed by", self.key_ids.join(", ")),
-            ("Manifest", self.manifest_digest.clone()),
+            (texts::WORKLOAD, self.workload.clone()),
+            (texts::VERSION, self.version.clone()),
+            (texts::RELEASE, format!("{} of {}", self.release, self.channel)),
+            (texts::SIGNED_BY, self.key_ids.join(", ")),
+            (texts::MANIFEST, self.manifest_digest.clone()),
         ]
     }
 }

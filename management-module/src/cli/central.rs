@@ -142,7 +142,13 @@ async fn list(global: &Global) -> Result<(), CliError> {
         .into_inner()
         .centrals;
     let views: Vec<_> = centrals.into_iter().map(View::from).collect();
-    let heading = ["CENTRAL", "ADDRESS", "TENANT", "SATELLITE", "ADDED"];
+    let heading = [
+        texts::CENTRAL,
+        texts::ADDRESS,
+        texts::TENANT,
+        texts::SATELLITE,
+        texts::ADDED,
+    ];
     render::list(global.output, &views, &heading, |view| {
         let all = [
             &view.name,
@@ -175,7 +181,13 @@ impl Measure {
                 can_be_large: size.can_be_large,
             })
             .collect();
-        let heading = ["DATA SET", "FILES", "SIZE", "CAN BE LARGE", "DESCRIPTION"];
+        let heading = [
+            texts::DATA_SET,
+            texts::FILES,
+            texts::SIZE,
+            texts::CAN_BE_LARGE,
+            texts::DESCRIPTION,
+        ];
         render::list(global.output, &views, &heading, |view| {
             let large = texts::yes_no(view.can_be_large).to_owned();
             let size = render::size(view.size_bytes);

@@ -55,7 +55,7 @@ impl CliError {
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         let said = if status.message().is_empty() {
-            format!("{} ({})", texts::NO_REASON, status.code())
+            format!("{} ({})", texts::NO_REASON.say(), status.code())
         } else {
             status.message().to_owned()
         };

@@ -101,7 +101,7 @@ impl RuleView {
     fn row(&self) -> Vec<String> {
         let any = |list: &[String]| {
             if list.is_empty() {
-                "any".to_owned()
+                texts::ANY.say().to_owned()
             } else {
                 list.join(",")
             }
@@ -184,17 +184,17 @@ impl Show {
 fn show(output: Output, view: &View) -> Result<(), CliError> {
     render::one(output, view, |view| {
         vec![
-            ("Satellite", view.satellite.clone()),
-            ("Revision", view.revision.clone()),
-            ("In force as set", texts::yes_no(view.in_sync).to_owned()),
-            ("Open change", view.open_change_id.clone()),
+            (texts::SATELLITE, view.satellite.clone()),
+            (texts::REVISION, view.revision.clone()),
+            (texts::IN_FORCE_AS_SET, texts::yes_no(view.in_sync).to_owned()),
+            (texts::OPEN_CHANGE, view.open_change_id.clone()),
         ]
     })?;
     if output == Output::Json {
         return Ok(());
     }
     if !view.in_sync {
-        render::warning(texts::NOT_IN_SYNC);
+        render::warning(texts::NOT_IN_SYNC.say());
     }
     render::text("\n")?;
     let rest = [("in", view.default_in), ("out", view.default_out)].map(|(direction, action)| RuleView {
@@ -209,14 +209,14 @@ fn show(output: Output, view: &View) -> Result<(), CliError> {
     });
     let rules: Vec<_> = view.always.iter().chain(&view.rules).chain(&rest).collect();
     let heading = [
-        "OWNER",
-        "RULE",
-        "DIRECTION",
-        "PROTOCOL",
-        "PORTS",
-        "REMOTES",
-        "ACTION",
-        "COMMENT",
+        texts::OWNER,
+        texts::RULE,
+        texts::DIRECTION,
+        texts::PROTOCOL,
+        texts::PORTS,
+        texts::REMOTES,
+        texts::ACTION,
+        texts::COMMENT,
     ];
     render::list(output, &rules, &heading, |rule| rule.row())
 }
@@ -247,7 +247,7 @@ impl Set {
         }
         render::note(changes.join("\n").as_str());
         if !prompt::confirm(&format!("Change the firewall of `{}`?", self.satellite), self.yes)? {
-            return Err(CliError::said("nothing was changed"));
+            return Err(CliError::said(texts::NOTHING_CHANGED.say()));
         }
         let request = pb::SetFirewallRequest {
             satellite: self.satellite,

@@ -11,7 +11,8 @@ use satellite_proto::wire::management::v1::{FetchLogsRequest, ListLogSourcesRequ
 use serde::Serialize;
 
 use super::lines::{Lines, PRIORITIES, Style};
-use super::{CliError, Global, Output, client, render};
+use super::texts::Text;
+use super::{CliError, Global, Output, client, render, texts};
 
 /// What to read.
 #[derive(Debug, Args)]
@@ -49,7 +50,7 @@ pub(super) struct Logs {
 #[derive(Debug, Serialize)]
 struct SourceView {
     name: String,
-    kind: &'static str,
+    kind: Text,
     size_bytes: u64,
     modify_time: String,
     description: String,
@@ -58,11 +59,11 @@ struct SourceView {
 impl From<LogSource> for SourceView {
     fn from(source: LogSource) -> Self {
         let kind = match source.kind() {
-            LogSourceKind::Unspecified => "unknown",
-            LogSourceKind::Unit => "unit",
-            LogSourceKind::File => "file",
-            LogSourceKind::Kernel => "kernel",
-            LogSourceKind::System => "system",
+            LogSourceKind::Unspecified => texts::UNKNOWN,
+            LogSourceKind::Unit => texts::SOURCE_UNIT,
+            LogSourceKind::File => texts::SOURCE_FILE,
+            LogSourceKind::Kernel => texts::SOURCE_KERNEL,
+            LogSourceKind::System => texts::SOURCE_SYSTEM,
         };
         Self {
             kind,
@@ -136,7 +137,13 @@ impl Logs {
         };
         let sources = client.fleet.list_log_sources(request).await?.into_inner().sources;
         let views: Vec<_> = sources.into_iter().map(SourceView::from).collect();
-        let heading = ["SOURCE", "KIND", "SIZE", "CHANGED", "DESCRIPTION"];
+        let heading = [
+            texts::SOURCE,
+            texts::KIND,
+            texts::SIZE,
+            texts::CHANGED,
+            texts::DESCRIPTION,
+        ];
         render::list(global.output, &views, &heading, |view| {
             let size = if view.size_bytes == 0 {
                 String::new()
@@ -145,7 +152,7 @@ impl Logs {
             };
             vec![
                 view.name.clone(),
-                view.kind.to_owned(),
+                view.kind.say().to_owned(),
                 size,
                 view.modify_time.clone(),
                 view.description.clone(),

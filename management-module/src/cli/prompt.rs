@@ -25,11 +25,11 @@ pub(super) fn code(argument: Option<&str>, file: Option<&Path>) -> Result<String
             Ok(line.trim().to_owned())
         }
         Some(code) => {
-            render::warning(texts::CODE_IN_ARGV);
+            render::warning(texts::CODE_IN_ARGV.say());
             Ok(code.to_owned())
         }
         None if is_possible() => Input::new()
-            .with_prompt("Code on the satellite's console")
+            .with_prompt(texts::ASK_CODE.say())
             .interact_text()
             .map_err(CliError::failed),
         None => Err(CliError::Usage(
@@ -53,14 +53,12 @@ pub(super) fn confirm(question: &str, said: bool) -> Result<bool, CliError> {
 /// Like [`confirm`], for what cannot be undone: without a person, `--yes` is needed.
 pub(super) fn confirm_loss(question: &str, said: bool) -> Result<(), CliError> {
     if !said && !is_possible() {
-        return Err(CliError::Usage(
-            "this cannot be undone and there is nobody to ask: add --yes".to_owned(),
-        ));
+        return Err(CliError::Usage(texts::NOBODY_TO_ASK.say().to_owned()));
     }
     if confirm(question, said)? {
         Ok(())
     } else {
-        Err(CliError::said("nothing was changed"))
+        Err(CliError::said(texts::NOTHING_CHANGED.say()))
     }
 }
 

@@ -8,13 +8,14 @@ use comfy_table::{Cell, ContentArrangement, Table, presets};
 use prost_types::Timestamp;
 use serde::Serialize;
 
-use super::{CliError, Output, texts};
+use super::texts::{self, Text};
+use super::{CliError, Output};
 
 /// Several things of a kind: a row each, or a JSON array.
 pub(super) fn list<T: Serialize>(
     output: Output,
     items: &[T],
-    heading: &[&str],
+    heading: &[Text],
     row: impl Fn(&T) -> Vec<String>,
 ) -> Result<(), CliError> {
     text(&listed(output, items, heading, row)?)
@@ -24,7 +25,7 @@ pub(super) fn list<T: Serialize>(
 pub(super) fn one<T: Serialize>(
     output: Output,
     item: &T,
-    properties: impl Fn(&T) -> Vec<(&'static str, String)>,
+    properties: impl Fn(&T) -> Vec<(Text, String)>,
 ) -> Result<(), CliError> {
     text(&told(output, item, properties)?)
 }
@@ -32,14 +33,14 @@ pub(super) fn one<T: Serialize>(
 pub(super) fn listed<T: Serialize>(
     output: Output,
     items: &[T],
-    heading: &[&str],
+    heading: &[Text],
     row: impl Fn(&T) -> Vec<String>,
 ) -> Result<String, CliError> {
     if output == Output::Json {
         return json(items);
     }
     let mut table = table();
-    table.set_header(heading.iter().map(Cell::new));
+    table.set_header(heading.iter().map(|text| Cell::new(text.say().to_uppercase())));
     for item in items {
         table.add_row(row(item).into_iter().map(|text| {
             if text.is_empty() {
@@ -55,7 +56,7 @@ pub(super) fn listed<T: Serialize>(
 pub(super) fn told<T: Serialize>(
     output: Output,
     item: &T,
-    properties: impl Fn(&T) -> Vec<(&'static str, String)>,
+    properties: impl Fn(&T) -> Vec<(Text, String)>,
 ) -> Result<String, CliError> {
     if output == Output::Json {
         return json(item);
@@ -63,7 +64,7 @@ pub(super) fn told<T: Serialize>(
     let mut table = table();
     for (name, value) in properties(item) {
         table.add_row([
-            format!("{name}:"),
+            format!("{}:", name.say()),
             if value.is_empty() {
                 texts::NONE.to_owned()
             } else {

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::job::Progress;
 use super::logs::Logs;
+use super::texts::Text;
 use super::workload::WorkloadView;
 use super::{CliError, Global, client, prompt, render, texts};
 
@@ -92,7 +93,7 @@ pub(super) struct SatelliteView {
     name: String,
     address: String,
     fingerprint: String,
-    reachability: &'static str,
+    reachability: Text,
     converged: bool,
     seen_time: String,
     pair_time: String,
@@ -131,7 +132,7 @@ impl DesiredView {
     /// What is not as it is meant to be, if it is not.
     fn difference(&self, observed: &[WorkloadView]) -> Option<String> {
         let Self { workload, .. } = self;
-        let version = self.shown_version();
+        let version = self.shown_version(texts::NEWEST.english());
         let Some(there) = observed.iter().find(|there| there.name == *workload) else {
             return Some(format!("{workload} {version} is not installed"));
         };
@@ -141,9 +142,9 @@ impl DesiredView {
         there.difference(self.running)
     }
 
-    fn shown_version(&self) -> &str {
+    fn shown_version(&self, newest: &'static str) -> &str {
         if self.version.is_empty() {
-            texts::NEWEST
+            newest
         } else {
             &self.version
         }
@@ -200,14 +201,14 @@ impl From<FleetSatellite> for SatelliteView {
 }
 
 impl SatelliteView {
-    pub(super) const HEADING: [&'static str; 7] = [
-        "NAME",
-        "ADDRESS",
-        "STATE",
-        "AS WANTED",
-        "BRIDGE",
-        "WORKLOADS",
-        "PROBLEM",
+    pub(super) const HEADING: [Text; 7] = [
+        texts::NAME,
+        texts::ADDRESS,
+        texts::STATE,
+        texts::AS_WANTED,
+        texts::BRIDGE,
+        texts::WORKLOADS,
+        texts::PROBLEM,
     ];
 
     pub(super) fn row(&self) -> Vec<String> {
@@ -225,7 +226,7 @@ impl SatelliteView {
         vec![
             self.name.clone(),
             self.address.clone(),
-            self.reachability.to_owned(),
+            self.reachability.say().to_owned(),
             texts::yes_no(self.converged).to_owned(),
             bridge,
             workloads,
@@ -249,43 +250,46 @@ impl SatelliteView {
             .join("; ")
     }
 
-    pub(super) fn properties(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn properties(&self) -> Vec<(Text, String)> {
         let mut properties = vec![
-            ("Name", self.name.clone()),
-            ("Address", self.address.clone()),
-            ("Fingerprint", self.fingerprint.clone()),
-            ("State", self.reachability.to_owned()),
-            ("As wanted", texts::yes_no(self.converged).to_owned()),
-            ("Last seen", self.seen_time.clone()),
-            ("Paired", self.pair_time.clone()),
-            ("Problem", self.shown_problem()),
+            (texts::NAME, self.name.clone()),
+            (texts::ADDRESS, self.address.clone()),
+            (texts::FINGERPRINT, self.fingerprint.clone()),
+            (texts::STATE, self.reachability.say().to_owned()),
+            (texts::AS_WANTED, texts::yes_no(self.converged).to_owned()),
+            (texts::LAST_SEEN, self.seen_time.clone()),
+            (texts::PAIRED, self.pair_time.clone()),
+            (texts::PROBLEM, self.shown_problem()),
         ];
         if let Some(machine) = &self.machine {
             let of = |free, total| format!("{} of {}", render::size(free), render::size(total));
             properties.extend([
-                ("Bridge", machine.bridge_version.clone()),
+                (texts::BRIDGE, machine.bridge_version.clone()),
                 (
-                    "System",
+                    texts::SYSTEM,
                     format!("{} ({})", machine.os_version, machine.architecture),
                 ),
-                ("Started", machine.boot_time.clone()),
-                ("Addresses", machine.addresses.join(", ")),
-                ("Disk free", of(machine.disk_free_bytes, machine.disk_total_bytes)),
+                (texts::STARTED, machine.boot_time.clone()),
+                (texts::ADDRESSES, machine.addresses.join(", ")),
                 (
-                    "Memory free",
+                    texts::DISK_FREE,
+                    of(machine.disk_free_bytes, machine.disk_total_bytes),
+                ),
+                (
+                    texts::MEMORY_FREE,
                     of(machine.memory_available_bytes, machine.memory_total_bytes),
                 ),
-                ("Firewall revision", machine.firewall_revision.clone()),
-                ("Open change", machine.open_change_id.clone()),
+                (texts::FIREWALL_REVISION, machine.firewall_revision.clone()),
+                (texts::OPEN_CHANGE, machine.open_change_id.clone()),
             ]);
         }
         for wanted in &self.desired {
-            let running = if wanted.running { "running" } else { "stopped" };
-            let version = wanted.shown_version();
-            properties.push(("Wanted", format!("{} {version} {running}", wanted.workload)));
+            let running = texts::running(wanted.running).say();
+            let version = wanted.shown_version(texts::NEWEST.say());
+            properties.push((texts::WANTED, format!("{} {version} {running}", wanted.workload)));
         }
         for workload in &self.workloads {
-            properties.push(("Workload", workload.short()));
+            properties.push((texts::WORKLOAD, workload.short()));
         }
         properties
     }
@@ -417,7 +421,7 @@ impl Forget {
         };
         let told = client.fleet.forget_satellite(request).await?.into_inner().told;
         if told {
-            return render::done(global.output, texts::DONE);
+            return render::done(global.output, texts::DONE.say());
         }
         Err(CliError::Partly(format!(
             "`{}` is forgotten here and could not be told: disconnect it at its console before it is paired again",
@@ -430,7 +434,7 @@ impl Reboot {
     async fn run(self, global: &Global) -> Result<(), CliError> {
         let mut client = client::connect(global).await?;
         if !prompt::confirm(&format!("Restart the machine of `{}`?", self.name), self.yes)? {
-            return Err(CliError::said("nothing was changed"));
+            return Err(CliError::said(texts::NOTHING_CHANGED.say()));
         }
         let request = RebootSatelliteRequest {
             name: self.name,

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use satellite_proto::wire::management::v1::{AuditRecord, GetSystemRequest, ListAuditRecordsRequest};
 use serde::Serialize;
 
-use super::{Cli, CliError, Global, client, render};
+use super::{Cli, CliError, Global, client, render, texts};
 
 /// The commands on the configuration.
 #[derive(Debug, Subcommand)]
@@ -74,7 +74,14 @@ impl Audit {
             .into_inner()
             .records;
         let views: Vec<_> = records.into_iter().map(AuditView::from).collect();
-        let heading = ["NUMBER", "TIME", "WHO", "ACTION", "SUBJECT", "RESULT"];
+        let heading = [
+            texts::NUMBER,
+            texts::TIME,
+            texts::WHO,
+            texts::ACTION,
+            texts::SUBJECT,
+            texts::RESULT,
+        ];
         render::list(global.output, &views, &heading, |view| {
             let texts = [&view.time, &view.actor, &view.action, &view.subject, &view.result];
             std::iter::once(view.sequence.to_string())
@@ -113,11 +120,11 @@ impl System {
         };
         render::one(global.output, &view, |view| {
             vec![
-                ("Version", view.version.clone()),
-                ("Started", view.start_time.clone()),
-                ("Installation", view.installation_fingerprint.clone()),
-                ("Satellites", view.satellites.to_string()),
-                ("Reachable", view.reachable.to_string()),
+                (texts::VERSION, view.version.clone()),
+                (texts::STARTED, view.start_time.clone()),
+                (texts::INSTALLATION, view.installation_fingerprint.clone()),
+                (texts::SATELLITES, view.satellites.to_string()),
+                (texts::ANSWERING, view.reachable.to_string()),
             ]
         })
     }

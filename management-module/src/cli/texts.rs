@@ -1,7 +1,13 @@
-//! Words that tables and messages have in common, in one place so that they can be translated.
+//! What tables and messages say, in four languages. JSON, logs, help and manual pages are English.
+//!
+//! **Invariant:** a text has all languages; what programs read is never translated.
 
+use std::sync::OnceLock;
+
+use clap::ValueEnum;
 use satellite_proto::wire::bridge::v1::WorkloadState;
 use satellite_proto::wire::management::v1::Reachability;
+use serde::{Serialize, Serializer};
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -11,39 +17,249 @@ Exit codes:
   3  the module or the satellite cannot be reached
   4  done in part; what was not is on stderr";
 
-pub(super) const NO_REASON: &str = "the module gave no reason";
-pub(super) const CODE_IN_ARGV: &str = "the code is visible to other users in the list of processes: \
-                                       better use --code-file, --code - or the prompt";
-pub(super) const DONE: &str = "done";
-pub(super) const YES: &str = "yes";
-pub(super) const NO: &str = "no";
-pub(super) const NOT_IN_SYNC: &str = "what is in force is not what was set: somebody else changed the chains; the \
-                                      bridge puts them back within a minute (see `satellite logs`)";
+/// What stands where there is nothing to say.
 pub(super) const NONE: &str = "-";
-pub(super) const NEWEST: &str = "newest";
 
-pub(super) fn reachability(value: Reachability) -> &'static str {
-    match value {
-        Reachability::Unspecified => "unknown",
-        Reachability::Connecting => "connecting",
-        Reachability::Reachable => "reachable",
-        Reachability::Unreachable => "unreachable",
-        Reachability::Refused => "refused",
+/// A language of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Language {
+    /// English.
+    En,
+    /// German.
+    De,
+    /// French.
+    Fr,
+    /// Italian.
+    It,
+}
+
+static CHOSEN: OnceLock<Language> = OnceLock::new();
+
+impl Language {
+    /// The language that the environment asks for, as `setlocale` finds it; English if it is none of ours.
+    pub(super) fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .into_iter()
+            .filter_map(variable)
+            .find(|value| !value.is_empty());
+        let language = locale.unwrap_or_default();
+        let code = language.split(['_', '.', '@']).next().unwrap_or_default();
+        Self::from_str(code, false).unwrap_or(Self::En)
+    }
+
+    /// From now on texts are in this language. Only the first choice counts.
+    pub(super) fn choose(self) {
+        let _chosen_before = CHOSEN.set(self);
     }
 }
 
-pub(super) fn workload_state(value: WorkloadState) -> &'static str {
+/// A text in all languages. As JSON it is English.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Text([&'static str; 4]);
+
+impl Text {
+    /// In the language that was chosen.
+    pub(super) fn say(self) -> &'static str {
+        self.in_language(CHOSEN.get().copied().unwrap_or(Language::En))
+    }
+
+    pub(super) fn in_language(self, language: Language) -> &'static str {
+        self.0[language as usize]
+    }
+
+    /// For programs.
+    pub(super) fn english(self) -> &'static str {
+        self.in_language(Language::En)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.english())
+    }
+}
+
+pub(super) fn reachability(value: Reachability) -> Text {
     match value {
-        WorkloadState::Unspecified => "unknown",
-        WorkloadState::Stopped => "stopped",
-        WorkloadState::Starting => "starting",
-        WorkloadState::Healthy => "healthy",
-        WorkloadState::Unhealthy => "unhealthy",
-        WorkloadState::Failed => "failed",
-        WorkloadState::Installing => "installing",
+        Reachability::Unspecified => UNKNOWN,
+        Reachability::Connecting => CONNECTING,
+        Reachability::Reachable => REACHABLE,
+        Reachability::Unreachable => UNREACHABLE,
+        Reachability::Refused => REFUSED,
+    }
+}
+
+pub(super) fn workload_state(value: WorkloadState) -> Text {
+    match value {
+        WorkloadState::Unspecified => UNKNOWN,
+        WorkloadState::Stopped => STOPPED,
+        WorkloadState::Starting => STARTING,
+        WorkloadState::Healthy => HEALTHY,
+        WorkloadState::Unhealthy => UNHEALTHY,
+        WorkloadState::Failed => FAILED,
+        WorkloadState::Installing => INSTALLING,
     }
 }
 
 pub(super) fn yes_no(value: bool) -> &'static str {
-    if value { YES } else { NO }
+    if value { YES.say() } else { NO.say() }
+}
+
+pub(super) fn running(value: bool) -> Text {
+    if value { RUNNING } else { STOPPED }
+}
+
+/// Each with English, German, French, Italian.
+macro_rules! texts {
+    ($($name:ident = [$english:literal, $german:literal, $french:literal, $italian:literal $(,)?];)+) => {
+        $(pub(super) const $name: Text = Text([$english, $german, $french, $italian]);)+
+        #[cfg(test)]
+        const ALL: &[(&str, Text)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+texts! {
+    NAME = ["Name", "Name", "Nom", "Nome"];
+    ADDRESS = ["Address", "Adresse", "Adresse", "Indirizzo"];
+    FINGERPRINT = ["Fingerprint", "Fingerabdruck", "Empreinte", "Impronta"];
+    STATE = ["State", "Zustand", "État", "Stato"];
+    AS_WANTED = ["As wanted", "Wie gewünscht", "Comme voulu", "Come voluto"];
+    LAST_SEEN = ["Last seen", "Zuletzt gesehen", "Vu en dernier", "Visto l'ultima volta"];
+    PAIRED = ["Paired", "Verbunden seit", "Connecté depuis", "Collegato dal"];
+    PROBLEM = ["Problem", "Problem", "Problème", "Problema"];
+    BRIDGE = ["Bridge", "Bridge", "Bridge", "Bridge"];
+    SYSTEM = ["System", "System", "Système", "Sistema"];
+    STARTED = ["Started", "Gestartet", "Démarré", "Avviato"];
+    ADDRESSES = ["Addresses", "Adressen", "Adresses", "Indirizzi"];
+    DISK_FREE = ["Disk free", "Platte frei", "Disque libre", "Disco libero"];
+    MEMORY_FREE = ["Memory free", "Speicher frei", "Mémoire libre", "Memoria libera"];
+    FIREWALL_REVISION = ["Firewall revision", "Firewall-Stand", "Révision du pare-feu", "Revisione del firewall"];
+    OPEN_CHANGE = ["Open change", "Offene Änderung", "Changement ouvert", "Modifica aperta"];
+    WANTED = ["Wanted", "Gewünscht", "Voulu", "Voluto"];
+    WORKLOAD = ["Workload", "Dienst", "Service", "Servizio"];
+    WORKLOADS = ["Workloads", "Dienste", "Services", "Servizi"];
+    FILE = ["File", "Datei", "Fichier", "File"];
+    ID = ["Id", "Kennung", "Identifiant", "Identificatore"];
+    SIZE = ["Size", "Größe", "Taille", "Dimensione"];
+    DATE = ["Date", "Datum", "Date", "Data"];
+    CENTRAL = ["Central", "Anlage", "Central", "Centrale"];
+    TENANT = ["Tenant", "Mandant", "Locataire", "Tenant"];
+    SATELLITE = ["Satellite", "Satellit", "Satellite", "Satellite"];
+    PATH = ["Path", "Pfad", "Chemin", "Percorso"];
+    SHA256 = ["SHA-256", "SHA-256", "SHA-256", "SHA-256"];
+    VERIFIED = ["Verified", "Geprüft", "Vérifié", "Verificato"];
+    DATA_SET = ["Data set", "Datenbereich", "Jeu de données", "Gruppo di dati"];
+    INTACT = ["Intact", "Unversehrt", "Intact", "Integro"];
+    MEMBERS = ["Members", "Einträge", "Éléments", "Elementi"];
+    VERSION = ["Version", "Version", "Version", "Versione"];
+    RELEASE = ["Release", "Ausgabe", "Édition", "Rilascio"];
+    ARCHITECTURE = ["Architecture", "Architektur", "Architecture", "Architettura"];
+    LEAST_BRIDGE = ["Least bridge", "Älteste Bridge", "Bridge minimal", "Bridge minimo"];
+    SIGNED_BY = ["Signed by", "Signiert von", "Signé par", "Firmato da"];
+    MANIFEST = ["Manifest", "Manifest", "Manifeste", "Manifesto"];
+    FILES = ["Files", "Dateien", "Fichiers", "File"];
+    CHUNKS = ["Chunks", "Stücke", "Morceaux", "Blocchi"];
+    INSTALLED = ["Installed", "Installiert", "Installé", "Installato"];
+    CHANNEL = ["Channel", "Kanal", "Canal", "Canale"];
+    ADDED = ["Added", "Hinzugefügt", "Ajouté", "Aggiunto"];
+    CAN_BE_LARGE = ["Can be large", "Kann groß sein", "Peut être grand", "Può essere grande"];
+    DESCRIPTION = ["Description", "Beschreibung", "Description", "Descrizione"];
+    REVISION = ["Revision", "Stand", "Révision", "Revisione"];
+    IN_FORCE_AS_SET = ["In force as set", "Gilt wie gesetzt", "En vigueur comme défini", "In vigore come impostato"];
+    OWNER = ["Owner", "Besitzer", "Propriétaire", "Proprietario"];
+    RULE = ["Rule", "Regel", "Règle", "Regola"];
+    DIRECTION = ["Direction", "Richtung", "Sens", "Direzione"];
+    PROTOCOL = ["Protocol", "Protokoll", "Protocole", "Protocollo"];
+    PORTS = ["Ports", "Ports", "Ports", "Porte"];
+    REMOTES = ["Remotes", "Gegenstellen", "Distants", "Remoti"];
+    ACTION = ["Action", "Aktion", "Action", "Azione"];
+    COMMENT = ["Comment", "Kommentar", "Commentaire", "Commento"];
+    SOURCE = ["Source", "Quelle", "Source", "Fonte"];
+    KIND = ["Kind", "Art", "Genre", "Tipo"];
+    CHANGED = ["Changed", "Geändert", "Modifié", "Modificato"];
+    NUMBER = ["Number", "Nummer", "Numéro", "Numero"];
+    TIME = ["Time", "Zeit", "Heure", "Ora"];
+    WHO = ["Who", "Wer", "Qui", "Chi"];
+    SUBJECT = ["Subject", "Gegenstand", "Objet", "Oggetto"];
+    RESULT = ["Result", "Ergebnis", "Résultat", "Risultato"];
+    INSTALLATION = ["Installation", "Installation", "Installation", "Installazione"];
+    SATELLITES = ["Satellites", "Satelliten", "Satellites", "Satelliti"];
+    ANSWERING = ["Reachable", "Erreichbar", "Joignables", "Raggiungibili"];
+    WANTED_VERSION = ["Wanted version", "Gewünschte Version", "Version voulue", "Versione voluta"];
+    WANTED_TO_RUN = ["Wanted to run", "Soll laufen", "Doit tourner", "Deve funzionare"];
+    RESTARTS = ["Restarts", "Neustarts", "Redémarrages", "Riavvii"];
+    MEMORY = ["Memory", "Speicher", "Mémoire", "Memoria"];
+    PREVIOUS_VERSION = ["Previous version", "Vorige Version", "Version précédente", "Versione precedente"];
+    YES = ["yes", "ja", "oui", "sì"];
+    NO = ["no", "nein", "non", "no"];
+    NEWEST = ["newest", "neueste", "la plus récente", "la più recente"];
+    RUNNING = ["running", "läuft", "en marche", "in funzione"];
+    DONE = ["done", "erledigt", "terminé", "fatto"];
+    ANY = ["any", "alle", "tous", "tutti"];
+    UNKNOWN = ["unknown", "unbekannt", "inconnu", "sconosciuto"];
+    CONNECTING = ["connecting", "wird verbunden", "connexion en cours", "connessione in corso"];
+    REACHABLE = ["reachable", "erreichbar", "joignable", "raggiungibile"];
+    UNREACHABLE = ["unreachable", "nicht erreichbar", "injoignable", "irraggiungibile"];
+    REFUSED = ["refused", "abgelehnt", "refusé", "rifiutato"];
+    STOPPED = ["stopped", "angehalten", "arrêté", "fermo"];
+    STARTING = ["starting", "startet", "démarre", "in avvio"];
+    HEALTHY = ["healthy", "gesund", "en bonne santé", "sano"];
+    UNHEALTHY = ["unhealthy", "gestört", "perturbé", "non sano"];
+    FAILED = ["failed", "fehlgeschlagen", "échoué", "fallito"];
+    INSTALLING = ["installing", "wird installiert", "installation en cours", "installazione in corso"];
+    SOURCE_UNIT = ["unit", "Dienst", "service", "servizio"];
+    SOURCE_FILE = ["file", "Datei", "fichier", "file"];
+    SOURCE_KERNEL = ["kernel", "Kernel", "noyau", "kernel"];
+    SOURCE_SYSTEM = ["system", "System", "système", "sistema"];
+    NO_REASON = ["the module gave no reason", "das Modul nannte keinen Grund", "le module n'a pas donné de raison", "il modulo non ha indicato il motivo"];
+    ASK_CODE = ["Code on the satellite's console", "Code auf der Konsole des Satelliten", "Code sur la console du satellite", "Codice sulla console del satellite"];
+    NOTHING_CHANGED = ["nothing was changed", "es wurde nichts geändert", "rien n'a été changé", "nulla è stato modificato"];
+    NOBODY_TO_ASK = ["this cannot be undone and there is nobody to ask: add --yes", "das lässt sich nicht rückgängig machen, und niemand kann gefragt werden: --yes angeben", "c'est irréversible et il n'y a personne à qui demander : ajoutez --yes", "è irreversibile e non c'è nessuno a cui chiedere: aggiungere --yes"];
+    NOT_IN_SYNC = ["what is in force is not what was set: somebody else changed the chains; the bridge puts them back within a minute (see `satellite logs`)", "was gilt, ist nicht, was gesetzt wurde: jemand anders hat die Ketten geändert; die Bridge stellt sie binnen einer Minute wieder her (siehe `satellite logs`)", "ce qui est en vigueur n'est pas ce qui a été défini : quelqu'un d'autre a modifié les chaînes ; le bridge les rétablit en une minute (voir `satellite logs`)", "ciò che è in vigore non è ciò che è stato impostato: qualcun altro ha modificato le catene; il bridge le ripristina entro un minuto (vedere `satellite logs`)"];
+    CODE_IN_ARGV = ["the code is visible to other users in the list of processes: better use --code-file, --code - or the prompt", "der Code ist für andere Benutzer in der Prozessliste sichtbar: besser --code-file, --code - oder die Eingabe benutzen", "le code est visible pour d'autres utilisateurs dans la liste des processus : préférez --code-file, --code - ou la saisie", "il codice è visibile ad altri utenti nell'elenco dei processi: meglio --code-file, --code - o la richiesta"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_missing_in_any_language() {
+        for (name, text) in ALL {
+            for language in Language::value_variants() {
+                let said = text.in_language(*language);
+                assert!(!said.trim().is_empty(), "{name} in {language:?}");
+                assert_eq!(said, said.trim(), "{name} in {language:?}");
+                assert!(!said.contains(char::is_control), "{name} in {language:?}");
+            }
+            // A sentence that is the same in two languages was forgotten in one of them.
+            let is_sentence = text.english().split(' ').count() > 2;
+            let others = [Language::De, Language::Fr, Language::It];
+            let is_copied = others
+                .iter()
+                .any(|other| text.in_language(*other) == text.english());
+            assert!(!(is_sentence && is_copied), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_environment_chooses_the_language() {
+        let of = |set: &[(&str, &str)]| {
+            Language::of_environment(|name| {
+                let found = set.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(of(&[]), Language::En);
+        assert_eq!(of(&[("LANG", "C.UTF-8")]), Language::En);
+        assert_eq!(of(&[("LANG", "de_CH.UTF-8")]), Language::De);
+        assert_eq!(of(&[("LANG", "de_DE"), ("LC_ALL", "it_IT@euro")]), Language::It);
+        assert_eq!(of(&[("LC_ALL", ""), ("LANG", "fr")]), Language::Fr);
+        assert_eq!(of(&[("LC_ALL", "C"), ("LANG", "fr")]), Language::En);
+    }
+
+    #[test]
+    fn programs_read_english() {
+        assert_eq!(serde_json::to_string(&HEALTHY).unwrap(), "\"healthy\"");
+    }
 }

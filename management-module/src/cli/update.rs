@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use satellite_proto::wire::management::v1::{GetUpdateStatusRequest, PushUpdateRequest, UpdateStatus};
 use serde::Serialize;
 
+use super::texts::Text;
 use super::{CliError, Global, client, job, render, texts};
 
 /// The commands.
@@ -59,7 +60,14 @@ impl From<UpdateStatus> for View {
 }
 
 impl View {
-    const HEADING: [&'static str; 6] = ["SATELLITE", "WORKLOAD", "WANTED", "INSTALLED", "STATE", "PROBLEM"];
+    const HEADING: [Text; 6] = [
+        texts::SATELLITE,
+        texts::WORKLOAD,
+        texts::WANTED,
+        texts::INSTALLED,
+        texts::STATE,
+        texts::PROBLEM,
+    ];
 
     fn row(&self) -> Vec<String> {
         let all = [
@@ -85,7 +93,7 @@ impl Update {
                     satellites: push.satellite,
                 };
                 job::follow(client.bundle.push_update(request).await?.into_inner()).await?;
-                render::done(global.output, texts::DONE)
+                render::done(global.output, texts::DONE.say())
             }
             Self::Status(status) => {
                 let request = GetUpdateStatusRequest {

@@ -7,6 +7,7 @@ use satellite_proto::wire::management::v1::{
 };
 use serde::Serialize;
 
+use super::texts::Text;
 use super::{CliError, Global, client, job, render, texts};
 
 /// The commands.
@@ -39,7 +40,7 @@ pub(super) struct WorkloadView {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) manifest_digest: String,
-    state: &'static str,
+    state: Text,
     enabled: bool,
     start_time: String,
     restarts: u32,
@@ -80,19 +81,19 @@ impl From<bridge::Workload> for WorkloadView {
 impl WorkloadView {
     /// In a few words.
     pub(super) fn short(&self) -> String {
-        format!("{} {} {}", self.name, self.version, self.state)
+        format!("{} {} {}", self.name, self.version, self.state.say())
     }
 
     /// What is not as it should be if it is meant to run, or not to.
     pub(super) fn difference(&self, running: bool) -> Option<String> {
-        let (name, state) = (&self.name, self.state);
-        let is_as_wanted = state == if running { "healthy" } else { "stopped" };
+        let (name, state) = (&self.name, self.state.english());
+        let is_as_wanted = self.state == if running { texts::HEALTHY } else { texts::STOPPED };
         let because = if self.problem.is_empty() {
             String::new()
         } else {
             format!(": {}", self.problem)
         };
-        let wanted = if running { "running" } else { "stopped" };
+        let wanted = texts::running(running).english();
         (!is_as_wanted).then(|| format!("{name} is {state}, wanted {wanted}{because}"))
     }
 }
@@ -123,16 +124,19 @@ impl From<FleetWorkload> for FleetView {
 }
 
 impl FleetView {
-    const HEADING: [&'static str; 6] = ["SATELLITE", "WORKLOAD", "WANTED", "VERSION", "STATE", "PROBLEM"];
+    const HEADING: [Text; 6] = [
+        texts::SATELLITE,
+        texts::WORKLOAD,
+        texts::WANTED,
+        texts::VERSION,
+        texts::STATE,
+        texts::PROBLEM,
+    ];
 
     fn row(&self) -> Vec<String> {
-        let running = if self.desired_running {
-            "running"
-        } else {
-            "stopped"
-        };
+        let running = texts::running(self.desired_running).say();
         let version = match (self.desired_version.as_str(), self.desired_running) {
-            ("", true) => texts::NEWEST,
+            ("", true) => texts::NEWEST.say(),
             (version, _) => version,
         };
         let wanted = if self.is_wanted {
@@ -146,28 +150,31 @@ impl FleetView {
             self.workload.clone(),
             wanted.trim().to_owned(),
             observed(|workload| workload.version.clone()),
-            observed(|workload| workload.state.to_owned()),
+            observed(|workload| workload.state.say().to_owned()),
             observed(|workload| workload.problem.clone()),
         ]
     }
 
-    fn properties(&self) -> Vec<(&'static str, String)> {
+    fn properties(&self) -> Vec<(Text, String)> {
         let mut properties = vec![
-            ("Satellite", self.satellite.clone()),
-            ("Workload", self.workload.clone()),
-            ("Wanted version", self.desired_version.clone()),
-            ("Wanted to run", texts::yes_no(self.desired_running).to_owned()),
+            (texts::SATELLITE, self.satellite.clone()),
+            (texts::WORKLOAD, self.workload.clone()),
+            (texts::WANTED_VERSION, self.desired_version.clone()),
+            (
+                texts::WANTED_TO_RUN,
+                texts::yes_no(self.desired_running).to_owned(),
+            ),
         ];
         if let Some(observed) = &self.observed {
             properties.extend([
-                ("Version", observed.version.clone()),
-                ("State", observed.state.to_owned()),
-                ("Problem", observed.problem.clone()),
-                ("Started", observed.start_time.clone()),
-                ("Restarts", observed.restarts.to_string()),
-                ("Memory", render::size(observed.memory_bytes)),
-                ("Previous version", observed.previous_version.clone()),
-                ("Manifest", observed.manifest_digest.clone()),
+                (texts::VERSION, observed.version.clone()),
+                (texts::STATE, observed.state.say().to_owned()),
+                (texts::PROBLEM, observed.problem.clone()),
+                (texts::STARTED, observed.start_time.clone()),
+                (texts::RESTARTS, observed.restarts.to_string()),
+                (texts::MEMORY, render::size(observed.memory_bytes)),
+                (texts::PREVIOUS_VERSION, observed.previous_version.clone()),
+                (texts::MANIFEST, observed.manifest_digest.clone()),
             ]);
         }
         properties
@@ -203,7 +210,7 @@ impl Workload {
             }
         };
         job::follow(events.into_inner()).await?;
-        render::done(global.output, texts::DONE)
+        render::done(global.output, texts::DONE.say())
     }
 }
 
