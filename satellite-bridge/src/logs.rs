@@ -161,7 +161,6 @@ type Sink = mpsc::Sender<Result<Piece, LogError>>;
 pub struct Logs {
     workloads: Arc<dyn WorkloadLogs>,
     readers: Arc<Semaphore>,
-    journal: Option<PathBuf>,
 }
 
 impl Logs {
@@ -171,16 +170,6 @@ impl Logs {
         Self {
             workloads,
             readers: Arc::new(Semaphore::new(READERS)),
-            journal: None,
-        }
-    }
-
-    /// Reads the journal in `directory` instead of the machine's own.
-    #[must_use]
-    pub fn with_journal(self, directory: PathBuf) -> Self {
-        Self {
-            journal: Some(directory),
-            ..self
         }
     }
 
@@ -230,7 +219,7 @@ impl Logs {
         let (sink, pieces) = mpsc::channel(QUEUE);
         match place {
             Place::Journal(scope) => {
-                let reader = entries::open(&query, scope, self.journal.clone()).await?;
+                let reader = entries::open(&query, scope).await?;
                 tokio::spawn(async move {
                     entries::send(reader, &query, sink).await;
                     drop(permit);

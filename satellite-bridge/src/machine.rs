@@ -4,9 +4,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use jiff::Timestamp;
-use nix::ifaddrs::getifaddrs;
-use satellite_host::{clock, disk};
+use satellite_host::{clock, disk, net};
 use satellite_proto::wire::bridge::v1::Satellite;
 
 use crate::pairing::Pairing;
@@ -55,40 +55,22 @@ impl Machine {
 /// The host name.
 #[must_use]
 pub fn name() -> String {
-    let name = nix::unistd::gethostname().unwrap_or_default();
-    let name = name.to_string_lossy();
-    if name.is_empty() {
-        "satellite".to_owned()
-    } else {
-        name.into_owned()
+    match net::hostname() {
+        Ok(name) if !name.is_empty() => name,
+        _ => "satellite".to_owned(),
     }
 }
 
 /// Addresses in use with their prefix length, without loopback and link-local ones.
 #[must_use]
 pub fn addresses() -> Vec<String> {
-    let Ok(interfaces) = getifaddrs() else {
-        return Vec::new();
-    };
-    let mut found = BTreeSet::new();
-    for interface in interfaces {
-        let address = interface.address.as_ref().and_then(ip_of);
-        let mask = interface.netmask.as_ref().and_then(ip_of);
-        if let (Some(address), Some(mask)) = (address, mask)
-            && is_reachable(address)
-        {
-            found.insert((address, prefix_length(mask)));
-        }
-    }
-    found
+    let all = net::addresses().unwrap_or_default();
+    let reachable: BTreeSet<IpNet> = all
         .into_iter()
-        .map(|(address, length)| format!("{address}/{length}"))
-        .collect()
-}
-
-fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        .map(|one| one.address)
+        .filter(|address| is_reachable(address.addr()))
+        .collect();
+    reachable.iter().map(ToString::to_string).collect()
 }
 
 fn is_reachable(address: IpAddr) -> bool {
@@ -97,13 +79,6 @@ fn is_reachable(address: IpAddr) -> bool {
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
     !(is_local || address.is_loopback() || address.is_unspecified())
-}
-
-fn prefix_length(mask: IpAddr) -> u32 {
-    match mask {
-        IpAddr::V4(v4) => v4.to_bits().count_ones(),
-        IpAddr::V6(v6) => v6.to_bits().count_ones(),
-    }
 }
 
 fn os_version() -> Option<String> {
@@ -130,11 +105,5 @@ mod tests {
         ] {
             assert_eq!(is_reachable(text.parse().unwrap()), shown, "{text}");
         }
-    }
-
-    #[test]
-    fn a_mask_becomes_a_prefix_length() {
-        assert_eq!(prefix_length("255.255.240.0".parse().unwrap()), 20);
-        assert_eq!(prefix_length("ffff:ffff::".parse().unwrap()), 32);
     }
 }

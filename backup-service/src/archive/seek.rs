@@ -130,12 +130,6 @@ impl Table {
         self.0.last().map_or(0, |f| f.content_at + u64::from(f.content))
     }
 
-    /// Where the seal begins.
-    #[must_use]
-    pub fn seal_at(&self) -> u64 {
-        self.0.last().map_or(0, |f| f.at + u64::from(f.length))
-    }
-
     /// The number of the frame that holds this byte of the content.
     #[must_use]
     pub fn find(&self, content_at: u64) -> Option<usize> {

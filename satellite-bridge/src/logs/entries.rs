@@ -1,7 +1,6 @@
 //! Entries of the journal as lines.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use satellite_host::journal::{self, Entry, JournalError, Reader, Scope};
@@ -16,11 +15,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const MAX_CURSOR: usize = 512;
 
 /// Begins to read the journal.
-pub(super) async fn open(
-    query: &Query,
-    scope: Scope,
-    directory: Option<PathBuf>,
-) -> Result<Reader, LogError> {
+pub(super) async fn open(query: &Query, scope: Scope) -> Result<Reader, LogError> {
     if let Some(cursor) = &query.cursor {
         let plain = cursor
             .bytes()
@@ -28,10 +23,7 @@ pub(super) async fn open(
         if !plain || cursor.len() > MAX_CURSOR {
             return Err(LogError::Invalid("this is not a cursor of the journal"));
         }
-        if !journal::knows(cursor, directory.clone())
-            .await
-            .map_err(LogError::Journal)?
-        {
+        if !journal::knows(cursor, None).await.map_err(LogError::Journal)? {
             return Err(LogError::UnknownCursor);
         }
     }
@@ -43,7 +35,7 @@ pub(super) async fn open(
         lines: if query.cursor.is_some() { None } else { query.lines },
         after: query.cursor.clone(),
         follow: query.follow,
-        directory,
+        directory: None,
     };
     Reader::start(&asked).map_err(LogError::Journal)
 }
