@@ -306,7 +306,13 @@ impl Writing {
     pub fn commit(mut self, record: &Record) -> Result<(), CatalogError> {
         durable::rename(&self.part, &self.path).map_err(failed("rename to", &self.path))?;
         self.committed = true;
-        self.catalog.keep(record)
+        // The archive has its name and is whole: without its record it is listed all the same, and read anew at the
+        // next start.
+        if let Err(error) = self.catalog.keep(record) {
+            tracing::warn!(archive = %record.id, %error, "The record of an archive is not on disk");
+            self.catalog.known().records.insert(record.id, record.clone());
+        }
+        Ok(())
     }
 }
 

@@ -107,6 +107,21 @@ async fn an_archive_is_made_listed_read_verified_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_deleted_also_where_nothing_can_be_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    // Stands for a full disk: the list of deletions cannot be written.
+    std::fs::create_dir_all(dir.path().join("state/catalogue/deleted.part")).unwrap();
+    let (service, mut client) = Service::start(dir).await;
+    let archive = create(&mut client, sample("run-1")).await.unwrap();
+    let asked = DeleteArchiveRequest {
+        id: archive.id,
+        idempotency_key: "d".to_owned(),
+    };
+    client.delete_archive(asked).await.unwrap();
+    assert_eq!(service.files(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_key_gives_the_first_archive_also_after_a_restart_without_catalogue() {
     let (service, mut client) = Service::start(tempfile::tempdir().unwrap()).await;
     let first = create(&mut client, sample("run-1")).await.unwrap();

@@ -50,7 +50,10 @@ impl Catalog {
             let surplus = deleted.keys.len().saturating_sub(REMEMBERED);
             deleted.keys.drain(..surplus);
             let bytes = serde_json::to_vec(&deleted).unwrap_or_default();
-            durable::write_atomic(&list, &bytes).map_err(failed("write", &list))?;
+            // Where the disk is full, deleting is the way out: it must not need space.
+            if let Err(error) = durable::write_atomic(&list, &bytes) {
+                tracing::warn!(%error, "A repetition of this deletion will not be known as one");
+            }
         }
         let path = self.path(record);
         durable::remove(&path).map_err(failed("remove", &path))?;
