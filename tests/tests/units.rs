@@ -7,7 +7,10 @@ use e2e::command::{command, run, stdout_of};
 
 /// Exposure that is tolerated, in tenths. A unit that needs more is named in [`EXPOSED`], with the reason.
 const MOST: u32 = 30;
-const EXPOSED: [(&str, u32); 0] = [];
+const EXPOSED: [(&str, u32); 1] = [
+    // It reads and writes what the profile of a central names, as whoever it belongs to: the unit says what for.
+    ("management-module.service", 35),
+];
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

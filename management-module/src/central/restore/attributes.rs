@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, UtimensatFlags, fchmod, futimens, utimensat};
+use nix::sys::stat::{Mode, UtimensatFlags, fchmod, fstat, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 use satellite_proto::wire::backup::v1::Member;
@@ -75,13 +75,28 @@ pub(super) fn set(file: &File, member: &Member) -> Vec<String> {
             ));
         }
     }
-    if let Err(errno) = fchmod(file.as_fd(), Mode::from_bits_truncate(mode)) {
-        problems.push(format!("its mode could not be set: {}", errno.desc()));
-    }
+    problems.extend(set_mode(file, mode));
     if let Err(errno) = futimens(file.as_fd(), &TimeSpec::UTIME_OMIT, &modified(member)) {
         problems.push(format!("its time could not be set: {}", errno.desc()));
     }
     problems
+}
+
+/// Sets the mode; where the bits that give rights are refused, or not kept without a word, the others.
+fn set_mode(file: &File, mode: u32) -> Option<String> {
+    const RIGHTS: u32 = 0o6000;
+    let change = |mode| fchmod(file.as_fd(), Mode::from_bits_truncate(mode));
+    let Err(errno) = change(mode) else {
+        let kept = mode & RIGHTS == 0 || fstat(file).is_ok_and(|stat| stat.st_mode & RIGHTS == mode & RIGHTS);
+        return (!kept).then(|| "its set-user-id or set-group-id bit could not be set".to_owned());
+    };
+    if mode & RIGHTS != 0 && change(mode & !RIGHTS).is_ok() {
+        return Some(format!(
+            "its set-user-id or set-group-id bit could not be set: {}",
+            errno.desc()
+        ));
+    }
+    Some(format!("its mode could not be set: {}", errno.desc()))
 }
 
 /// Sets what the member says on a symbolic link.
