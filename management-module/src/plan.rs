@@ -3,7 +3,9 @@
 //! **Invariant:** planning from the state a plan leads to gives an empty plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use satellite_proto::bundle::{Digest, Direction, Manifest, ManifestRule, Protocol, WorkloadName};
 use satellite_proto::wire::bridge::v1::{self as bridge, Action, Rule, Ruleset};
 
@@ -133,6 +135,9 @@ pub fn ruleset(desired: &Desired, observed: &Observed) -> Ruleset {
             }
         }
     }
+    for remote in rules.iter_mut().flat_map(|rule| &mut rule.remotes) {
+        *remote = canonical(remote);
+    }
     let or = |set: i32, there: i32| {
         if set == i32::from(Action::Unspecified) {
             there
@@ -145,6 +150,14 @@ pub fn ruleset(desired: &Desired, observed: &Observed) -> Ruleset {
         default_in: or(desired.operator.default_in, observed.ruleset.default_in),
         default_out: or(desired.operator.default_out, observed.ruleset.default_out),
     }
+}
+
+/// A remote as satellites give it back: a network with its length, bits behind that cleared. Anything else would differ
+/// from what they report for ever. What is no network stays as it is: they refuse it, and say why.
+fn canonical(remote: &str) -> String {
+    let network = remote.parse::<IpNet>();
+    let network = network.or_else(|_| remote.parse::<IpAddr>().map(IpNet::from));
+    network.map_or_else(|_| remote.to_owned(), |network| network.trunc().to_string())
 }
 
 /// The version that is there once the plan is done.

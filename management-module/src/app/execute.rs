@@ -72,6 +72,7 @@ pub(super) async fn step(
     };
     tell(pass, &format!("{} {subject}", doing(action)), 0, 0, "");
     let tried = version_of(desired, &step);
+    let is_firewall = matches!(step, Step::SetFirewall(_));
     let ends_try = !matches!(step, Step::PushBundle(..));
     let result = Run { app, satellite, pass }.step(step).await;
     let text = result
@@ -92,11 +93,12 @@ pub(super) async fn step(
         note(app, satellite, workload, manifest_digest, &result).await;
     }
     result.map_err(|failure| Failed {
+        // A change that a former process left open is undone within two minutes: then the rules can be set.
+        retry: !is_versions_fault(failure.code) || (is_firewall && failure.code == Code::FailedPrecondition),
         failure: JobFailure {
             message: format!("{} {subject}: {}", doing(action), failure.message),
-            ..failure.clone()
+            ..failure
         },
-        ..Failed::from(failure)
     })
 }
 

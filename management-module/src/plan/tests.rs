@@ -100,6 +100,30 @@ fn commissioning_sets_the_rules_between_installation_and_start() {
 }
 
 #[test]
+fn remotes_are_compared_as_satellites_give_them_back() {
+    let mut desired = Desired::default();
+    let mut written = rule(OPERATOR, "lan");
+    written.remotes = vec![
+        "192.0.2.7".into(),
+        "10.1.2.3/8".into(),
+        "2001:DB8::1".into(),
+        "no".into(),
+    ];
+    desired.operator.rules = vec![written];
+    let mut observed = shipped();
+    let steps = plan(&desired, &observed);
+    let [Step::SetFirewall(set)] = steps.as_slice() else {
+        panic!("{steps:?}")
+    };
+    assert_eq!(
+        set.rules[0].remotes,
+        ["192.0.2.7/32", "10.0.0.0/8", "2001:db8::1/128", "no"]
+    );
+    execute(&mut observed, &steps);
+    assert_eq!(plan(&desired, &observed), vec![]);
+}
+
+#[test]
 fn an_upload_that_is_there_is_not_pushed_again() {
     let observed = Observed {
         uploaded: [digest(1)].into(),
