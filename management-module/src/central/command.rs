@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Bytes of stderr that are kept for the report.
 const TAIL: usize = 8 * 1024;
+/// How long stderr may stay open after the program has ended: what it left running may hold it for ever.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A program of a profile did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +71,7 @@ pub enum CommandError {
 pub struct Running {
     program: String,
     child: Child,
-    stderr: Option<JoinHandle<Vec<String>>>,
+    stderr: Option<mpsc::Receiver<Vec<String>>>,
     watch: Watch,
 }
 
@@ -110,10 +112,11 @@ pub fn start(
         program: program.clone(),
         source,
     })?;
-    let stderr = child
-        .stderr
-        .take()
-        .map(|pipe| std::thread::spawn(move || tail(pipe)));
+    let stderr = child.stderr.take().map(|pipe| {
+        let (sender, lines) = mpsc::sync_channel(1);
+        std::thread::spawn(move || sender.send(tail(pipe)));
+        lines
+    });
     let watch = watch(&child, deadline, cancel);
     Ok(Running {
         program,
@@ -144,7 +147,7 @@ impl Running {
         let stderr = self
             .stderr
             .take()
-            .and_then(|thread| thread.join().ok())
+            .and_then(|lines| lines.recv_timeout(LINGER).ok())
             .unwrap_or_default();
         if status.success() {
             return Ok(());
@@ -234,4 +237,25 @@ fn last_line(stderr: &[String]) -> &str {
         .rev()
         .find(|line| !line.trim().is_empty())
         .map_or("it printed no reason", String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_program_leaves_running_does_not_hold_the_work_up() {
+        let argv = ["sh", "-c", "sleep 20 >/dev/null & echo done >&2"].map(str::to_owned);
+        let begun = Instant::now();
+        let cancel = CancellationToken::new();
+        let deadline = Duration::from_secs(60);
+        let running = start(&argv, Stdio::null(), Stdio::null(), deadline, &cancel).unwrap();
+        let group = running.child.id();
+        let ended = tokio::task::spawn_blocking(|| running.finish()).await.unwrap();
+        kill(group);
+        ended.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(15));
+    }
 }

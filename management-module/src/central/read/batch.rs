@@ -18,6 +18,9 @@ use super::{Output, ReadError, Totals, count};
 
 /// What an item's and a content's tag and length take at most.
 const FRAMING: usize = 16;
+/// Extended attributes of a member that an archive takes, and bytes in all of them: with more it refuses everything.
+const MOST_XATTRS: usize = 128;
+const MOST_XATTR_BYTES: usize = 192 * 1024;
 /// Content in smaller pieces than this is not worth an item at the end of a batch.
 const LEAST_PIECE: usize = 4 * 1024;
 
@@ -68,7 +71,9 @@ impl Batcher {
 
     /// Begins a member. Extended attributes that do not fit into a batch are left out with a notice.
     pub(super) fn begin(&mut self, mut member: Member) -> Result<(), ReadError> {
-        if member.encoded_len() + FRAMING > MAX_PIECE {
+        let values: usize = member.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+        let too_many = member.xattrs.len() > MOST_XATTRS || values > MOST_XATTR_BYTES;
+        if too_many || member.encoded_len() + FRAMING > MAX_PIECE {
             let path = String::from_utf8_lossy(&member.path).into_owned();
             self.notice(format!(
                 "{}/{path}: its extended attributes are too large and left out",

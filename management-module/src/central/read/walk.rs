@@ -26,6 +26,8 @@ use super::{ReadError, file};
 const RUN: usize = 100_000;
 /// Directories in one another, below a configured path.
 const DEEPEST: usize = 200;
+/// Bytes of a path, with the first slash, that an archive takes: with more it refuses everything.
+const LONGEST: usize = 4096;
 /// Files with several names that are remembered, for each data set.
 const LINKS: usize = 100_000;
 
@@ -116,6 +118,10 @@ fn visit(
 ) -> Result<(), ReadError> {
     if set.excludes.is_match(entry.path) {
         return Ok(());
+    }
+    if entry.path.as_os_str().len() > LONGEST {
+        let text = "its path is too long for an archive, so it is left out";
+        return visitor.notice(format!("{}: {}: {text}", set.name, entry.path.display()));
     }
     visitor.found(entry)?;
     if kind(&entry.stat) != SFlag::S_IFDIR {
