@@ -9,6 +9,8 @@ mod attributes;
 mod content;
 mod place;
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::PathBuf;
 
@@ -24,6 +26,8 @@ use super::quiesce::Quiesced;
 
 /// Refusals and notices that are kept by name; the others are counted.
 const KEPT: usize = 1000;
+/// Refused members that are remembered, 8 bytes each.
+const PASSED_OVER: usize = 1_000_000;
 
 /// Where the members go.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub enum Target {
     InPlace {
         /// What may be written and run.
         profile: Box<Profile>,
-        /// Also where files are there already.
+        /// Also where files are there already, and what restore commands replace.
         overwrite: bool,
     },
 }
@@ -114,6 +118,7 @@ pub struct Restorer {
     directories: OpenDirectories,
     quiesced: Option<(String, Quiesced)>,
     current: Current,
+    passed_over: PassedOver,
     report: Report,
 }
 
@@ -141,6 +146,7 @@ impl Restorer {
             directories: OpenDirectories::default(),
             quiesced: None,
             current: Current::None,
+            passed_over: PassedOver::default(),
             report: Report::default(),
         })
     }
@@ -212,7 +218,12 @@ impl Restorer {
             ));
         }
         self.quiesce(&member.data_set)?;
-        if let (true, Target::InPlace { profile, .. }) = (from_command, &self.target) {
+        if let (true, Target::InPlace { profile, overwrite }) = (from_command, &self.target) {
+            if !overwrite {
+                let reason = "its restore command replaces what is there today: allow that with --overwrite";
+                self.refuse(member, reason);
+                return Ok(());
+            }
             let command = profile
                 .data_set(&member.data_set)
                 .and_then(|set| set.command(&member.path));
@@ -246,6 +257,9 @@ impl Restorer {
             MemberType::Directory => place.make_directory().map(|made| {
                 self.directories.open(place.path.clone(), made, member.clone());
             }),
+            MemberType::HardLink if self.passed_over.has(&member.data_set, &member.link_target) => {
+                Err("the file that it is another name of was refused".to_owned())
+            }
             MemberType::HardLink => {
                 let first = self
                     .places
@@ -271,13 +285,17 @@ impl Restorer {
                 self.report.members += 1;
                 self.report.notices(member, problems);
             }
-            Err(reason) => self.report.refusal(member, &reason),
+            Err(reason) => {
+                self.passed_over.note(member);
+                self.report.refusal(member, &reason);
+            }
         }
         Ok(())
     }
 
     fn refuse(&mut self, member: Member, reason: &str) {
         self.report.refusal(&member, reason);
+        self.passed_over.note(&member);
         if member.r#type() == MemberType::File {
             self.current = Current::Skipped(member);
         }
@@ -311,6 +329,28 @@ impl Restorer {
         })?;
         self.quiesced = Some((data_set.to_owned(), stopped));
         Ok(())
+    }
+}
+
+/// Members that were refused, as keyed hashes: a further name of one of them would be given to what lies there instead.
+#[derive(Debug, Default)]
+struct PassedOver {
+    keys: RandomState,
+    members: HashSet<u64>,
+}
+
+impl PassedOver {
+    fn note(&mut self, member: &Member) {
+        if self.members.len() < PASSED_OVER {
+            let key = self.keys.hash_one((&member.data_set, &member.path));
+            self.members.insert(key);
+        }
+    }
+
+    /// True also where it is not known any more.
+    fn has(&self, data_set: &str, path: &bytes::Bytes) -> bool {
+        let known = self.members.contains(&self.keys.hash_one((data_set, path)));
+        known || self.members.len() >= PASSED_OVER
     }
 }
 

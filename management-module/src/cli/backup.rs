@@ -73,7 +73,7 @@ pub(super) struct Restore {
     /// To the paths that the data came from, as the central's profile names them now.
     #[arg(long)]
     in_place: bool,
-    /// Also where files are there already.
+    /// Also where files are there already, and run the profile's restore commands.
     #[arg(long, requires = "in_place", conflicts_with = "to")]
     overwrite: bool,
     /// Data set, can be repeated; without it all.

@@ -3,6 +3,7 @@
 //! **Invariant:** every component below the base is opened from the directory above with `O_NOFOLLOW`; a name from
 //! an archive is never resolved by the kernel as a path of several components.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -13,13 +14,15 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
-use nix::sys::stat::{Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, symlinkat, syncfs, unlinkat};
 use satellite_proto::wire::backup::v1::Member;
 
 use super::super::profile::DataSet;
 use super::{RestoreError, Target, attributes};
 
+/// File systems that are remembered.
+const SYSTEMS: usize = 64;
 const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
@@ -30,6 +33,8 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
 pub(super) struct Places {
     target: Option<Arc<OwnedFd>>,
     last: Option<(PathBuf, Arc<OwnedFd>)>,
+    /// A directory of each file system that was written to.
+    systems: BTreeMap<u64, Arc<OwnedFd>>,
 }
 
 /// Where a member goes: a name in an open directory.
@@ -47,6 +52,7 @@ impl Places {
             return Ok(Self {
                 target: None,
                 last: None,
+                systems: BTreeMap::new(),
             });
         };
         let failed = |reason: String| RestoreError::Target {
@@ -67,6 +73,7 @@ impl Places {
         Ok(Self {
             target: Some(Arc::new(dir.into())),
             last: None,
+            systems: BTreeMap::new(),
         })
     }
 
@@ -126,6 +133,13 @@ impl Places {
                 for part in above {
                     parent = Arc::new(step(&parent, part)?);
                 }
+                if let Ok(stat) = fstat(parent.as_ref())
+                    && self.systems.len() < SYSTEMS
+                {
+                    self.systems
+                        .entry(stat.st_dev)
+                        .or_insert_with(|| Arc::clone(&parent));
+                }
                 self.last = Some((parent_path.clone(), Arc::clone(&parent)));
                 parent
             }
@@ -139,7 +153,8 @@ impl Places {
 
     /// Brings everything that was written to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        for dir in self.target.iter().chain(self.last.as_ref().map(|(_, dir)| dir)) {
+        let last = self.last.as_ref().map(|(_, dir)| dir);
+        for dir in self.target.iter().chain(last).chain(self.systems.values()) {
             syncfs(dir.as_ref())?;
         }
         Ok(())

@@ -181,9 +181,10 @@ async fn a_restore_in_place_replaces_what_changed_and_runs_the_restore_command()
         overwrite: false,
     };
     let report = restore(kept, got.items.clone()).unwrap();
-    assert_eq!(report.refused, 1, "{report:?}");
-    assert!(report.notices[0].contains("is there already"));
+    assert_eq!(report.refused, 2, "{report:?}");
+    assert!(report.notices[0].contains("--overwrite") && report.notices[1].contains("is there already"));
     assert_eq!(fs::read(data.join("a")).unwrap(), b"spoiled");
+    assert!(!copy.exists(), "a command ran without leave");
 
     let report = restore(
         Target::InPlace {
@@ -198,4 +199,35 @@ async fn a_restore_in_place_replaces_what_changed_and_runs_the_restore_command()
     assert_eq!(fs::read(copy).unwrap(), b"select\n");
     let left = fs::read_dir(&data).unwrap().count();
     assert_eq!(left, 1, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn a_second_name_of_a_file_that_was_kept_is_not_given_to_what_lies_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    File::create(data.join("a"))
+        .unwrap()
+        .write_all(b"as it was")
+        .unwrap();
+    fs::hard_link(data.join("a"), data.join("b")).unwrap();
+    let profile = profile(&format!("paths = [{:?}]\n", data.display().to_string()));
+    let got = read(profile.data_sets.clone()).await;
+    fs::remove_file(data.join("b")).unwrap();
+    File::create(data.join("a"))
+        .unwrap()
+        .write_all(b"of today")
+        .unwrap();
+
+    let target = Target::InPlace {
+        profile: Box::new(profile),
+        overwrite: false,
+    };
+    let report = restore(target, got.items).unwrap();
+    assert_eq!(report.refused, 2, "{report:?}");
+    assert_eq!(fs::read(data.join("a")).unwrap(), b"of today");
+    assert!(
+        !data.join("b").exists(),
+        "b would have another content than was backed up"
+    );
 }
