@@ -102,6 +102,15 @@ pub async fn job_events(
     Ok(Response::new(Box::pin(events.map(Ok))))
 }
 
+/// Does a change and its audit record to the end, whether the caller waits or not.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, AppError>> + Send + 'static,
+) -> Result<T, AppError> {
+    let done = tokio::spawn(work).await;
+    done.map_err(|error| AppError::machine("end what was begun", error))
+        .flatten()
+}
+
 /// What a satellite answers to a call that is only passed on.
 async fn passed_on<T>(
     app: &App,

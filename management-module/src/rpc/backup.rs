@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt as _};
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
-use super::{actor, wire_time};
+use super::{actor, to_the_end, wire_time};
 use crate::app::App;
 use crate::app::backup::{Backups, RestoreWish};
 use crate::store::Central;
@@ -64,10 +64,13 @@ impl wire::backup_service_server::BackupService for BackupApi {
         let central = request
             .central
             .ok_or_else(|| Status::invalid_argument("`central` is missing"))?;
-        let added = self
-            .backups
-            .add_central(&actor, &central.profile, &central.satellite, request.replace)
-            .await?;
+        let backups = self.backups.clone();
+        let added = to_the_end(async move {
+            backups
+                .add_central(&actor, &central.profile, &central.satellite, request.replace)
+                .await
+        })
+        .await?;
         Ok(Response::new(wire::AddCentralResponse {
             central: Some(told(added)),
         }))
@@ -174,7 +177,8 @@ impl wire::backup_service_server::BackupService for BackupApi {
         request: Request<wire::VerifyArchiveRequest>,
     ) -> Result<Response<wire::VerifyArchiveResponse>, Status> {
         let actor = actor(&request)?;
-        let result = self.backups.verify(&actor, &request.into_inner().archive).await?;
+        let (backups, archive) = (self.backups.clone(), request.into_inner().archive);
+        let result = to_the_end(async move { backups.verify(&actor, &archive).await }).await?;
         Ok(Response::new(wire::VerifyArchiveResponse {
             result: Some(result),
         }))
@@ -185,7 +189,8 @@ impl wire::backup_service_server::BackupService for BackupApi {
         request: Request<wire::DeleteArchiveRequest>,
     ) -> Result<Response<wire::DeleteArchiveResponse>, Status> {
         let actor = actor(&request)?;
-        self.backups.delete(&actor, &request.into_inner().archive).await?;
+        let (backups, archive) = (self.backups.clone(), request.into_inner().archive);
+        to_the_end(async move { backups.delete(&actor, &archive).await }).await?;
         Ok(Response::new(wire::DeleteArchiveResponse {}))
     }
 }

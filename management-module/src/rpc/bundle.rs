@@ -8,7 +8,7 @@ use satellite_proto::wire::management::v1 as wire;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{actor, job_events, name_of, wire_time, workload_name_of};
+use super::{actor, job_events, name_of, to_the_end, wire_time, workload_name_of};
 use crate::app::workloads::WorkloadOn;
 use crate::app::{App, AppError, bundles, workloads};
 use crate::store::{BundleRow, Outcome};
@@ -77,13 +77,16 @@ impl wire::bundle_service_server::BundleService for Bundle {
             .iter()
             .map(|name| name_of(name))
             .collect::<Result<_, _>>()?;
-        let result = workloads::push(&self.0, &workload, version, satellites).await;
-        let subject = format!("{workload} {}", request.version);
-        let job = self
-            .0
-            .audit
-            .recorded(&actor, "BundleService/PushUpdate", subject.trim(), result)
-            .await?;
+        let app = self.0.clone();
+        let job = to_the_end(async move {
+            let result = workloads::push(&app, &workload, version, satellites).await;
+            let (action, subject) = (
+                "BundleService/PushUpdate",
+                format!("{workload} {}", request.version),
+            );
+            app.audit.recorded(&actor, action, subject.trim(), result).await
+        })
+        .await?;
         job_events(&self.0, &job).await
     }
 

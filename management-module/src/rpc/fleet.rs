@@ -10,7 +10,7 @@ use satellite_proto::wire::bridge::v1::{self as bridge, Action};
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
-use super::{actor, name_of, wire_time, workload_name_of};
+use super::{actor, name_of, to_the_end, wire_time, workload_name_of};
 use crate::app::satellites::{self, FleetMember, Pairing};
 use crate::app::workloads::WorkloadOn;
 use crate::app::{App, AppError, firewall};
@@ -65,16 +65,12 @@ impl wire::fleet_service_server::FleetService for Fleet {
         };
         // Once the satellite has accepted the proof, a caller that leaves must not cut the rest.
         let app = self.0.clone();
-        let paired = tokio::spawn(async move { satellites::pair(&app, wish).await });
-        let paired = paired
-            .await
-            .map_err(|error| AppError::machine("pair the satellite", error))
-            .flatten();
-        let member = self
-            .0
-            .audit
-            .recorded(&actor, "FleetService/PairSatellite", &subject, paired)
-            .await?;
+        let member = to_the_end(async move {
+            let paired = satellites::pair(&app, wish).await;
+            let action = "FleetService/PairSatellite";
+            app.audit.recorded(&actor, action, &subject, paired).await
+        })
+        .await?;
         Ok(Response::new(wire::PairSatelliteResponse {
             satellite: Some(satellite(member)),
         }))
@@ -138,12 +134,13 @@ impl wire::fleet_service_server::FleetService for Fleet {
     ) -> Result<Response<wire::ForgetSatelliteResponse>, Status> {
         let actor = actor(&request)?;
         let name = name_of(&request.into_inner().name)?;
-        let result = satellites::forget(&self.0, &name).await;
-        let told = self
-            .0
-            .audit
-            .recorded(&actor, "FleetService/ForgetSatellite", name.as_str(), result)
-            .await?;
+        let app = self.0.clone();
+        let told = to_the_end(async move {
+            let result = satellites::forget(&app, &name).await;
+            let action = "FleetService/ForgetSatellite";
+            app.audit.recorded(&actor, action, name.as_str(), result).await
+        })
+        .await?;
         Ok(Response::new(wire::ForgetSatelliteResponse { told }))
     }
 
@@ -200,26 +197,14 @@ impl wire::fleet_service_server::FleetService for Fleet {
             Action::try_from(default).map_err(|_| Status::invalid_argument("a default is not an action"))?;
         }
         // A change that was begun is confirmed or undone, whether the caller waits or not.
-        let (app, satellite) = (self.0.clone(), name.clone());
-        let set = tokio::spawn(async move {
-            firewall::set(
-                &app,
-                &satellite,
-                request.rules,
-                request.default_in,
-                request.default_out,
-            )
-            .await
-        });
-        let result = set
-            .await
-            .map_err(|error| AppError::machine("set the rules", error))
-            .flatten();
-        let revision = self
-            .0
-            .audit
-            .recorded(&actor, "FleetService/SetFirewall", name.as_str(), result)
-            .await?;
+        let app = self.0.clone();
+        let revision = to_the_end(async move {
+            let (rules, default_in, default_out) = (request.rules, request.default_in, request.default_out);
+            let result = firewall::set(&app, &name, rules, default_in, default_out).await;
+            let action = "FleetService/SetFirewall";
+            app.audit.recorded(&actor, action, name.as_str(), result).await
+        })
+        .await?;
         Ok(Response::new(wire::SetFirewallResponse { revision }))
     }
 
@@ -229,17 +214,13 @@ impl wire::fleet_service_server::FleetService for Fleet {
     ) -> Result<Response<wire::ResetFirewallResponse>, Status> {
         let actor = actor(&request)?;
         let name = name_of(&request.into_inner().satellite)?;
-        let (app, satellite) = (self.0.clone(), name.clone());
-        let reset = tokio::spawn(async move { firewall::reset(&app, &satellite).await });
-        let result = reset
-            .await
-            .map_err(|error| AppError::machine("reset the rules", error))
-            .flatten();
-        let revision = self
-            .0
-            .audit
-            .recorded(&actor, "FleetService/ResetFirewall", name.as_str(), result)
-            .await?;
+        let app = self.0.clone();
+        let revision = to_the_end(async move {
+            let result = firewall::reset(&app, &name).await;
+            let action = "FleetService/ResetFirewall";
+            app.audit.recorded(&actor, action, name.as_str(), result).await
+        })
+        .await?;
         Ok(Response::new(wire::ResetFirewallResponse { revision }))
     }
 
@@ -250,11 +231,13 @@ impl wire::fleet_service_server::FleetService for Fleet {
         let actor = actor(&request)?;
         let request = request.into_inner();
         let name = name_of(&request.name)?;
-        let result = satellites::reboot(&self.0, &name, request.force).await;
-        self.0
-            .audit
-            .recorded(&actor, "FleetService/RebootSatellite", name.as_str(), result)
-            .await?;
+        let app = self.0.clone();
+        to_the_end(async move {
+            let result = satellites::reboot(&app, &name, request.force).await;
+            let action = "FleetService/RebootSatellite";
+            app.audit.recorded(&actor, action, name.as_str(), result).await
+        })
+        .await?;
         Ok(Response::new(wire::RebootSatelliteResponse {}))
     }
 }

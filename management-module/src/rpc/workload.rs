@@ -6,7 +6,7 @@ use futures_util::Stream;
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
-use super::{actor, fleet, job_events, name_of, workload_name_of};
+use super::{actor, fleet, job_events, name_of, to_the_end, workload_name_of};
 use crate::app::{App, workloads};
 
 /// The service.
@@ -42,7 +42,7 @@ impl wire::workload_service_server::WorkloadService for Workload {
     ) -> Result<Response<Events>, Status> {
         let actor = actor(&request)?;
         let wire::StartWorkloadRequest { satellite, workload } = request.into_inner();
-        self.set_running(&actor, &satellite, &workload, true).await
+        self.set_running(actor, &satellite, &workload, true).await
     }
 
     async fn stop_workload(
@@ -51,7 +51,7 @@ impl wire::workload_service_server::WorkloadService for Workload {
     ) -> Result<Response<Events>, Status> {
         let actor = actor(&request)?;
         let wire::StopWorkloadRequest { satellite, workload } = request.into_inner();
-        self.set_running(&actor, &satellite, &workload, false).await
+        self.set_running(actor, &satellite, &workload, false).await
     }
 
     async fn restart_workload(
@@ -69,7 +69,7 @@ impl wire::workload_service_server::WorkloadService for Workload {
 impl Workload {
     async fn set_running(
         &self,
-        actor: &crate::app::Actor,
+        actor: crate::app::Actor,
         satellite: &str,
         workload: &str,
         running: bool,
@@ -81,8 +81,12 @@ impl Workload {
         };
         let subject = format!("{satellite}/{workload}");
         let (satellite, workload) = (name_of(satellite)?, workload_name_of(workload)?);
-        let result = workloads::set_running(&self.0, &satellite, &workload, running).await;
-        let job = self.0.audit.recorded(actor, action, &subject, result).await?;
+        let app = self.0.clone();
+        let job = to_the_end(async move {
+            let result = workloads::set_running(&app, &satellite, &workload, running).await;
+            app.audit.recorded(&actor, action, &subject, result).await
+        })
+        .await?;
         job_events(&self.0, &job).await
     }
 }
