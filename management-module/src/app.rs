@@ -57,3 +57,6 @@ impl App {
         self.installation.pin()
     }
 }
+
+#[cfg(test)]
+mod tests;

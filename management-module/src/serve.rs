@@ -98,11 +98,12 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     for (path, mode) in [(config.state_dir.clone(), 0o700), (config.bundles(), 0o700)] {
         files::make_directory(&path, mode).map_err(|source| ServeError::Directory { path, source })?;
     }
+    // Before anything is touched: another process that serves already is found here.
+    let listener = listen(&config.socket).await?;
     bundles::clean(&config).map_err(|source| ServeError::Directory {
         path: config.bundles(),
         source,
     })?;
-    let listener = listen(&config.socket).await?;
     let (app, reported) = build(config).await?;
     let background = [
         tokio::spawn(note_reports(app.clone(), reported)),

@@ -45,13 +45,15 @@ pub async fn add(app: &App, pieces: mpsc::Receiver<Result<Bytes, AppError>>) -> 
         .await
         .map_err(|error| AppError::machine("take the bundle in", error))?;
     let (row, draft) = taken?;
-    if let Some(bundle) = app.store.bundle(&row.manifest_digest).await? {
-        return Ok(Added { bundle, known: true });
-    }
     let place = path_of(&app.config, &row.manifest_digest);
     let failed = |source: io::Error| AppError::machine(format!("store {}", place.display()), source);
     fs::rename(&draft.0, &place).map_err(failed)?;
     files::sync_directory(&app.config.bundles()).map_err(failed)?;
+    // The file of one that is known is replaced as well: it may have been lost or damaged.
+    if let Some(bundle) = app.store.bundle(&row.manifest_digest).await? {
+        app.reconciler.wake_all();
+        return Ok(Added { bundle, known: true });
+    }
     match app.store.add_bundle(&row).await {
         Ok(()) => {}
         // Another call took the same file in.

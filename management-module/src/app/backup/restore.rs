@@ -154,7 +154,11 @@ impl Backups {
             data_sets: wish.data_sets.clone(),
             paths: Vec::new(),
         };
-        let mut batches = client.read_archive(request).await.map_err(remote)?.into_inner();
+        let patience = self.patience(0);
+        let opened = tokio::time::timeout(patience, client.read_archive(request)).await;
+        let opened =
+            opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("the archive was not opened in time")));
+        let mut batches = opened.map_err(remote)?.into_inner();
 
         let cancel = CancellationToken::new();
         let _ended_with_us = cancel.clone().drop_guard();
@@ -165,7 +169,6 @@ impl Backups {
             move || write(target, fed, &bytes, cancel)
         });
         let mut told = Instant::now();
-        let patience = self.patience(0);
         let lost = loop {
             let message = match tokio::time::timeout(patience, batches.message()).await {
                 Ok(Ok(Some(message))) => message,

@@ -18,7 +18,7 @@ use super::{Backups, failure, measured, satellite_name};
 use crate::app::{Actor, AppError, Begun, Job, JobFailure};
 use crate::central::command::CommandError;
 use crate::central::profile::DataSet;
-use crate::central::read::{self, Output, ReadError, Reading};
+use crate::central::read::{self, Output, ReadError, Reading, Totals};
 use crate::names::SatelliteName;
 use crate::store::Central;
 
@@ -33,6 +33,12 @@ struct Plan {
     central: Central,
     satellite: SatelliteName,
     sets: Vec<DataSet>,
+}
+
+/// What came of a backup.
+struct Made {
+    archive: Archive,
+    noticed: u64,
 }
 
 impl Backups {
@@ -98,9 +104,10 @@ impl Backups {
             .record(&actor, "BackupService/RunBackup", &name, result)
             .await;
         match made {
-            Ok(archive) => {
+            Ok(Made { archive, noticed }) => {
                 job.succeed(JobEvent {
                     archive: Some(archive),
+                    notice: told(noticed),
                     ..JobEvent::default()
                 })
                 .await
@@ -109,7 +116,7 @@ impl Backups {
         }
     }
 
-    async fn make(&self, plan: Plan, job: &mut Job) -> Result<Archive, JobFailure> {
+    async fn make(&self, plan: Plan, job: &mut Job) -> Result<Made, JobFailure> {
         let said = |error: AppError| failure(&error);
         job.progress("measuring the central", 0, 0, "bytes").await;
         let mut client = self.client(&plan.satellite).map_err(said)?;
@@ -160,18 +167,29 @@ impl Backups {
             .await;
         }
         // What went wrong while reading is the cause; that the service misses the trailer is only its effect.
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(SETTLE, read).await
-            && !matches!(error, ReadError::Cancelled)
-        {
-            return Err(reading_failed(&error));
+        let mut noticed = 0;
+        match tokio::time::timeout(SETTLE, read).await {
+            Ok(Ok(Ok(totals))) => noticed = totals.notices,
+            Ok(Ok(Err(ReadError::Cancelled))) | Ok(Err(_)) | Err(_) => {}
+            Ok(Ok(Err(error))) => return Err(reading_failed(&error)),
         }
         let answer = answer.map_err(|status| said(AppError::remote(plan.satellite.as_str(), status)))?;
         let archive = answer.into_inner().archive;
-        archive.ok_or_else(|| {
+        let archive = archive.ok_or_else(|| {
             said(AppError::Precondition(
                 "the backup-service did not say what it made".to_owned(),
             ))
-        })
+        })?;
+        Ok(Made { archive, noticed })
+    }
+}
+
+/// The sum of the notices: single ones may have been lost on the way to whoever watched.
+fn told(noticed: u64) -> String {
+    match noticed {
+        0 => String::new(),
+        1 => "1 thing was left out or changed while it was read".to_owned(),
+        many => format!("{many} things were left out or changed while they were read"),
     }
 }
 
@@ -213,7 +231,7 @@ fn requests(
     mut reading: Reading,
     cancel: DropGuard,
     notices: mpsc::Sender<String>,
-    outcome: oneshot::Sender<Result<(), ReadError>>,
+    outcome: oneshot::Sender<Result<Totals, ReadError>>,
 ) -> impl Stream<Item = CreateArchiveRequest> + Send + 'static {
     let request = |kind| CreateArchiveRequest { kind: Some(kind) };
     async_stream::stream! {
@@ -230,7 +248,7 @@ fn requests(
         let ended = reading.task.await.unwrap_or(Err(ReadError::Cancelled));
         let totals = ended.as_ref().ok().copied();
         // Nobody listens any more if the call has ended.
-        drop(outcome.send(ended.map(|_| ())));
+        drop(outcome.send(ended));
         if let Some(totals) = totals {
             yield request(Kind::Trailer(ArchiveTrailer { members: totals.members, content_bytes: totals.bytes }));
         }
