@@ -103,7 +103,7 @@ pub(super) async fn step(
 }
 
 /// The version that a step tries, if it does.
-fn version_of(desired: &Desired, step: &Step) -> Option<(WorkloadName, Digest)> {
+pub(super) fn version_of(desired: &Desired, step: &Step) -> Option<(WorkloadName, Digest)> {
     match step {
         Step::PushBundle(workload, digest) | Step::Install(workload, digest) => {
             Some((workload.clone(), *digest))

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use satellite_proto::bundle::Digest;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tracing::{Instrument, info_span, warn};
 
@@ -100,6 +101,7 @@ impl Reconciler {
             wished,
             sender,
             turn: turn.clone(),
+            cause: None,
         };
         let span = info_span!("reconcile", satellite = %name);
         let task = tokio::spawn(task.run().instrument(span));
@@ -189,6 +191,8 @@ struct Task {
     wished: watch::Receiver<u64>,
     sender: watch::Sender<Pass>,
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// The version whose step failed last, and why.
+    cause: Option<(Digest, JobFailure)>,
 }
 
 /// How a pass ended.
@@ -216,7 +220,7 @@ impl Task {
                 }
             });
             let end = {
-                let _turn = self.turn.lock().await;
+                let _turn = self.turn.clone().lock_owned().await;
                 self.pass().await.unwrap_or_else(End::Failed)
             };
             let retry = matches!(&end, End::Failed(failed) if failed.retry);
@@ -258,7 +262,7 @@ impl Task {
         });
     }
 
-    async fn pass(&self) -> Result<End, Failed> {
+    async fn pass(&mut self) -> Result<End, Failed> {
         self.reach().await?;
         for _ in 0..ROUNDS {
             let seen = observe::observed(&self.app, &self.name).await?;
@@ -268,14 +272,32 @@ impl Task {
             let steps = plan::plan(&desired, &seen.state);
             if steps.is_empty() {
                 let shortfalls = observe::shortfalls(&desired, &seen.satellite);
-                return Ok(end_of(shortfalls.into_values().collect()));
+                let is_blocked = |digest: &Digest| {
+                    let mut all = desired.workloads.values();
+                    all.any(|wanted| wanted.blocked && wanted.target == Some(*digest))
+                };
+                let cause = self.cause.as_ref().filter(|(digest, _)| is_blocked(digest));
+                return Ok(match (end_of(shortfalls.into_values().collect()), cause) {
+                    // The pass before tried it, and the satellite's going back woke this one: why it failed is
+                    // what whoever waits is to be told.
+                    (End::Failed(failed), Some((_, cause))) => End::Failed(Failed {
+                        failure: cause.clone(),
+                        ..failed
+                    }),
+                    (end, _) => end,
+                });
             }
             self.tell("Waiting for a turn");
             let Ok(_permit) = self.app.reconciler.inner.permits.acquire().await else {
                 return Ok(End::Pending);
             };
             for step in steps {
-                execute::step(&self.app, &self.name, &desired, step, &self.sender).await?;
+                let tried = execute::version_of(&desired, &step);
+                let done = execute::step(&self.app, &self.name, &desired, step, &self.sender).await;
+                if let (Some((_, digest)), Err(failed)) = (tried, &done) {
+                    self.cause = Some((digest, failed.failure.clone()));
+                }
+                done?;
             }
         }
         warn!("Satellite still differs after three rounds");
