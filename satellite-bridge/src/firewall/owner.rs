@@ -76,8 +76,10 @@ impl Owner {
         let lock = owner.lock().await?;
         let left_open = lock.open_change().map_err(FirewallError::Change)?;
         let confirmed = super::recover(&lock, &owner.settings).await?;
-        if let Some(armed) = left_open {
-            owner.stop_timer(armed.id).await;
+        // Of a change that was confirmed the record may be gone and the timer not.
+        let stale = left_open.map(|armed| armed.id).or(confirmed.change);
+        if let Some(id) = stale {
+            owner.stop_timer(id).await;
         }
         owner.remember(&confirmed.ruleset).await?;
         Ok(owner)
