@@ -47,6 +47,18 @@ pub async fn choose(satellite: &Container, item: &str) -> anyhow::Result<()> {
     )
 }
 
+/// Leaves a page that waits for a key; the main menu stays as it is.
+///
+/// # Errors
+///
+/// If the console does not run.
+pub async fn main_menu(satellite: &Container) -> anyhow::Result<()> {
+    if satellite.capture().await?.contains("Press any key") {
+        satellite.send_keys(&["Space"]).await?;
+    }
+    Ok(())
+}
+
 /// Opens the pairing window on the console and reads the code off it.
 ///
 /// # Errors
@@ -56,6 +68,7 @@ pub async fn pairing_code(satellite: &Container) -> anyhow::Result<String> {
     if let Some(code) = satellite.capture().await.ok().as_deref().and_then(code_on) {
         return Ok(code);
     }
+    main_menu(satellite).await?;
     choose(satellite, "Connect to a server").await?;
     let mut screen = String::new();
     let code = until("the code on the console", SCREEN, async || {

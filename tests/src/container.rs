@@ -323,6 +323,15 @@ impl Container {
         }
         let _ = self.ended().await;
         let _ = run("tmux", &["-L", &self.tmux(), "kill-server"]).await;
+        let _ = std::fs::remove_file(self.tmux_socket());
+    }
+
+    /// Where tmux keeps the console's socket. It leaves the file behind when it ends.
+    #[must_use]
+    pub fn tmux_socket(&self) -> PathBuf {
+        let top = std::env::var_os("TMUX_TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        top.join(format!("tmux-{}", nix::unistd::geteuid()))
+            .join(self.tmux())
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use crate::console;
 use crate::container::Container;
-use crate::network::{Lan, write};
+use crate::network::{Lan, namespace_path, write};
 use crate::release::Release;
 use crate::server::Server;
 use crate::wait::until;
@@ -181,6 +181,35 @@ impl Lab {
             "--- console\n{}\n--- journal\n{journal}\n--- management module\n{log}\n",
             screen.trim_end()
         )
+    }
+
+    /// What is still there of it: nothing, after [`Lab::remove`].
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let satellite = self.satellite();
+        let sides = [self.lan.server_side(), self.lan.satellite_side()];
+        let mut paths: Vec<PathBuf> = sides.iter().map(|name| namespace_path(name)).collect();
+        paths.extend([self.data.clone(), self.run.clone(), satellite.tmux_socket()]);
+        for groups in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            paths.push(Path::new(groups).join(&self.id));
+        }
+        let mut left: Vec<String> = paths
+            .iter()
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string())
+            .collect();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let data = self.data.display().to_string();
+        left.extend(
+            mounts
+                .lines()
+                .filter(|line| line.contains(&data))
+                .map(str::to_owned),
+        );
+        if satellite.is_running() {
+            left.push("the satellite runs".to_owned());
+        }
+        left
     }
 
     /// Ends everything and removes it. What is not there is no error.

@@ -129,6 +129,18 @@ impl Lan {
         entered
     }
 
+    /// Puts the calling thread, and what it dials from now on, on the server's side of the LAN.
+    ///
+    /// # Errors
+    ///
+    /// If there is no LAN.
+    pub fn enter(&self) -> anyhow::Result<()> {
+        let path = namespace_path(&self.server_side());
+        let namespace = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
+        nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("cannot enter {}", path.display()))
+    }
+
     /// The satellite's IPv4 address, once it has one.
     pub async fn satellite_address(&self) -> Option<Ipv4Addr> {
         let namespace = self.satellite_side();

@@ -107,7 +107,7 @@ impl Release {
         {
             return Ok(bundle);
         }
-        let payload = self.dir.join("payload");
+        let payload = self.payload();
         let _ = std::fs::remove_dir_all(&payload);
         std::fs::create_dir_all(payload.join("bin"))?;
         let stripped = payload.join("bin/backup-service");
@@ -168,6 +168,12 @@ impl Release {
             .last()
             .context("build-rootfs said nothing")?
             .to_owned())
+    }
+
+    /// The files of the bundle, once it was packed.
+    #[must_use]
+    pub fn payload(&self) -> PathBuf {
+        self.dir.join("payload")
     }
 
     /// The development key's secret half.

@@ -63,6 +63,11 @@ impl Drop for Scratch {
                 });
             });
         });
+        let left = lab.leftovers();
+        assert!(
+            failed || left.is_empty(),
+            "the laboratory left something: {left:#?}"
+        );
     }
 }
 

@@ -23,7 +23,13 @@ async fn a_server_commissions_a_satellite_and_backs_up_real_data_through_it() {
         !seen.logs.trim().is_empty(),
         "the satellite's log of the backup service is empty"
     );
-    assert!(seen.firewall.contains("7640"), "{}", seen.firewall);
+    for rule in [
+        "workload/backup-service",
+        "windows-share",
+        "In force as set:  yes",
+    ] {
+        assert!(seen.firewall.contains(rule), "{}", seen.firewall);
+    }
 
     // A second time everything is found where it was left.
     let again = Box::pin(first_light(&lab, 40_000_000, &mut Teller::new(STEPS)))
