@@ -250,7 +250,7 @@ impl UpdateService for Fake {
             }
             state.cut_after = state.cut_after.map(|left| left - 1);
             let digest = Digest::from(<[u8; 32]>::try_from(&piece.digest[..]).unwrap());
-            let entry = state.manifest.as_ref().unwrap().chunk(&digest).unwrap().clone();
+            let entry = *state.manifest.as_ref().unwrap().chunk(&digest).unwrap();
             unpack_chunk(&entry, &piece.data).unwrap();
             assert!(state.chunks.insert(digest), "a chunk came twice");
         }
