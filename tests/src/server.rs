@@ -157,7 +157,10 @@ impl Server {
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = command(&self.program);
-        command.env("MANAGEMENT_MODULE_CONFIG", self.config()).args(words);
+        command
+            .env("MANAGEMENT_MODULE_CONFIG", self.config())
+            .env("LC_ALL", "C")
+            .args(words);
         command
     }
 
