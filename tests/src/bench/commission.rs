@@ -71,8 +71,18 @@ pub async fn idle(lab: &Lab) -> anyhow::Result<Vec<Row>> {
 ///
 /// If it does not run.
 pub async fn pid_of(lab: &Lab, unit: &str) -> anyhow::Result<i32> {
-    lab.satellite()
-        .main_pid(unit)
-        .await?
-        .with_context(|| format!("{unit} does not run"))
+    let satellite = lab.satellite();
+    let inside = satellite.main_pid(unit).await?;
+    let inside = inside.with_context(|| format!("{unit} does not run"))?;
+    let leader = satellite.leader().context("the satellite does not run")?;
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let wanted = namespace(leader);
+    let found = std::fs::read_dir("/proc")?.flatten().find_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        let innermost: i32 = numbers.split_whitespace().next_back()?.parse().ok()?;
+        (innermost == inside && namespace(pid) == wanted).then_some(pid)
+    });
+    found.with_context(|| format!("{unit} is not among the host's processes"))
 }
