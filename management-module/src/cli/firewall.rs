@@ -68,6 +68,7 @@ struct View {
     rules: Vec<RuleView>,
     ipv4: Vec<String>,
     ipv6: Vec<String>,
+    lines_left_out: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -163,7 +164,11 @@ impl Show {
         if self.raw && global.output == Output::Table {
             let text = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
             let (ipv4, ipv6) = (text(&firewall.ipv4), text(&firewall.ipv6));
-            return render::text(&format!("# iptables -S\n{ipv4}\n# ip6tables -S\n{ipv6}"));
+            let rest = match firewall.lines_left_out {
+                0 => String::new(),
+                lines => format!("\n# {lines} lines did not fit into the satellite's answer\n"),
+            };
+            return render::text(&format!("# iptables -S\n{ipv4}\n# ip6tables -S\n{ipv6}{rest}"));
         }
         let view = View {
             satellite: self.satellite,
@@ -176,6 +181,7 @@ impl Show {
             revision: firewall.revision,
             ipv4: firewall.ipv4,
             ipv6: firewall.ipv6,
+            lines_left_out: firewall.lines_left_out,
         };
         show(global.output, &view)
     }

@@ -21,6 +21,9 @@ pub const MAX_REMOTES: usize = 1024;
 /// Most characters in a comment.
 pub const MAX_COMMENT: usize = 100;
 
+/// Most bytes of a ruleset as it goes over the wire, so that it fits into an answer with room for the kernel's rules.
+pub const MAX_BYTES: usize = 3 * 1024 * 1024;
+
 /// Why a ruleset is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +33,14 @@ pub enum RulesetError {
     TooManyRules {
         /// How many there are.
         count: usize,
+    },
+    /// A ruleset that could be set and never be read back.
+    #[error(
+        "the rules are {bytes} bytes long; at most {MAX_BYTES} are taken: use larger networks or shorter comments"
+    )]
+    TooLong {
+        /// How long they are.
+        bytes: usize,
     },
     /// A default action is not set, or is one that cannot be a default.
     #[error("the default action for {direction} packets is not set: choose accept, drop or reject")]

@@ -3,12 +3,17 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use prost::Message;
+use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::bridge::v1 as wire;
 
-use super::ruleset::{Action, Direction, Ports, Protocol, Rule, RuleFault, Ruleset, RulesetError};
+use super::ruleset::{Action, Direction, MAX_BYTES, Ports, Protocol, Rule, RuleFault, Ruleset, RulesetError};
 
 /// The longest text taken for a remote: an IPv6 address with a prefix length.
 const MAX_REMOTE: usize = 49;
+
+/// Bytes of an answer that are neither rules nor lines: revision, open change, and what a server wraps around it.
+const BESIDE: usize = 4096;
 
 /// A checked ruleset.
 ///
@@ -32,7 +37,50 @@ pub fn from_wire(ruleset: wire::Ruleset) -> Result<Ruleset, RulesetError> {
         .enumerate()
         .map(named_rule)
         .collect::<Result<_, _>>()?;
-    Ruleset::new(rules, default_in, default_out)
+    let checked = Ruleset::new(rules, default_in, default_out)?;
+    // Not as it came: a network is given back with its length.
+    let bytes = to_wire(&checked).encoded_len();
+    if bytes > MAX_BYTES {
+        return Err(RulesetError::TooLong { bytes });
+    }
+    Ok(checked)
+}
+
+/// As many of the kernel's rules as fit beside `ruleset` into an answer, half of the room for each family unless the
+/// other leaves more, and how many do not.
+#[must_use]
+pub fn fitting(
+    ruleset: &wire::Ruleset,
+    mut ipv4: Vec<String>,
+    mut ipv6: Vec<String>,
+) -> (Vec<String>, Vec<String>, u32) {
+    let room = MAX_MESSAGE.saturating_sub(ruleset.encoded_len() + BESIDE);
+    let wanted = |lines: &[String]| lines.iter().map(|line| on_the_wire(line)).sum::<usize>();
+    let half = (room / 2).max(room.saturating_sub(wanted(&ipv6)));
+    let left_out = cut(&mut ipv4, half);
+    let rest = room.saturating_sub(wanted(&ipv4));
+    let left_out = left_out + cut(&mut ipv6, rest);
+    (ipv4, ipv6, u32::try_from(left_out).unwrap_or(u32::MAX))
+}
+
+/// Keeps the first of `lines` that have room in `most` bytes; answers how many do not.
+fn cut(lines: &mut Vec<String>, most: usize) -> usize {
+    let mut bytes = 0;
+    let fit = lines
+        .iter()
+        .take_while(|line| {
+            bytes += on_the_wire(line);
+            bytes <= most
+        })
+        .count();
+    let left_out = lines.len() - fit;
+    lines.truncate(fit);
+    left_out
+}
+
+/// The bytes of a line with what goes before it.
+fn on_the_wire(line: &str) -> usize {
+    line.len() + 1 + prost::length_delimiter_len(line.len())
 }
 
 /// The ruleset as it goes over the wire.
@@ -172,6 +220,9 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use satellite_host::iptables::Family;
+
+    use super::super::render::render;
     use super::*;
 
     fn rule() -> wire::Rule {
@@ -249,6 +300,74 @@ mod tests {
             ..rule()
         };
         from_wire(with(vec![rule(), other])).unwrap();
+    }
+
+    fn answer(ruleset: &Ruleset, port: u16) -> wire::GetFirewallResponse {
+        let chains = render(ruleset, port).unwrap();
+        let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+        let ruleset = to_wire(ruleset);
+        let (v4, v6) = (chains.text(Family::V4), chains.text(Family::V6));
+        let (ipv4, ipv6, lines_left_out) = fitting(&ruleset, lines(v4), lines(v6));
+        wire::GetFirewallResponse {
+            ruleset: Some(ruleset),
+            revision: "a".repeat(64),
+            ipv4,
+            ipv6,
+            lines_left_out,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_largest_rulesets_that_are_taken_can_be_read_back() {
+        // Many rules with long comments; few with many networks and ports, which become many kernel rules.
+        let talkative = |no: usize| wire::Rule {
+            name: format!("{no:0>63}"),
+            remotes: vec![],
+            comment: "\u{20ac}".repeat(70),
+            ..rule()
+        };
+        let wide = |no: usize| wire::Rule {
+            name: format!("{no:0>63}"),
+            remotes: (0..1000)
+                .map(|host| format!("2001:db8:1111:2222:3333:4444:{no:x}:{host:x}"))
+                .collect(),
+            ports: (1..=100)
+                .map(|port| wire::PortRange {
+                    first: port * 2,
+                    last: port * 2,
+                })
+                .collect(),
+            ..rule()
+        };
+        for rules in [
+            (0..9_000).map(talkative).collect::<Vec<_>>(),
+            (0..7).map(wide).collect(),
+        ] {
+            let checked = from_wire(with(rules)).unwrap();
+            let answer = answer(&checked, 7640);
+            assert!(
+                answer.encoded_len() <= MAX_MESSAGE,
+                "{} bytes",
+                answer.encoded_len()
+            );
+            assert!(!answer.ipv4.is_empty() && !answer.ipv6.is_empty());
+            assert!(answer.lines_left_out > 0);
+            assert_eq!(from_wire(answer.ruleset.unwrap()).unwrap(), checked);
+        }
+        let small = answer(&from_wire(with(vec![rule()])).unwrap(), 7640);
+        assert_eq!(small.lines_left_out, 0);
+    }
+
+    #[test]
+    fn a_ruleset_that_could_not_be_read_back_is_refused() {
+        let long = |no: usize| wire::Rule {
+            name: format!("{no:0>63}"),
+            comment: "\u{20ac}".repeat(100),
+            ..rule()
+        };
+        let refused = from_wire(with((0..10_000).map(long).collect())).unwrap_err();
+        assert!(matches!(refused, RulesetError::TooLong { .. }), "{refused}");
     }
 
     #[test]

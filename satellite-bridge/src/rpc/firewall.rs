@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::change::confirm_time;
-use crate::firewall::wire::{from_wire, to_wire};
+use crate::firewall::wire::{fitting, from_wire, to_wire};
 use crate::firewall::{Firewall, FirewallError, OpenChange, RulesetError, SetOutcome, Wanted};
 use crate::operations::Replies;
 
@@ -35,11 +35,14 @@ impl FirewallService for FirewallRpc {
         _request: Request<wire::GetFirewallRequest>,
     ) -> Result<Response<wire::GetFirewallResponse>, Status> {
         let status = self.firewall.get().await.map_err(|err| refusal(&err))?;
+        let ruleset = to_wire(&status.ruleset);
+        let (ipv4, ipv6, lines_left_out) = fitting(&ruleset, status.ipv4, status.ipv6);
         Ok(Response::new(wire::GetFirewallResponse {
-            ruleset: Some(to_wire(&status.ruleset)),
+            ruleset: Some(ruleset),
             revision: status.revision,
-            ipv4: status.ipv4,
-            ipv6: status.ipv6,
+            ipv4,
+            ipv6,
+            lines_left_out,
             open_change: status.open_change.map(change_to_wire),
             in_sync: status.in_sync,
         }))
