@@ -10,6 +10,7 @@ mod clock;
 mod error;
 mod identity;
 mod membership;
+mod record;
 mod view;
 
 use std::{
@@ -94,8 +95,8 @@ impl Pairing {
     ///
     /// # Errors
     ///
-    /// [`PairingError::Record`] if the record is damaged: nobody is trusted then, and the console must let go of it.
-    /// [`PairingError::Tls`] if the identity is unusable.
+    /// [`PairingError::Tls`] if the identity is unusable. A damaged record is no error: it is set aside, nobody is trusted,
+    /// and the console says so.
     pub fn open(
         path: PathBuf,
         identity: Identity,
@@ -103,15 +104,12 @@ impl Pairing {
         clock: Clock,
     ) -> Result<Self, PairingError> {
         let tls = ServerTls::new(&identity, &Trust::Nobody).map_err(PairingError::Tls)?;
-        let mut state = State::default();
-        match journal::read::<Membership>(&path) {
-            Ok(membership) => state.membership = membership,
-            Err(error) => {
-                tracing::error!(%error, "Record of the installation is unusable: nobody is trusted");
-                "the record of the installation is damaged: disconnect, then pair anew"
-                    .clone_into(&mut state.last_error);
-            }
-        }
+        let found = record::read(&path, &identity);
+        let mut state = State {
+            membership: found.membership,
+            last_error: found.problem,
+            ..State::default()
+        };
         if let Some(until) = state.membership.as_ref().and_then(|known| known.candidate_until) {
             let left = until
                 .duration_since(clock.wall())
@@ -292,11 +290,13 @@ impl Pairing {
     /// [`PairingError::NotPaired`]; [`PairingError::Record`]: the satellite is still paired.
     pub fn unpair(&self, caller: Option<&Peer>) -> Result<(), PairingError> {
         let mut state = self.lock();
-        let is_there = state.membership.is_some() || self.shared.path.exists();
+        let is_there = state.membership.is_some() || record::is_there(&self.shared.path);
         if !is_there {
             return Err(PairingError::NotPaired);
         }
-        journal::remove(&self.shared.path).map_err(PairingError::Record)?;
+        journal::remove(&self.shared.path)
+            .and_then(|()| record::forget_damaged(&self.shared.path))
+            .map_err(PairingError::Record)?;
         *state = State::default();
         self.reload(&state)?;
         drop(state);

@@ -111,3 +111,35 @@ async fn a_member_cannot_pair_again() {
         .unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
 }
+
+#[tokio::test]
+async fn a_damaged_record_leaves_the_satellite_unpaired_and_running() {
+    for spoil in [
+        |_: &str| "{".to_owned(),
+        |text: &str| {
+            let start = text.find("\"installation\": \"").unwrap() + 17;
+            let end = start + text[start..].find('"').unwrap();
+            format!("{}AAAA{}", &text[..start], &text[end..])
+        },
+    ] {
+        let lab = Lab::start().await;
+        let manager = lab.paired().await;
+        let record = lab.config.state_dir.join("pairing.json");
+        let spoilt = spoil(&std::fs::read_to_string(&record).unwrap());
+        #[expect(clippy::disallowed_methods, reason = "a bad disk asks nobody")]
+        std::fs::write(&record, &spoilt).unwrap();
+        let lab = lab.restarted(0).await;
+        lab.see(&manager.admin).await.unwrap_err();
+        let kept = lab.config.state_dir.join("pairing.json.damaged");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), spoilt);
+        let lab = lab.restarted(0).await;
+        let mut console = Console::connect(&lab.config.console_socket()).await.unwrap();
+        let status = console.status().await.unwrap();
+        assert_eq!(status.pairing(), PairingState::Unpaired);
+        assert!(status.last_error.contains("pairing.json.damaged"), "{status:?}");
+        lab.paired().await;
+        assert!(kept.exists());
+        console.disconnect().await.unwrap();
+        assert!(!kept.exists());
+    }
+}
