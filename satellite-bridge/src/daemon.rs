@@ -79,6 +79,12 @@ pub enum DaemonError {
     /// A server stopped by itself.
     #[error("a server stopped")]
     Server(#[source] tonic::transport::Error),
+    /// A part stopped by a fault of its own.
+    #[error("a part of the daemon stopped by a fault of its own")]
+    Fault(#[source] tokio::task::JoinError),
+    /// A part came to its end, which none does unasked.
+    #[error("a part of the daemon ended without being asked to")]
+    Ended,
 }
 
 /// What a daemon stands on.
@@ -207,16 +213,9 @@ impl Daemon {
         })
     }
 
-    /// Waits until a part stops by itself, which none should.
-    ///
-    /// # Errors
-    ///
-    /// Why it stopped.
-    pub async fn failed(&mut self) -> Result<(), DaemonError> {
-        match self.tasks.join_next().await {
-            Some(Ok(result)) => result,
-            Some(Err(_)) | None => Ok(()),
-        }
+    /// Waits until a part stops by itself, which none should, and answers why.
+    pub async fn failed(&mut self) -> DaemonError {
+        first_end(&mut self.tasks).await
     }
 
     /// Takes no more calls, lets those under way end for a few seconds, then cuts them.
@@ -228,6 +227,15 @@ impl Daemon {
         if cut > 0 {
             tracing::info!(cut, "Calls under way were cut");
         }
+    }
+}
+
+/// Whatever ends a part of a daemon that was not told to stop is an error: the service manager starts it anew.
+async fn first_end(tasks: &mut JoinSet<Result<(), DaemonError>>) -> DaemonError {
+    match tasks.join_next().await {
+        Some(Ok(Err(error))) => error,
+        Some(Err(error)) => DaemonError::Fault(error),
+        Some(Ok(Ok(()))) | None => DaemonError::Ended,
     }
 }
 
@@ -267,4 +275,20 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), DaemonError> {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_or_ends_makes_the_daemon_fail() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { panic!("on purpose") });
+        assert!(matches!(first_end(&mut tasks).await, DaemonError::Fault(error) if error.is_panic()));
+        tasks.spawn(async { Ok(()) });
+        assert!(matches!(first_end(&mut tasks).await, DaemonError::Ended));
+        tasks.spawn(async { Err(DaemonError::Ended) });
+        assert!(matches!(first_end(&mut tasks).await, DaemonError::Ended));
+    }
 }

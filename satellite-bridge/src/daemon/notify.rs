@@ -23,7 +23,7 @@ pub async fn run_until_signalled(config: &Config) -> Result<(), DaemonError> {
     let mut daemon = Daemon::start(config, Options::of_the_machine()).await?;
     tell(&[NotifyState::Ready]);
     let ended = tokio::select! {
-        ended = daemon.failed() => ended,
+        error = daemon.failed() => Err(error),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = feed_watchdog() => Ok(()),
