@@ -69,6 +69,9 @@ pub enum Denied {
     /// Not now.
     #[error("not possible while the satellite is {}", stage_name(*.0))]
     State(Stage),
+    /// Not now, for a member: the call itself is in order and can be made again when the satellite's state is another.
+    #[error("not possible while the satellite is {}: try again later", stage_name(*.0))]
+    Later(Stage),
 }
 
 impl From<Denied> for Status {
@@ -76,6 +79,7 @@ impl From<Denied> for Status {
         let code = match denied {
             Denied::Unknown => Code::Unauthenticated,
             Denied::State(_) => Code::FailedPrecondition,
+            Denied::Later(_) => Code::Unavailable,
             _ => Code::PermissionDenied,
         };
         Self::new(code, denied.to_string())
@@ -106,9 +110,11 @@ pub fn decide(method: &str, asking: Asking, stage: Stage) -> Result<&'static Row
     }
     let at_console = asking == Asking::Console;
     if at_console || row.states.contains(&stage) {
-        Ok(row)
-    } else {
-        Err(Denied::State(stage))
+        return Ok(row);
+    }
+    match row.least {
+        Least::Member(_) => Err(Denied::Later(stage)),
+        Least::Anyone | Least::Console => Err(Denied::State(stage)),
     }
 }
 
@@ -291,6 +297,15 @@ mod tests {
                     row.method
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_members_call_at_the_wrong_time_is_not_held_against_what_it_carries() {
+        for row in TABLE.iter().filter(|row| row.least != Least::Console) {
+            let denied = decide(row.method, Asking::Member(Role::Admin), Stage::Unpaired);
+            let Err(denied) = denied else { continue };
+            assert_eq!(Status::from(denied).code(), Code::Unavailable, "{}", row.method);
         }
     }
 

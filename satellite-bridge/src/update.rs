@@ -96,19 +96,24 @@ pub enum UpdateError {
     /// The workload.
     #[error(transparent)]
     Workload(WorkloadError),
+    /// The bridge itself.
+    #[error("the bridge stopped by a fault of its own: see its log")]
+    Fault(#[source] tokio::task::JoinError),
 }
 
+/// What the bundle itself is to blame for is INVALID_ARGUMENT or FAILED_PRECONDITION: sending it again cannot help. A
+/// server goes by that when it decides whether to try again, so nothing else may be either of them.
 impl From<UpdateError> for Status {
     fn from(error: UpdateError) -> Self {
         let code = match error {
             UpdateError::Workload(error) => return error.into(),
-            UpdateError::Bundle(BundleError::Untrusted { .. }) => Code::PermissionDenied,
-            UpdateError::Bundle(BundleError::Io { .. }) => Code::Internal,
-            UpdateError::Bundle(_) | UpdateError::Foreign(_) => Code::InvalidArgument,
-            UpdateError::Policy(_) | UpdateError::Incomplete { .. } | UpdateError::Installing => {
+            UpdateError::Bundle(BundleError::Untrusted { .. }) | UpdateError::Policy(_) => {
                 Code::FailedPrecondition
             }
-            UpdateError::Anchors(_) => Code::FailedPrecondition,
+            UpdateError::Bundle(BundleError::Io { .. }) | UpdateError::Fault(_) => Code::Internal,
+            UpdateError::Bundle(_) | UpdateError::Foreign(_) => Code::InvalidArgument,
+            UpdateError::Incomplete { .. } | UpdateError::Installing => Code::Aborted,
+            UpdateError::Anchors(_) => Code::Unavailable,
             UpdateError::Space { .. } => Code::ResourceExhausted,
             UpdateError::File(ref err) if err.is_full() => Code::ResourceExhausted,
             UpdateError::Unknown(_) => Code::NotFound,

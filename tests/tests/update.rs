@@ -120,7 +120,7 @@ async fn a_version_that_never_serves_and_one_of_an_unknown_key_leave_the_old_one
     let strange = strange.pack(&lab.release, &dir).await.unwrap();
     let before = left(&lab).await;
     let refused = line.push(&strange).await.unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     assert_eq!(left(&lab).await, before, "something is left of it");
     assert!(
         line.uploads()

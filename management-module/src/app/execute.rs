@@ -43,15 +43,13 @@ impl From<JobFailure> for Failed {
     }
 }
 
-/// Whether trying the same version again cannot help. Everything else is the fault of what is around it.
+/// Whether trying the same version again cannot help: the satellite answers these for the bundle itself and for a version
+/// that does not run. Everything else is the fault of what is around it: chunks or files that were lost there, a service
+/// manager that does not answer, a certificate that was revoked, a satellite that takes no changes at the moment.
 fn is_versions_fault(code: Code) -> bool {
     matches!(
         code,
-        Code::FailedPrecondition
-            | Code::InvalidArgument
-            | Code::PermissionDenied
-            | Code::DataLoss
-            | Code::OutOfRange
+        Code::FailedPrecondition | Code::InvalidArgument | Code::OutOfRange
     )
 }
 

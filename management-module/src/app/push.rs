@@ -16,6 +16,7 @@ use satellite_proto::wire::bridge::v1::update_service_client::UpdateServiceClien
 use satellite_proto::wire::bridge::v1::{BeginUpdateRequest, PutChunksRequest};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use tracing::warn;
 
 use super::remote::{RETRY, call, is_transient, new_key};
@@ -127,9 +128,32 @@ async fn push_once(
     };
     // A file that cannot be read cut the call: it is the cause.
     fed.map_err(|source| AppError::machine(format!("read the bundle {}", path.display()), source))?;
-    sent?;
+    if let Err(error) = sent {
+        if error.code() == Code::InvalidArgument {
+            check_file(path).await?;
+        }
+        return Err(error);
+    }
     progress(total, total);
     Ok(())
+}
+
+/// Reads the file to its end: a chunk that the satellite refused may have been damaged here.
+async fn check_file(path: PathBuf) -> Result<(), AppError> {
+    let doing = format!("read the bundle {}; add it again", path.display());
+    let opened = open(path)
+        .await
+        .map_err(|source| AppError::machine(doing.clone(), source))?;
+    let read = tokio::task::spawn_blocking(move || {
+        for chunk in opened.reader.chunks(&opened.manifest) {
+            chunk?;
+        }
+        Ok::<_, satellite_proto::bundle::BundleError>(())
+    });
+    match read.await {
+        Ok(whole) => whole.map_err(|source| AppError::machine(doing, source)),
+        Err(error) => Err(AppError::machine(doing, error)),
+    }
 }
 
 struct Opened {

@@ -284,6 +284,48 @@ async fn a_version_that_failed_waits_for_a_person_and_a_full_disk_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_around_a_version_is_not_held_against_it() {
+    for cause in [
+        Kind::Aborted,
+        Kind::Unavailable,
+        Kind::Internal,
+        Kind::DataLoss,
+        Kind::PermissionDenied,
+        Kind::Unauthenticated,
+    ] {
+        let world = World::new().await;
+        let bundle = world.bundle();
+        world.add(&bundle).await;
+        world.fake.state().install_fails = Some(cause);
+        world.pair_with(&world.code).await.unwrap();
+        assert!(world.pass().await.failure.is_some());
+        let attempts = world.app.store.attempts(&annex()).await.unwrap();
+        assert_eq!(attempts[0].outcome, Outcome::Retry, "{cause:?}");
+        world.fake.state().install_fails = None;
+        assert!(world.pass().await.converged, "{cause:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_was_damaged_here_is_not_held_against_its_version() {
+    let world = World::new().await;
+    let bundle = world.bundle();
+    let added = world.add(&bundle).await;
+    let place = bundles::path_of(&world.app.config, &added.bundle.manifest_digest);
+    let mut spoilt = bundle.clone();
+    let middle = spoilt.len() / 2;
+    spoilt[middle] ^= 1;
+    files::write_atomic(&place, &spoilt, 0o600).unwrap();
+    world.pair_with(&world.code).await.unwrap();
+    let failure = world.pass().await.failure.unwrap();
+    assert!(failure.message.contains("read the bundle"), "{failure:?}");
+    let attempts = world.app.store.attempts(&annex()).await.unwrap();
+    assert_eq!(attempts[0].outcome, Outcome::Retry);
+    files::write_atomic(&place, &bundle, 0o600).unwrap();
+    assert!(world.pass().await.converged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_whose_file_was_lost_is_repaired_by_adding_it_again() {
     let world = World::new().await;
     let bundle = world.bundle();

@@ -103,8 +103,6 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, UpdateError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(err) => Err(UpdateError::Policy(format!(
-            "the bridge stopped by a fault of its own: {err}"
-        ))),
+        Err(err) => Err(UpdateError::Fault(err)),
     }
 }

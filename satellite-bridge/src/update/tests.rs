@@ -46,7 +46,7 @@ async fn a_flipped_byte_of_the_manifest_is_refused() {
             &satellite,
             &manifest,
             &bundle.signatures,
-            Code::PermissionDenied,
+            Code::FailedPrecondition,
         );
     }
 }
@@ -64,11 +64,11 @@ async fn a_truncated_manifest_or_one_with_trailing_bytes_is_refused() {
             &satellite,
             &manifest[..length],
             &signatures,
-            Code::PermissionDenied,
+            Code::FailedPrecondition,
         );
     }
     let longer = [&manifest, &b" "[..]].concat();
-    check_refused(&world, &satellite, &longer, &signatures, Code::PermissionDenied);
+    check_refused(&world, &satellite, &longer, &signatures, Code::FailedPrecondition);
     let signature = world.key().sign(&longer, "").unwrap();
     check_refused(&world, &satellite, &longer, &[signature], Code::InvalidArgument);
 }
@@ -80,7 +80,7 @@ async fn a_signature_that_is_missing_damaged_or_by_another_key_is_refused() {
     let Parts {
         manifest, signatures, ..
     } = world.bundle(1, "good one");
-    check_refused(&world, &satellite, &manifest, &[], Code::PermissionDenied);
+    check_refused(&world, &satellite, &manifest, &[], Code::FailedPrecondition);
     let mut damaged = signatures[0].to_vec();
     let last = damaged.len() - 8;
     damaged[last] ^= 1;
@@ -89,7 +89,7 @@ async fn a_signature_that_is_missing_damaged_or_by_another_key_is_refused() {
         &satellite,
         &manifest,
         &[damaged.into()],
-        Code::PermissionDenied,
+        Code::FailedPrecondition,
     );
     let other = KeyPair::generate(None).unwrap();
     let other = SecretKey::from_file_text(&other.secret_file, None).unwrap();
@@ -99,7 +99,7 @@ async fn a_signature_that_is_missing_damaged_or_by_another_key_is_refused() {
         &satellite,
         &manifest,
         &[signature],
-        Code::PermissionDenied,
+        Code::FailedPrecondition,
     );
 }
 
@@ -262,7 +262,7 @@ async fn an_upload_that_was_cut_goes_on_where_it_was() {
         .await
         .unwrap();
     let incomplete = satellite.updates.install(bundle.digest, "k", true).unwrap_err();
-    assert_eq!(Status::from(incomplete).code(), Code::FailedPrecondition);
+    assert_eq!(Status::from(incomplete).code(), Code::Aborted);
     let satellite = world.boot();
     let (update, missing) = satellite
         .updates
@@ -308,7 +308,7 @@ async fn without_trusted_keys_nothing_is_taken() {
         &satellite,
         &bundle.manifest,
         &bundle.signatures,
-        Code::FailedPrecondition,
+        Code::Unavailable,
     );
 }
 

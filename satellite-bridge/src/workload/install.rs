@@ -204,9 +204,7 @@ fn stage(claim: &Claim, staged: &Staged, home: &Home) -> Result<(), Fault> {
     );
     written.map_err(|err| match &err {
         AssembleError::Stopped => Fault::cancelled(),
-        AssembleError::Missing(_) | AssembleError::Damaged(_) => {
-            Fault::new(Code::FailedPrecondition, chain(&err))
-        }
+        AssembleError::Missing(_) | AssembleError::Damaged(_) => Fault::new(Code::Aborted, chain(&err)),
         AssembleError::File(cause) if cause.is_full() => Fault::new(Code::ResourceExhausted, chain(&err)),
         _ => Fault::of("the version cannot be put together", &err),
     })

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use satellite_host::systemd::UnitError;
 use satellite_host::{fail_point, files};
 use satellite_proto::bundle::{Digest, Manifest, WorkloadName};
 use satellite_proto::wire::bridge::v1::Operation;
@@ -189,7 +190,7 @@ impl Inner {
             .and_then(|digest| Some((digest, home.manifest(digest)?)));
         let Some((digest, manifest)) = current else {
             return Err(Fault::new(
-                Code::FailedPrecondition,
+                Code::Aborted,
                 format!("workload `{name}` has no installed version"),
             ));
         };
@@ -227,10 +228,27 @@ impl Inner {
             Ok(()) => Ok(()),
             Err(err) => {
                 let text = format!("workload `{}` did not start: {}", manifest.workload, chain(&err));
-                Err(self
-                    .with_tail(Fault::new(Code::FailedPrecondition, text), &unit)
-                    .await)
+                let code = self.code_of(&err, &unit).await;
+                Err(self.with_tail(Fault::new(code, text), &unit).await)
             }
+        }
+    }
+
+    /// Whose fault it is that a unit did not start: FAILED_PRECONDITION if its own, for then another try ends the same.
+    async fn code_of(&self, error: &UnitError, unit: &str) -> Code {
+        match error {
+            UnitError::Job { result, .. } if matches!(result.as_str(), "failed" | "timeout") => {
+                let status = self.units.status(unit).await;
+                let out_of_resources = status.is_ok_and(|status| status.result == "resources");
+                if out_of_resources {
+                    Code::ResourceExhausted
+                } else {
+                    Code::FailedPrecondition
+                }
+            }
+            // Somebody else stopped it, or what it depends on is not there.
+            UnitError::Job { .. } => Code::Aborted,
+            _ => Code::Unavailable,
         }
     }
 

@@ -101,6 +101,37 @@ async fn check_taken_back(content: &str) {
 }
 
 #[tokio::test]
+async fn a_damaged_chunk_or_a_silent_service_manager_is_not_held_against_the_version() {
+    let world = World::new();
+    let satellite = world.boot();
+    let bundle = world.bundle(1, "good one");
+    satellite.upload(&bundle).await;
+    for shelf in fs::read_dir(world.places.chunks()).unwrap() {
+        for chunk in fs::read_dir(shelf.unwrap().path()).unwrap() {
+            files::write_atomic(&chunk.unwrap().path(), b"spoilt", 0o600).unwrap();
+        }
+    }
+    let operation = satellite.updates.install(bundle.digest, "spoilt", true).unwrap();
+    let error = satellite.end_of(operation).await.error.unwrap();
+    assert_eq!(error.code, Code::Aborted as i32, "{error:?}");
+    satellite.rest().await;
+
+    world.units.behave(|_| Behaviour::Unanswered);
+    let error = satellite.install(&bundle, true).await.error.unwrap();
+    assert_eq!(error.code, Code::Unavailable as i32, "{error:?}");
+    satellite.rest().await;
+
+    world.units.behave(|_| Behaviour::Fails);
+    let error = satellite.install(&bundle, true).await.error.unwrap();
+    assert_eq!(error.code, Code::FailedPrecondition as i32, "{error:?}");
+    satellite.rest().await;
+
+    world.units.behave(|_| Behaviour::Runs);
+    let operation = satellite.install(&bundle, true).await;
+    assert_eq!(operation.state(), OperationState::Succeeded, "{operation:?}");
+}
+
+#[tokio::test]
 async fn a_first_installation_that_fails_leaves_nothing_installed() {
     let world = World::new();
     let satellite = world.boot();

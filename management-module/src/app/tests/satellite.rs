@@ -251,7 +251,7 @@ impl UpdateService for Fake {
             state.cut_after = state.cut_after.map(|left| left - 1);
             let digest = Digest::from(<[u8; 32]>::try_from(&piece.digest[..]).unwrap());
             let entry = *state.manifest.as_ref().unwrap().chunk(&digest).unwrap();
-            unpack_chunk(&entry, &piece.data).unwrap();
+            unpack_chunk(&entry, &piece.data).map_err(|err| Status::invalid_argument(err.to_string()))?;
             assert!(state.chunks.insert(digest), "a chunk came twice");
         }
         Ok(Response::new(pb::PutChunksResponse::default()))

@@ -18,6 +18,8 @@ pub enum Behaviour {
     Fails,
     /// It says that it is ready, and has ended the next time somebody looks.
     Dies,
+    /// It stays as it was, and the service manager does not answer in time.
+    Unanswered,
 }
 
 /// Decides how a unit behaves when it is started.
@@ -151,13 +153,22 @@ impl Units for FakeUnits {
         self.note("reload".to_owned(), Ok(()))
     }
 
-    fn start<'a>(&'a self, unit: &'a str, _deadline: Duration) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, unit: &'a str, deadline: Duration) -> Answer<'a, ()> {
         let mut inner = self.lock();
         let behaviour = (inner.rule)(unit);
+        if behaviour == Behaviour::Unanswered {
+            drop(inner);
+            let failure = UnitError::Deadline {
+                action: "start",
+                unit: unit.to_owned(),
+                deadline,
+            };
+            return self.note(format!("start {unit}"), Err(failure));
+        }
         let (status, result) = match behaviour {
             Behaviour::Runs => (running(), Ok(())),
             Behaviour::Dies => (failed(), Ok(())),
-            Behaviour::Fails => {
+            Behaviour::Fails | Behaviour::Unanswered => {
                 let result = "failed".to_owned();
                 (
                     failed(),
