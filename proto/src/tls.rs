@@ -57,6 +57,16 @@ pub enum Trust {
     Nobody,
     /// Anyone who has the key of some certificate: a pairing window is open. Such a peer has no role.
     Anyone,
+    /// As [`Trust::Installation`], but whoever finishes the handshake has no role: the satellite was disconnected, and only
+    /// says so to the one it belonged to.
+    Former {
+        /// The installation's certificate.
+        certificate: CertificateDer<'static>,
+        /// Leaves that are refused all the same.
+        revoked: BTreeSet<Pin>,
+        /// A moment that has passed for sure.
+        floor: SystemTime,
+    },
     /// Holders of a leaf that the installation signed.
     Installation {
         /// The installation's certificate.
@@ -176,6 +186,11 @@ impl PeerVerifier {
             Trust::Nobody => Believed::Nobody,
             Trust::Anyone => Believed::Anyone,
             Trust::Installation {
+                certificate,
+                revoked,
+                floor,
+            }
+            | Trust::Former {
                 certificate,
                 revoked,
                 floor,

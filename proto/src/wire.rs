@@ -51,5 +51,11 @@ pub const MAX_FRAME: u32 = 64 * 1024;
 /// TCP port on which a satellite takes calls of its installation.
 pub const BRIDGE_PORT: u16 = 7640;
 
+/// Metadata key in which a satellite that refuses a call tells a server what state it is in.
+pub const STATE_HEADER: &str = "x-satellite-state";
+
+/// Value of [`STATE_HEADER`]: a person disconnected the satellite from this very server at its console.
+pub const DISCONNECTED: &str = "disconnected";
+
 /// Metadata key in which the bridge tells a workload the role of the peer. The bridge removes what a peer sends.
 pub const ROLE_HEADER: &str = "x-satellite-role";

@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     firewall::{self, FirewallError},
     menu::client::{ClientError, Console},
+    reset::{self, ResetError},
 };
 
 /// How the answer is written.
@@ -67,6 +68,38 @@ pub async fn rollback(config: &Config, id: Uuid) -> Result<(), FirewallError> {
 /// If they cannot be put in force.
 pub async fn firewall_restore(config: &Config) -> Result<(), FirewallError> {
     firewall::restore_at_boot(&config.firewall(config.listen.port())).await
+}
+
+/// Lets go of the server, and says so.
+///
+/// # Errors
+///
+/// [`ResetError`].
+pub async fn disconnect(config: &Config) -> Result<(), ResetError> {
+    let was_paired = reset::disconnect(config).await?;
+    render(if was_paired {
+        "disconnected\n"
+    } else {
+        "it was not paired\n"
+    });
+    Ok(())
+}
+
+/// Prints what is left of an earlier life.
+///
+/// # Errors
+///
+/// [`ResetError::Left`] if anything is.
+pub fn self_test(config: &Config) -> Result<(), ResetError> {
+    let left = reset::self_test(config);
+    for one in &left {
+        render(&format!("{one}\n"));
+    }
+    if left.is_empty() {
+        render("nothing is left\n");
+        return Ok(());
+    }
+    Err(ResetError::Left(left.len()))
 }
 
 /// Where pairing stands, in one word.

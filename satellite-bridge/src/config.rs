@@ -54,6 +54,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What survives a boot.
     pub state_dir: PathBuf,
+    /// Where the data partition is mounted; a factory reset is asked for there.
+    pub data_dir: PathBuf,
     /// Sockets.
     pub run_dir: PathBuf,
     /// Where units of workloads are generated.
@@ -71,6 +73,7 @@ pub struct Config {
 struct File {
     listen: Option<SocketAddr>,
     state_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     unit_dir: Option<PathBuf>,
     workload_state_dir: Option<PathBuf>,
@@ -82,6 +85,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, BRIDGE_PORT)),
             state_dir: "/var/lib/satellite".into(),
+            data_dir: "/var".into(),
             run_dir: "/run/satellite".into(),
             unit_dir: "/run/systemd/system".into(),
             workload_state_dir: "/var/lib".into(),
@@ -124,6 +128,7 @@ impl Config {
         let config = Self {
             listen: file.listen.unwrap_or(usual.listen),
             state_dir: file.state_dir.unwrap_or(usual.state_dir),
+            data_dir: file.data_dir.unwrap_or(usual.data_dir),
             run_dir: file.run_dir.unwrap_or(usual.run_dir),
             unit_dir: file.unit_dir.unwrap_or(usual.unit_dir),
             workload_state_dir: file.workload_state_dir.unwrap_or(usual.workload_state_dir),
@@ -132,6 +137,7 @@ impl Config {
         };
         let paths = [
             ("state-dir", &config.state_dir),
+            ("data-dir", &config.data_dir),
             ("run-dir", &config.run_dir),
             ("unit-dir", &config.unit_dir),
             ("workload-state-dir", &config.workload_state_dir),

@@ -33,6 +33,7 @@ use crate::{
     operations::{OperationError, Operations, Replies},
     pairing::{Clock, LoadError, Pairing, PairingError, load_or_make},
     proxy::{Proxy, Routes as WorkloadRoutes},
+    reset,
     rpc::{
         firewall::FirewallRpc, firewall_state::FirewallState, log::LogRpc, operation::OperationRpc,
         satellite::SatelliteRpc, update::UpdateRpc, workload::WorkloadRpc,
@@ -240,8 +241,13 @@ async fn first_end(tasks: &mut JoinSet<Result<(), DaemonError>>) -> DaemonError 
 }
 
 fn open_pairing(config: &Config, connections: &Connections, clock: Clock) -> Result<Pairing, DaemonError> {
-    let identity = load_or_make(&config.state_dir.join("identity"), &machine::name());
+    let place = config.state_dir.join("identity");
+    let is_first = !place.join("key.pem").exists();
+    let identity = load_or_make(&place, &machine::name());
     let identity = identity.map_err(DaemonError::Identity)?;
+    if is_first {
+        reset::report_first_start(config);
+    }
     let record = config.state_dir.join("pairing.json");
     Pairing::open(record, identity, connections.clone(), clock).map_err(DaemonError::Pairing)
 }

@@ -15,6 +15,7 @@ pub mod menu;
 pub mod operations;
 pub mod pairing;
 pub mod proxy;
+pub mod reset;
 pub mod rpc;
 pub mod update;
 pub mod workload;

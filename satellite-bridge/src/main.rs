@@ -3,7 +3,7 @@
 use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use satellite_bridge::{cli, config::Config, daemon, menu};
+use satellite_bridge::{cli, config::Config, daemon, menu, reset};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The bridge of a satellite: takes the calls of its installation, runs its workloads, serves its console.
@@ -28,6 +28,12 @@ enum Command {
     Status(cli::Status),
     /// Takes back a change that was never confirmed. Works without the daemon; run by a timer and at boot.
     Rollback(Rollback),
+    /// Disconnects from the server, with or without the daemon.
+    Disconnect,
+    /// Asks for a factory reset and restarts the machine: everything on the data partition is lost.
+    FactoryReset,
+    /// Lists what a satellite that was just reset must not have.
+    SelfTest,
     /// Brings the confirmed firewall rules into force. Run at boot, before the network is up.
     FirewallRestore,
 }
@@ -46,6 +52,9 @@ impl Cli {
             Command::Menu => Ok(menu::run(&config).await?),
             Command::Status(status) => Ok(status.run(&config).await?),
             Command::Rollback(rollback) => Ok(cli::rollback(&config, rollback.change_id).await?),
+            Command::Disconnect => Ok(cli::disconnect(&config).await?),
+            Command::FactoryReset => Ok(reset::request_factory_reset(&config).await?),
+            Command::SelfTest => Ok(cli::self_test(&config)?),
             Command::FirewallRestore => Ok(cli::firewall_restore(&config).await?),
         }
     }

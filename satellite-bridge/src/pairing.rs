@@ -9,9 +9,11 @@
 mod clock;
 mod error;
 mod identity;
+mod leave;
 mod membership;
 mod record;
 mod view;
+mod window;
 
 use std::{
     collections::BTreeSet,
@@ -31,6 +33,8 @@ use tokio::sync::watch;
 pub use self::clock::Clock;
 pub use self::error::PairingError;
 pub use self::identity::{LoadError, load_or_make};
+use self::leave::Tombstone;
+pub use self::leave::{disconnect_on_disk, is_paired_on_disk};
 use self::membership::{Membership, installation_of};
 pub use self::view::{Overview, WindowView};
 use crate::journal;
@@ -80,6 +84,8 @@ struct State {
     window: Option<Window>,
     seen: Option<Timestamp>,
     last_error: String,
+    /// Whom the satellite was disconnected from at its console.
+    tombstone: Option<Tombstone>,
 }
 
 #[derive(Debug)]
@@ -104,12 +110,19 @@ impl Pairing {
         clock: Clock,
     ) -> Result<Self, PairingError> {
         let tls = ServerTls::new(&identity, &Trust::Nobody).map_err(PairingError::Tls)?;
+        let tombstone = leave::finish(&path, &identity);
         let found = record::read(&path, &identity);
         let mut state = State {
             membership: found.membership,
             last_error: found.problem,
+            tombstone,
             ..State::default()
         };
+        if state.tombstone.as_ref().is_some_and(Tombstone::is_pending) {
+            state.membership = None;
+        } else if state.membership.is_some() {
+            state.tombstone = None;
+        }
         if let Some(until) = state.membership.as_ref().and_then(|known| known.candidate_until) {
             let left = until
                 .duration_since(clock.wall())
@@ -241,6 +254,8 @@ impl Pairing {
             revoked: BTreeSet::new(),
         };
         journal::write(&self.shared.path, &membership).map_err(PairingError::Record)?;
+        leave::forget(&self.shared.path);
+        state.tombstone = None;
         state.window = None;
         state.membership = Some(membership);
         state.candidate_until = Some(until);
@@ -367,32 +382,6 @@ impl Pairing {
         self.shared.version.subscribe()
     }
 
-    /// Closes windows and drops candidates in time, until it is dropped.
-    pub async fn keep_time(&self) {
-        let mut changes = self.changes();
-        loop {
-            let next = {
-                let state = self.lock();
-                state
-                    .window
-                    .as_ref()
-                    .map(|window| window.until)
-                    .or(state.candidate_until)
-            };
-            let wait = next.map(|next| next.saturating_duration_since(self.shared.clock.now()));
-            let elapsed = async {
-                match wait {
-                    Some(wait) => tokio::time::sleep(wait + Duration::from_millis(10)).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = elapsed => {}
-                changed = changes.changed() => if changed.is_err() { return },
-            }
-        }
-    }
-
     /// The state as it is at this moment: what has run out is gone.
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -422,29 +411,11 @@ impl Pairing {
         state
     }
 
-    fn count_wrong_proof(&self, state: &mut State, peer: &Peer) -> Result<(), PairingError> {
-        let Some(window) = state.window.as_mut() else {
-            return Ok(());
-        };
-        window.tries_left = window.tries_left.saturating_sub(1);
-        tracing::warn!(peer = %peer.address, tries_left = window.tries_left, "Wrong pairing proof");
-        state.last_error = format!("a wrong code was tried from {}", peer.address.ip());
-        if window.tries_left == 0 {
-            state.window = None;
-            state.last_error = format!("{TRIES} wrong codes were tried: open another window");
-            self.reload(state)?;
-            self.cut_strangers(Some(peer.connection));
-            self.part_from(Some(peer.connection));
-        }
-        self.note();
-        Ok(())
-    }
-
     fn reload(&self, state: &State) -> Result<(), PairingError> {
         let trust = match (&state.membership, &state.window) {
             (Some(membership), _) => membership.trust(),
             (None, Some(_)) => Trust::Anyone,
-            (None, None) => Trust::Nobody,
+            (None, None) => state.tombstone.as_ref().map_or(Trust::Nobody, Tombstone::trust),
         };
         self.shared
             .tls

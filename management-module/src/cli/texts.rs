@@ -86,6 +86,8 @@ pub(super) fn reachability(value: Reachability) -> Text {
         Reachability::Reachable => REACHABLE,
         Reachability::Unreachable => UNREACHABLE,
         Reachability::Refused => REFUSED,
+        Reachability::Disconnected => DISCONNECTED,
+        Reachability::Quarantined => QUARANTINED,
     }
 }
 
@@ -200,6 +202,8 @@ texts! {
     CONNECTING = ["connecting", "wird verbunden", "connexion en cours", "connessione in corso"];
     REACHABLE = ["reachable", "erreichbar", "joignable", "raggiungibile"];
     UNREACHABLE = ["unreachable", "nicht erreichbar", "injoignable", "irraggiungibile"];
+    DISCONNECTED = ["disconnected", "getrennt", "déconnecté", "scollegato"];
+    QUARANTINED = ["quarantined", "in Quarantäne", "en quarantaine", "in quarantena"];
     REFUSED = ["refused", "abgelehnt", "refusé", "rifiutato"];
     STOPPED = ["stopped", "angehalten", "arrêté", "fermo"];
     STARTING = ["starting", "startet", "démarre", "in avvio"];

@@ -16,6 +16,10 @@ pub enum Reachability {
     Unreachable,
     /// It answers and does not trust us any more, or is another machine than we know.
     Refused,
+    /// It was disconnected from this server at its console, and said so.
+    Disconnected,
+    /// It answers, and is a copy of another satellite: a person has to decide.
+    Quarantined,
 }
 
 /// What is true now about one satellite.

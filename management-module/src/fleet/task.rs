@@ -8,6 +8,7 @@ use satellite_proto::identity::{Identity, Pin};
 use satellite_proto::tls::{self, Expect};
 use satellite_proto::wire::bridge::v1::satellite_service_client::SatelliteServiceClient;
 use satellite_proto::wire::bridge::v1::{self as bridge, WatchSatelliteRequest};
+use satellite_proto::wire::{DISCONNECTED, STATE_HEADER};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -71,6 +72,14 @@ impl Task {
                     self.replace_channel();
                     continue;
                 }
+            };
+            let is_gone = self.link.borrow().reachability == Reachability::Disconnected;
+            let says_nothing_new = matches!(reachability, Reachability::Refused | Reachability::Unreachable);
+            // Whoever said goodbye need not answer any more: a reset satellite has another key, or is switched off.
+            let (reachability, problem) = if is_gone && says_nothing_new {
+                (Reachability::Disconnected, self.goodbye())
+            } else {
+                (reachability, problem)
             };
             if self.link.borrow().reachability != reachability {
                 warn!(address = %self.address, ?reachability, problem, "Satellite lost");
@@ -160,7 +169,19 @@ impl Task {
         )
     }
 
+    fn goodbye(&self) -> String {
+        format!(
+            "the satellite at {} was disconnected from this server at its console. Forget it, or forget it and pair it \
+             again",
+            self.address
+        )
+    }
+
     fn failed(&self, status: &Status) -> End {
+        let state = status.metadata().get(STATE_HEADER);
+        if state.is_some_and(|state| state == DISCONNECTED) {
+            return End::Failed(Reachability::Disconnected, self.goodbye());
+        }
         if tls::is_wrong_peer(status) {
             let problem = format!(
                 "another machine answers at {}: its key is not the one that was paired. If the satellite was set up \

@@ -266,6 +266,8 @@ fn satellite(member: FleetMember) -> wire::FleetSatellite {
             Reachability::Reachable => wire::Reachability::Reachable,
             Reachability::Unreachable => wire::Reachability::Unreachable,
             Reachability::Refused => wire::Reachability::Refused,
+            Reachability::Disconnected => wire::Reachability::Disconnected,
+            Reachability::Quarantined => wire::Reachability::Quarantined,
         }
         .into(),
         seen_time: link.seen_at.map(wire_time),

@@ -59,7 +59,8 @@ impl ConsoleService for ConsoleRpc {
         &self,
         _: Request<DisconnectRequest>,
     ) -> Result<Response<DisconnectResponse>, Status> {
-        self.satellite.pairing.unpair(None)?;
+        self.satellite.pairing.disconnect()?;
+        self.satellite.pairing.parted().await;
         Ok(Response::new(DisconnectResponse {}))
     }
 

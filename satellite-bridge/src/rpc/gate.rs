@@ -12,8 +12,12 @@ use std::{
 
 use http::{Request, Response};
 use nix::unistd::Uid;
-use satellite_proto::{identity::Role, tls::Peer, wire::ROLE_HEADER};
-use tonic::{Status, body::Body, transport::server::UdsConnectInfo};
+use satellite_proto::{
+    identity::Role,
+    tls::Peer,
+    wire::{DISCONNECTED, ROLE_HEADER, STATE_HEADER},
+};
+use tonic::{Status, body::Body, metadata::MetadataValue, transport::server::UdsConnectInfo};
 use tower::Service;
 
 use crate::{
@@ -98,6 +102,12 @@ fn admit(pairing: &Pairing, request: &Request<Body>) -> Result<Option<Role>, Sta
         (None, Some(console)) if is_ours(console) => Asking::Console,
         (None, _) => Asking::Stranger,
     };
+    if let Some(peer) = peer
+        && asking == Asking::Stranger
+        && pairing.is_disconnected_from(peer)
+    {
+        return Err(disconnected());
+    }
     if let Err(denied) = access::decide(path, asking, pairing.stage()) {
         tracing::info!(method = path, peer = ?peer.map(|peer| peer.address), %denied, "Call refused");
         return Err(denied.into());
@@ -106,6 +116,16 @@ fn admit(pairing: &Pairing, request: &Request<Body>) -> Result<Option<Role>, Sta
         Asking::Member(role) => Ok(Some(role)),
         Asking::Stranger | Asking::Console => Ok(None),
     }
+}
+
+/// What the former server is told, whatever it asks.
+pub(crate) fn disconnected() -> Status {
+    let mut status =
+        Status::failed_precondition("the satellite was disconnected from this server at its console");
+    status
+        .metadata_mut()
+        .insert(STATE_HEADER, MetadataValue::from_static(DISCONNECTED));
+    status
 }
 
 /// Whether root, or the user that the daemon runs as, is at the other end.

@@ -93,9 +93,9 @@ impl SatelliteService for SatelliteRpc {
 
     async fn watch_satellite(
         &self,
-        _: Request<WatchSatelliteRequest>,
+        request: Request<WatchSatelliteRequest>,
     ) -> Result<Response<Self::WatchSatelliteStream>, Status> {
-        let this = self.clone();
+        let (this, peer) = (self.clone(), request.extensions().get::<Peer>().cloned());
         let (mut pairing, mut operations) = (this.pairing.changes(), this.operations.changes());
         let mut workloads = this.workloads.watch();
         let states = stream! {
@@ -109,6 +109,11 @@ impl SatelliteService for SatelliteRpc {
                     changed = workloads.changed() => if changed.is_err() { return },
                     changed = operations.changed() => if changed.is_err() { return },
                     () = tokio::time::sleep(PULSE) => continue,
+                }
+                // The last word, before the connection is cut.
+                if peer.as_ref().is_some_and(|peer| this.pairing.is_disconnected_from(peer)) {
+                    yield Err(super::gate::disconnected());
+                    return;
                 }
                 tokio::time::sleep(SETTLE).await;
             }

@@ -47,6 +47,7 @@ impl Lab {
         let mut config = Config::default();
         config.listen = "127.0.0.1:0".parse().unwrap();
         config.state_dir = dir.path().join("state");
+        config.data_dir = dir.path().to_owned();
         config.run_dir = dir.path().join("run");
         config.unit_dir = dir.path().join("units");
         config.workload_state_dir = dir.path().join("workload-state");
@@ -65,8 +66,14 @@ impl Lab {
 
     /// Stops the daemon and starts it again on the same state, `later` seconds later.
     pub(crate) async fn restarted(self, later: u64) -> Self {
+        let clock = self.clock.clone();
+        self.restarted_after(async || clock.advance(later)).await
+    }
+
+    /// Stops the daemon, lets something happen without it, and starts it again.
+    pub(crate) async fn restarted_after(self, meanwhile: impl AsyncFnOnce()) -> Self {
         self.daemon.stop().await;
-        self.clock.advance(later);
+        meanwhile().await;
         let options = options(&self.clock, &self.routes);
         let daemon = Daemon::start(&self.config, options).await.unwrap();
         Self { daemon, ..self }

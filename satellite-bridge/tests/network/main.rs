@@ -10,3 +10,4 @@ mod lab;
 mod membership;
 mod pairing;
 mod proxy;
+mod reset;
