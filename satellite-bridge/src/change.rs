@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::firewall::{self, Ruleset};
+use crate::config::Config;
+use crate::firewall::{self, FirewallError, Ruleset};
+use crate::network::{Network, NetworkChange, NetworkError};
 
 pub mod timer;
 
@@ -76,6 +78,8 @@ pub enum Subject {
         /// The rules that are meant to be.
         next: Ruleset,
     },
+    /// The network settings.
+    Network(Box<NetworkChange>),
 }
 
 /// An open change, as its record says.
@@ -133,7 +137,7 @@ impl Changes {
                 Ok(()) => {
                     return Ok(Lock {
                         _file: file,
-                        record: self.dir.join("open.json"),
+                        record: self.record(),
                     });
                 }
                 Err(TryLockError::WouldBlock) if Instant::now() < give_up => {
@@ -148,7 +152,18 @@ impl Changes {
     /// Whether a change is open: a look without the lock, true for the moment.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.dir.join("open.json").exists()
+        self.record().exists()
+    }
+
+    /// The open change: a look without the lock, true for the moment. A record that makes no sense is none.
+    #[must_use]
+    pub fn peek(&self) -> Option<Armed> {
+        let bytes = files::read(&self.record(), RECORD_LIMIT).ok()??;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn record(&self) -> PathBuf {
+        self.dir.join("open.json")
     }
 }
 
@@ -212,17 +227,38 @@ pub fn confirm_time(seconds: u32) -> Option<Duration> {
     }
 }
 
+/// Why a change could not be undone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RollbackError {
+    /// It was one of the packet filter.
+    #[error("the firewall rules from before the change are not back in force")]
+    Firewall(#[source] FirewallError),
+    /// It was one of the network.
+    #[error("the network settings from before the change are not back in force")]
+    Network(#[source] NetworkError),
+}
+
 /// Undoes the open change `id`, without the daemon: what the timer of systemd runs. Nothing happens if that change
 /// is no longer open. Says whether it was undone.
 ///
 /// # Errors
 ///
 /// If what was before cannot be put back in force: the change then stays open, and the next try may succeed.
-pub async fn rollback_from_disk(
-    settings: &firewall::Settings,
-    id: Uuid,
-) -> Result<bool, firewall::FirewallError> {
-    firewall::rollback_from_disk(settings, id).await
+pub async fn rollback_from_disk(config: &Config, id: Uuid) -> Result<bool, RollbackError> {
+    let open = Changes::new(&config.state_dir).peek();
+    match open.map(|armed| armed.subject) {
+        Some(Subject::Network(_)) => {
+            let undone = Network::open(config).rollback_if_open(id).await;
+            undone.map_err(RollbackError::Network)
+        }
+        // Also if there is no record that makes sense: it is put aside there.
+        Some(Subject::Firewall { .. }) | None => {
+            let settings = config.firewall(config.listen.port());
+            let undone = firewall::rollback_from_disk(&settings, id).await;
+            undone.map_err(RollbackError::Firewall)
+        }
+    }
 }
 
 #[cfg(test)]

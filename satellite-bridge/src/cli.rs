@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** only `render` and `render_error` print.
 
+pub mod network;
+
 use std::{error::Error, fmt::Write as _};
 
 use clap::{Args, ValueEnum};
@@ -9,7 +11,7 @@ use satellite_proto::wire::bridge::v1::{GetConsoleResponse, PairingState};
 use uuid::Uuid;
 
 use crate::{
-    change,
+    change::{self, RollbackError},
     config::Config,
     firewall::{self, FirewallError},
     menu::client::{ClientError, Console},
@@ -55,8 +57,8 @@ impl Status {
 /// # Errors
 ///
 /// If what was before cannot be brought back: the change stays open, and another try may succeed.
-pub async fn rollback(config: &Config, id: Uuid) -> Result<(), FirewallError> {
-    let was_open = change::rollback_from_disk(&config.firewall(config.listen.port()), id).await?;
+pub async fn rollback(config: &Config, id: Uuid) -> Result<(), RollbackError> {
+    let was_open = change::rollback_from_disk(config, id).await?;
     tracing::info!(change = %id, was_open, "Rollback ended");
     Ok(())
 }

@@ -6,12 +6,13 @@ use std::{
     io,
     net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use satellite_proto::wire::BRIDGE_PORT;
 use serde::Deserialize;
 
-use crate::firewall;
+use crate::{change, firewall};
 
 /// Where the configuration is looked for.
 pub const DEFAULT_PATH: &str = "/etc/satellite/bridge.toml";
@@ -35,6 +36,12 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why.
         source: Box<toml::de::Error>,
+    },
+    /// A time to confirm that is too short or too long.
+    #[error("`confirm-seconds` must be 10 to 600, or 0 for 120, not {seconds}")]
+    ConfirmTime {
+        /// What is written.
+        seconds: u32,
     },
     /// A path that depends on where the daemon is started.
     #[error("`{key}` must be an absolute path, not `{}`", value.display())]
@@ -60,6 +67,10 @@ pub struct Config {
     pub run_dir: PathBuf,
     /// Where units of workloads are generated.
     pub unit_dir: PathBuf,
+    /// Where files for systemd-networkd are written.
+    pub network_dir: PathBuf,
+    /// How long a change of the network waits for its confirmation, unless the caller asks for another time.
+    pub confirm_time: Duration,
     /// Where the service manager keeps the state directories of workloads.
     pub workload_state_dir: PathBuf,
     /// Keys whose signatures on bundles count; the first file that exists is used.
@@ -76,6 +87,8 @@ struct File {
     data_dir: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     unit_dir: Option<PathBuf>,
+    network_dir: Option<PathBuf>,
+    confirm_seconds: Option<u32>,
     workload_state_dir: Option<PathBuf>,
     trust_anchors: Option<Vec<PathBuf>>,
 }
@@ -88,6 +101,8 @@ impl Default for Config {
             data_dir: "/var".into(),
             run_dir: "/run/satellite".into(),
             unit_dir: "/run/systemd/system".into(),
+            network_dir: "/run/systemd/network".into(),
+            confirm_time: change::USUAL,
             workload_state_dir: "/var/lib".into(),
             trust_anchors: vec![
                 "/etc/satellite/trust.toml".into(),
@@ -125,12 +140,15 @@ impl Config {
             source: Box::new(source),
         })?;
         let usual = Self::default();
+        let seconds = file.confirm_seconds.unwrap_or(0);
         let config = Self {
             listen: file.listen.unwrap_or(usual.listen),
             state_dir: file.state_dir.unwrap_or(usual.state_dir),
             data_dir: file.data_dir.unwrap_or(usual.data_dir),
             run_dir: file.run_dir.unwrap_or(usual.run_dir),
             unit_dir: file.unit_dir.unwrap_or(usual.unit_dir),
+            network_dir: file.network_dir.unwrap_or(usual.network_dir),
+            confirm_time: change::confirm_time(seconds).ok_or(ConfigError::ConfirmTime { seconds })?,
             workload_state_dir: file.workload_state_dir.unwrap_or(usual.workload_state_dir),
             trust_anchors: file.trust_anchors.unwrap_or(usual.trust_anchors),
             file: None,
@@ -140,6 +158,7 @@ impl Config {
             ("data-dir", &config.data_dir),
             ("run-dir", &config.run_dir),
             ("unit-dir", &config.unit_dir),
+            ("network-dir", &config.network_dir),
             ("workload-state-dir", &config.workload_state_dir),
         ];
         let anchors = config.trust_anchors.iter().map(|path| ("trust-anchors", path));
@@ -208,6 +227,16 @@ mod tests {
     fn a_relative_path_is_refused_by_key() {
         let error = parse("run-dir = \"run\"").unwrap_err();
         assert!(matches!(error, ConfigError::Relative { key: "run-dir", .. }));
+    }
+
+    #[test]
+    fn a_time_to_confirm_out_of_bounds_is_refused() {
+        assert_eq!(
+            parse("confirm-seconds = 15").unwrap().confirm_time,
+            Duration::from_secs(15)
+        );
+        let error = parse("confirm-seconds = 5").unwrap_err();
+        assert!(matches!(error, ConfigError::ConfirmTime { seconds: 5 }));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use satellite_host::iptables::IptablesError;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::change::{ChangeError, Changes, Lock, RollbackTimer, TimerError};
+use crate::change::{Armed, ChangeError, Changes, Lock, RollbackTimer, Subject, TimerError};
 
 mod apply;
 mod owner;
@@ -275,8 +275,7 @@ pub(crate) async fn rollback_from_disk(settings: &Settings, id: Uuid) -> Result<
         .lock()
         .await
         .map_err(FirewallError::Change)?;
-    let open = lock.open_change().map_err(FirewallError::Change)?;
-    if open.is_none_or(|armed| armed.id != id) {
+    if open_change(&lock)?.is_none_or(|armed| armed.id != id) {
         return Ok(false);
     }
     let confirmed = recover(&lock, settings).await?;
@@ -285,7 +284,7 @@ pub(crate) async fn rollback_from_disk(settings: &Settings, id: Uuid) -> Result<
 
 /// Leads from whatever is on disk to: the confirmed rules are in force and no change is open.
 async fn recover(lock: &Lock, settings: &Settings) -> Result<Confirmed, FirewallError> {
-    let open = lock.open_change().map_err(FirewallError::Change)?;
+    let open = open_change(lock)?;
     let confirmed = Store::new(&settings.state_dir).load()?;
     put_in_force(lock, settings, &confirmed.ruleset).await?;
     if let Some(armed) = open {
@@ -305,7 +304,16 @@ async fn reset(lock: &Lock, settings: &Settings) -> Result<(), FirewallError> {
     // Recorded first: should the machine die in between, its next start does the rest.
     Store::new(&settings.state_dir).forget()?;
     put_in_force(lock, settings, &Ruleset::shipped()).await?;
-    lock.disarm().map_err(FirewallError::Change)
+    if open_change(lock)?.is_some() {
+        lock.disarm().map_err(FirewallError::Change)?;
+    }
+    Ok(())
+}
+
+/// The open change, if it is one of the packet filter.
+fn open_change(lock: &Lock) -> Result<Option<Armed>, FirewallError> {
+    let open = lock.open_change().map_err(FirewallError::Change)?;
+    Ok(open.filter(|armed| matches!(armed.subject, Subject::Firewall { .. })))
 }
 
 async fn put_in_force(lock: &Lock, settings: &Settings, ruleset: &Ruleset) -> Result<(), FirewallError> {

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod logs;
 pub mod machine;
 pub mod menu;
+pub mod network;
 pub mod operations;
 pub mod pairing;
 pub mod proxy;

@@ -36,6 +36,9 @@ enum Command {
     SelfTest,
     /// Brings the confirmed firewall rules into force. Run at boot, before the network is up.
     FirewallRestore,
+    /// The network settings, without the daemon.
+    #[command(subcommand)]
+    Network(cli::network::NetworkCommand),
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +59,7 @@ impl Cli {
             Command::FactoryReset => Ok(reset::request_factory_reset(&config).await?),
             Command::SelfTest => Ok(cli::self_test(&config)?),
             Command::FirewallRestore => Ok(cli::firewall_restore(&config).await?),
+            Command::Network(command) => command.run(&config).await,
         }
     }
 }

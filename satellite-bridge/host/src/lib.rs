@@ -11,6 +11,7 @@ pub mod files;
 pub mod iptables;
 pub mod journal;
 pub mod net;
+pub mod network;
 pub mod systemd;
 
 pub use fail::fail_point;

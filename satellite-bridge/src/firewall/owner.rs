@@ -74,7 +74,7 @@ impl Owner {
             expected: None,
         };
         let lock = owner.lock().await?;
-        let left_open = lock.open_change().map_err(FirewallError::Change)?;
+        let left_open = super::open_change(&lock)?;
         let confirmed = super::recover(&lock, &owner.settings).await?;
         // Of a change that was confirmed the record may be gone and the timer not.
         let stale = left_open.map(|armed| armed.id).or(confirmed.change);
@@ -130,10 +130,11 @@ impl Owner {
 
     async fn set(&mut self, wanted: Wanted) -> Result<SetOutcome, FirewallError> {
         let lock = self.lock().await?;
-        let (previous, open) = self.meant(&lock)?;
-        if let Some(open) = open {
+        // One of the network as well: one change is open at a time.
+        if let Some(open) = lock.open_change().map_err(FirewallError::Change)? {
             return Err(FirewallError::ChangeOpen(open.id));
         }
+        let (previous, _) = self.meant(&lock)?;
         let in_force = revision(&previous)?;
         if wanted.base.is_some_and(|base| base != in_force) {
             return Err(FirewallError::OtherRevision { in_force });
@@ -184,7 +185,9 @@ impl Owner {
         if !after {
             return Err(FirewallError::OldConnection);
         }
-        let Subject::Firewall { next, .. } = armed.subject;
+        let Subject::Firewall { next, .. } = armed.subject else {
+            return Err(FirewallError::NoSuchChange);
+        };
         let revision = revision(&next)?;
         self.store.save(&Confirmed {
             ruleset: next,
@@ -209,7 +212,7 @@ impl Owner {
 
     async fn reset_now(&mut self) -> Result<String, FirewallError> {
         let lock = self.lock().await?;
-        let open = lock.open_change().map_err(FirewallError::Change)?;
+        let open = super::open_change(&lock)?;
         super::reset(&lock, &self.settings).await?;
         self.ours = None;
         if let Some(armed) = open {
@@ -328,13 +331,12 @@ impl Owner {
                 deadline,
                 subject: Subject::Firewall { next, .. },
             }) => Ok((next, Some(OpenChange { id, deadline }))),
-            None => Ok((self.store.load()?.ruleset, None)),
+            _ => Ok((self.store.load()?.ruleset, None)),
         }
     }
 
     fn open(&self, lock: &Lock, id: Uuid) -> Result<Option<Armed>, FirewallError> {
-        let open = lock.open_change().map_err(FirewallError::Change)?;
-        Ok(open.filter(|armed| armed.id == id))
+        Ok(super::open_change(lock)?.filter(|armed| armed.id == id))
     }
 
     fn is_expected(&self, revision: &str, seen: &InForce) -> bool {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use satellite_bridge::change::{self, Changes};
+use satellite_bridge::config::Config;
 use satellite_bridge::firewall::{self, FAIL_POINTS, Ruleset};
 
 use super::net::{Fate, Net};
-use super::{LONG, is_web_open, ruleset, set, settings, start, web};
+use super::{LONG, PORT, is_web_open, ruleset, set, settings, start, web};
 
 /// Tells the child where its state is.
 const STATE: &str = "FIREWALL_TEST_STATE";
@@ -102,9 +103,11 @@ fn the_rollback_works_while_the_daemon_is_dead_and_only_for_its_own_change() {
     assert_eq!(is_web_open(&net), [Fate::Passed; 2]);
     let dir_path = dir.path().to_owned();
     net.satellite.block_on(async move || {
-        let settings = settings(&dir_path);
+        let mut config = Config::default();
+        config.state_dir = dir_path.clone();
+        config.listen.set_port(PORT);
         assert!(
-            !change::rollback_from_disk(&settings, uuid::Uuid::new_v4())
+            !change::rollback_from_disk(&config, uuid::Uuid::new_v4())
                 .await
                 .unwrap()
         );
@@ -115,8 +118,8 @@ fn the_rollback_works_while_the_daemon_is_dead_and_only_for_its_own_change() {
             .open_change()
             .unwrap()
             .unwrap();
-        assert!(change::rollback_from_disk(&settings, open.id).await.unwrap());
-        assert!(!change::rollback_from_disk(&settings, open.id).await.unwrap());
+        assert!(change::rollback_from_disk(&config, open.id).await.unwrap());
+        assert!(!change::rollback_from_disk(&config, open.id).await.unwrap());
     });
     assert_eq!(is_web_open(&net), [Fate::Vanished; 2]);
 }
