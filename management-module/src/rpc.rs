@@ -102,6 +102,22 @@ pub async fn job_events(
     Ok(Response::new(Box::pin(events.map(Ok))))
 }
 
+/// What was asked of a change, checked: one that is refused already here leaves an audit record too.
+///
+/// # Errors
+/// Those of `asked`.
+async fn asked<T>(
+    app: &App,
+    (actor, action, subject): (&Actor, &str, &str),
+    asked: Result<T, Status>,
+) -> Result<T, Status> {
+    if let Err(status) = &asked {
+        let text = Err(status.message().to_owned());
+        app.audit.record(actor, action, subject, text).await;
+    }
+    asked
+}
+
 /// Does a change and its audit record to the end, whether the caller waits or not.
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, AppError>> + Send + 'static,

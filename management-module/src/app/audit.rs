@@ -92,6 +92,24 @@ impl Audit {
         result
     }
 
+    /// Records a change that ended before it began, and gives `result` back. What began is recorded by whoever does it.
+    ///
+    /// # Errors
+    /// Those of `result`.
+    pub async fn begun<T, E: std::error::Error + 'static>(
+        &self,
+        actor: &Actor,
+        action: &str,
+        subject: &str,
+        result: Result<T, E>,
+    ) -> Result<T, E> {
+        if let Err(error) = &result {
+            let text = Err(crate::error_chain(error));
+            self.record(actor, action, subject, text).await;
+        }
+        result
+    }
+
     /// The newest records, newest first.
     ///
     /// # Errors

@@ -199,8 +199,15 @@ pub async fn restart(
     workload: &WorkloadName,
     actor: Actor,
 ) -> Result<String, AppError> {
-    let _known = app.fleet.observed(satellite)?;
-    let mut job = begin(app, "restart", satellite.as_str()).await?;
+    let (action, subject) = (
+        "WorkloadService/RestartWorkload",
+        format!("{satellite}/{workload}"),
+    );
+    let begun = match app.fleet.observed(satellite) {
+        Ok(_known) => begin(app, "restart", satellite.as_str()).await,
+        Err(error) => Err(error.into()),
+    };
+    let mut job = app.audit.begun(&actor, action, &subject, begun).await?;
     let id = job.id().to_owned();
     let (app, satellite, workload) = (app.clone(), satellite.clone(), workload.clone());
     tokio::spawn(async move {
@@ -211,14 +218,7 @@ pub async fn restart(
             .as_ref()
             .copied()
             .map_err(|failure| failure.message.clone());
-        app.audit
-            .record(
-                &actor,
-                "WorkloadService/RestartWorkload",
-                &format!("{satellite}/{workload}"),
-                text,
-            )
-            .await;
+        app.audit.record(&actor, action, &subject, text).await;
         match result {
             Ok(()) => {
                 job.succeed(JobEvent {

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt as _};
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
-use super::{actor, to_the_end, wire_time};
+use super::{actor, asked, to_the_end, wire_time};
 use crate::app::App;
 use crate::app::backup::{Backups, RestoreWish};
 use crate::store::Central;
@@ -61,9 +61,9 @@ impl wire::backup_service_server::BackupService for BackupApi {
     ) -> Result<Response<wire::AddCentralResponse>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let central = request
-            .central
-            .ok_or_else(|| Status::invalid_argument("`central` is missing"))?;
+        let central = request.central;
+        let central = central.ok_or_else(|| Status::invalid_argument("`central` is missing"));
+        let central = asked(&self.app, (&actor, "BackupService/AddCentral", ""), central).await?;
         let backups = self.backups.clone();
         let added = to_the_end(async move {
             backups

@@ -3,14 +3,16 @@
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt};
+use satellite_proto::bundle::WorkloadName;
 use satellite_proto::wire::MAX_PIECE;
 use satellite_proto::wire::management::v1 as wire;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{actor, job_events, name_of, to_the_end, wire_time, workload_name_of};
+use super::{actor, asked, job_events, name_of, to_the_end, wire_time, workload_name_of};
 use crate::app::workloads::WorkloadOn;
 use crate::app::{App, AppError, bundles, workloads};
+use crate::names::SatelliteName;
 use crate::store::{BundleRow, Outcome};
 
 /// Pieces of a file between the connection and the disk.
@@ -64,26 +66,13 @@ impl wire::bundle_service_server::BundleService for Bundle {
     ) -> Result<Response<Self::PushUpdateStream>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let workload = workload_name_of(&request.workload)?;
-        let version =
-            match request.version.as_str() {
-                "" => None,
-                text => Some(text.parse().map_err(|_| {
-                    Status::invalid_argument(format!("{text:?} is not a version such as 1.2.3"))
-                })?),
-            };
-        let satellites = request
-            .satellites
-            .iter()
-            .map(|name| name_of(name))
-            .collect::<Result<_, _>>()?;
+        let action = "BundleService/PushUpdate";
+        let subject = format!("{} {}", request.workload, request.version);
+        let wish = wish_of(&request);
+        let (workload, version, satellites) = asked(&self.0, (&actor, action, subject.trim()), wish).await?;
         let app = self.0.clone();
         let job = to_the_end(async move {
             let result = workloads::push(&app, &workload, version, satellites).await;
-            let (action, subject) = (
-                "BundleService/PushUpdate",
-                format!("{workload} {}", request.version),
-            );
             app.audit.recorded(&actor, action, subject.trim(), result).await
         })
         .await?;
@@ -103,6 +92,27 @@ impl wire::bundle_service_server::BundleService for Bundle {
             updates: chosen.map(|w| self.status(w)).collect(),
         }))
     }
+}
+
+fn wish_of(
+    request: &wire::PushUpdateRequest,
+) -> Result<(WorkloadName, Option<semver::Version>, Vec<SatelliteName>), Status> {
+    let version =
+        match request.version.as_str() {
+            "" => None,
+            text => {
+                let version = text.parse();
+                Some(version.map_err(|_| {
+                    Status::invalid_argument(format!("{text:?} is not a version such as 1.2.3"))
+                })?)
+            }
+        };
+    let satellites = request.satellites.iter().map(|name| name_of(name));
+    Ok((
+        workload_name_of(&request.workload)?,
+        version,
+        satellites.collect::<Result<_, _>>()?,
+    ))
 }
 
 /// Hands the pieces of a file on; a piece that is too large, or a broken stream, ends them with an error.

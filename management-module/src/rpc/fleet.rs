@@ -10,7 +10,7 @@ use satellite_proto::wire::bridge::v1::{self as bridge, Action};
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
-use super::{actor, name_of, to_the_end, wire_time, workload_name_of};
+use super::{actor, asked, name_of, to_the_end, wire_time, workload_name_of};
 use crate::app::satellites::{self, FleetMember, Pairing};
 use crate::app::workloads::WorkloadOn;
 use crate::app::{App, AppError, firewall};
@@ -36,38 +36,18 @@ impl wire::fleet_service_server::FleetService for Fleet {
     ) -> Result<Response<wire::PairSatelliteResponse>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let invalid = |text: String| Status::invalid_argument(text);
-        let wish = Pairing {
-            address: request
-                .address
-                .parse()
-                .map_err(|error: crate::names::NotAnAddress| invalid(error.to_string()))?,
-            code: request
-                .code
-                .parse()
-                .map_err(|error: satellite_proto::pairing::NotACode| invalid(error.to_string()))?,
-            name: if request.name.is_empty() {
-                None
-            } else {
-                Some(name_of(&request.name)?)
-            },
-            workloads: request
-                .workloads
-                .iter()
-                .map(|name| workload_name_of(name))
-                .collect::<Result<_, _>>()?,
-            bare: request.bare,
-        };
+        let action = "FleetService/PairSatellite";
         let subject = if request.name.is_empty() {
-            request.address
+            request.address.clone()
         } else {
-            request.name
+            request.name.clone()
         };
+        let wish = pairing_of(&request);
+        let wish = asked(&self.0, (&actor, action, &subject), wish).await?;
         // Once the satellite has accepted the proof, a caller that leaves must not cut the rest.
         let app = self.0.clone();
         let member = to_the_end(async move {
             let paired = satellites::pair(&app, wish).await;
-            let action = "FleetService/PairSatellite";
             app.audit.recorded(&actor, action, &subject, paired).await
         })
         .await?;
@@ -133,11 +113,12 @@ impl wire::fleet_service_server::FleetService for Fleet {
         request: Request<wire::ForgetSatelliteRequest>,
     ) -> Result<Response<wire::ForgetSatelliteResponse>, Status> {
         let actor = actor(&request)?;
-        let name = name_of(&request.into_inner().name)?;
+        let action = "FleetService/ForgetSatellite";
+        let text = request.into_inner().name;
+        let name = asked(&self.0, (&actor, action, &text), name_of(&text)).await?;
         let app = self.0.clone();
         let told = to_the_end(async move {
             let result = satellites::forget(&app, &name).await;
-            let action = "FleetService/ForgetSatellite";
             app.audit.recorded(&actor, action, name.as_str(), result).await
         })
         .await?;
@@ -192,16 +173,19 @@ impl wire::fleet_service_server::FleetService for Fleet {
     ) -> Result<Response<wire::SetFirewallResponse>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let name = name_of(&request.satellite)?;
-        for default in [request.default_in, request.default_out] {
-            Action::try_from(default).map_err(|_| Status::invalid_argument("a default is not an action"))?;
-        }
+        let action = "FleetService/SetFirewall";
+        let mut defaults = [request.default_in, request.default_out].into_iter();
+        let name = if defaults.all(|default| Action::try_from(default).is_ok()) {
+            name_of(&request.satellite)
+        } else {
+            Err(Status::invalid_argument("a default is not an action"))
+        };
+        let name = asked(&self.0, (&actor, action, &request.satellite), name).await?;
         // A change that was begun is confirmed or undone, whether the caller waits or not.
         let app = self.0.clone();
         let revision = to_the_end(async move {
             let (rules, default_in, default_out) = (request.rules, request.default_in, request.default_out);
             let result = firewall::set(&app, &name, rules, default_in, default_out).await;
-            let action = "FleetService/SetFirewall";
             app.audit.recorded(&actor, action, name.as_str(), result).await
         })
         .await?;
@@ -213,11 +197,12 @@ impl wire::fleet_service_server::FleetService for Fleet {
         request: Request<wire::ResetFirewallRequest>,
     ) -> Result<Response<wire::ResetFirewallResponse>, Status> {
         let actor = actor(&request)?;
-        let name = name_of(&request.into_inner().satellite)?;
+        let action = "FleetService/ResetFirewall";
+        let text = request.into_inner().satellite;
+        let name = asked(&self.0, (&actor, action, &text), name_of(&text)).await?;
         let app = self.0.clone();
         let revision = to_the_end(async move {
             let result = firewall::reset(&app, &name).await;
-            let action = "FleetService/ResetFirewall";
             app.audit.recorded(&actor, action, name.as_str(), result).await
         })
         .await?;
@@ -230,16 +215,41 @@ impl wire::fleet_service_server::FleetService for Fleet {
     ) -> Result<Response<wire::RebootSatelliteResponse>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let name = name_of(&request.name)?;
+        let action = "FleetService/RebootSatellite";
+        let name = asked(&self.0, (&actor, action, &request.name), name_of(&request.name)).await?;
         let app = self.0.clone();
         to_the_end(async move {
             let result = satellites::reboot(&app, &name, request.force).await;
-            let action = "FleetService/RebootSatellite";
             app.audit.recorded(&actor, action, name.as_str(), result).await
         })
         .await?;
         Ok(Response::new(wire::RebootSatelliteResponse {}))
     }
+}
+
+fn pairing_of(request: &wire::PairSatelliteRequest) -> Result<Pairing, Status> {
+    let invalid = |text: String| Status::invalid_argument(text);
+    Ok(Pairing {
+        address: request
+            .address
+            .parse()
+            .map_err(|error: crate::names::NotAnAddress| invalid(error.to_string()))?,
+        code: request
+            .code
+            .parse()
+            .map_err(|error: satellite_proto::pairing::NotACode| invalid(error.to_string()))?,
+        name: if request.name.is_empty() {
+            None
+        } else {
+            Some(name_of(&request.name)?)
+        },
+        workloads: request
+            .workloads
+            .iter()
+            .map(|name| workload_name_of(name))
+            .collect::<Result<_, _>>()?,
+        bare: request.bare,
+    })
 }
 
 fn logs(

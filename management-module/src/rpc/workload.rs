@@ -3,11 +3,13 @@
 use std::pin::Pin;
 
 use futures_util::Stream;
+use satellite_proto::bundle::WorkloadName;
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
-use super::{actor, fleet, job_events, name_of, to_the_end, workload_name_of};
+use super::{actor, asked, fleet, job_events, name_of, to_the_end, workload_name_of};
 use crate::app::{App, workloads};
+use crate::names::SatelliteName;
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -60,10 +62,17 @@ impl wire::workload_service_server::WorkloadService for Workload {
     ) -> Result<Response<Events>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let (satellite, workload) = (name_of(&request.satellite)?, workload_name_of(&request.workload)?);
+        let what = format!("{}/{}", request.satellite, request.workload);
+        let names = names_of(&request.satellite, &request.workload);
+        let (satellite, workload) =
+            asked(&self.0, (&actor, "WorkloadService/RestartWorkload", &what), names).await?;
         let job = workloads::restart(&self.0, &satellite, &workload, actor).await?;
         job_events(&self.0, &job).await
     }
+}
+
+fn names_of(satellite: &str, workload: &str) -> Result<(SatelliteName, WorkloadName), Status> {
+    Ok((name_of(satellite)?, workload_name_of(workload)?))
 }
 
 impl Workload {
@@ -80,7 +89,8 @@ impl Workload {
             "WorkloadService/StopWorkload"
         };
         let subject = format!("{satellite}/{workload}");
-        let (satellite, workload) = (name_of(satellite)?, workload_name_of(workload)?);
+        let names = names_of(satellite, workload);
+        let (satellite, workload) = asked(&self.0, (&actor, action, &subject), names).await?;
         let app = self.0.clone();
         let job = to_the_end(async move {
             let result = workloads::set_running(&app, &satellite, &workload, running).await;

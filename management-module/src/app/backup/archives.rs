@@ -143,7 +143,9 @@ impl Backups {
     /// # Errors
     /// As [`Self::find`], and what the satellite says.
     pub async fn verify(&self, actor: &Actor, archive: &str) -> Result<pb::VerifyArchiveResponse, AppError> {
-        let stored = self.find(archive).await?;
+        let action = "BackupService/VerifyArchive";
+        let found = self.find(archive).await;
+        let stored = self.app.audit.begun(actor, action, archive, found).await?;
         let request = pb::VerifyArchiveRequest {
             id: stored.archive.id.clone(),
         };
@@ -157,12 +159,7 @@ impl Backups {
         let verified = verified.await;
         self.app
             .audit
-            .recorded(
-                actor,
-                "BackupService/VerifyArchive",
-                &stored.archive.file_name,
-                verified,
-            )
+            .recorded(actor, action, &stored.archive.file_name, verified)
             .await
     }
 
@@ -171,7 +168,9 @@ impl Backups {
     /// # Errors
     /// As [`Self::find`], and what the satellite says.
     pub async fn delete(&self, actor: &Actor, archive: &str) -> Result<(), AppError> {
-        let stored = self.find(archive).await?;
+        let action = "BackupService/DeleteArchive";
+        let found = self.find(archive).await;
+        let stored = self.app.audit.begun(actor, action, archive, found).await?;
         let request = pb::DeleteArchiveRequest {
             id: stored.archive.id.clone(),
             idempotency_key: uuid::Uuid::new_v4().to_string(),
@@ -184,12 +183,7 @@ impl Backups {
         let deleted = deleted.await;
         self.app
             .audit
-            .recorded(
-                actor,
-                "BackupService/DeleteArchive",
-                &stored.archive.file_name,
-                deleted,
-            )
+            .recorded(actor, action, &stored.archive.file_name, deleted)
             .await
     }
 }
