@@ -91,6 +91,18 @@ impl Config {
         self.state_dir.join("store.db")
     }
 
+    /// Where it is noted which services of centrals are stopped for a backup or a restore.
+    #[must_use]
+    pub fn stopped_services(&self) -> PathBuf {
+        self.state_dir.join("stopped-services")
+    }
+
+    /// What one process of the module holds while it serves.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.state_dir.join("lock")
+    }
+
     /// Where bundles lie.
     #[must_use]
     pub fn bundles(&self) -> PathBuf {

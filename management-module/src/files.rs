@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
 /// Makes `path` hold `bytes` with permission bits `mode`, durably; a crash leaves the old file or the new one.
 ///
 /// # Errors
@@ -29,6 +32,24 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&draft, path)?;
     sync_directory(parent)
+}
+
+/// Takes the lock `path` for as long as the answer lives; `None` if another process has it. A process that dies gives it back.
+///
+/// # Errors
+/// What the operating system says.
+pub fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error.into()),
+    }
 }
 
 /// Makes a directory and its parents with permission bits `mode`; one that is there is left as it is.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles};
+use crate::central::quiesce::StopNotes;
 use crate::config::Config;
 use crate::files;
 use crate::fleet::{Fleet, Known, Reachability};
@@ -72,6 +73,15 @@ pub enum ServeError {
         /// The socket.
         path: PathBuf,
     },
+    /// Another process uses the state, behind another socket.
+    #[error(
+        "another management module uses the state directory {}: stop it, or give this one a state directory of its own",
+        path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Serving ended with an error.
     #[error("serving ended")]
     Serve(#[source] tonic::transport::Error),
@@ -99,7 +109,9 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         files::make_directory(&path, mode).map_err(|source| ServeError::Directory { path, source })?;
     }
     // Before anything is touched: another process that serves already is found here.
+    let _lock = lock(&config)?;
     let listener = listen(&config.socket).await?;
+    start_stopped_services(&config).await;
     bundles::clean(&config).map_err(|source| ServeError::Directory {
         path: config.bundles(),
         source,
@@ -208,6 +220,29 @@ async fn renew_leaf(app: App, stop: CancellationToken) {
     }
 }
 
+/// The right to this state; it ends with the process, however that ends.
+fn lock(config: &Config) -> Result<impl Drop + use<>, ServeError> {
+    let path = config.lock();
+    match files::lock(&path) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(ServeError::InUse {
+            path: config.state_dir.clone(),
+        }),
+        Err(source) => Err(ServeError::Directory { path, source }),
+    }
+}
+
+/// A former process may have been killed while services of a central stood still.
+async fn start_stopped_services(config: &Config) {
+    let notes = StopNotes::new(config.stopped_services());
+    let started = tokio::task::spawn_blocking(move || notes.start_again()).await;
+    match started {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error!(%error, "Notes of stopped services cannot be read"),
+        Err(error) => error!(%error, "Stopped services were not looked after"),
+    }
+}
+
 /// Offers the socket: for its owner and its group, in a directory that others cannot enter.
 async fn listen(path: &Path) -> Result<UnixListener, ServeError> {
     let failed = |source| ServeError::Listen {
@@ -249,4 +284,37 @@ fn stop_on_signals(stop: &CancellationToken) -> io::Result<()> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_second_module_on_the_same_state_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = |socket: &str| Config {
+            state_dir: dir.path().join("state"),
+            socket: dir.path().join(socket),
+            ..Config::default()
+        };
+        let stop = CancellationToken::new();
+        let first = tokio::spawn(run_until(config("run/a.sock"), stop.clone()));
+        while !dir.path().join("run/a.sock").exists() {
+            assert!(!first.is_finished());
+            tokio::task::yield_now().await;
+        }
+        let second = run_until(config("run/b.sock"), stop.clone()).await.unwrap_err();
+        assert!(matches!(second, ServeError::InUse { .. }), "{second}");
+        assert!(
+            second.to_string().contains("state directory of its own"),
+            "{second}"
+        );
+        assert!(!dir.path().join("run/b.sock").exists());
+        stop.cancel();
+        first.await.unwrap().unwrap();
+        let stopped = CancellationToken::new();
+        stopped.cancel();
+        run_until(config("run/b.sock"), stopped).await.unwrap();
+    }
 }

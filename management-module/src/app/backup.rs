@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use self::lease::Leases;
 use super::{Actor, App, AppError, JobFailure};
 use crate::central::profile::{DataSet, Profile};
+use crate::central::quiesce::StopNotes;
 use crate::central::read::{Measured, measure};
 use crate::names::SatelliteName;
 use crate::store::Central;
@@ -57,13 +58,11 @@ impl Backups {
         satellite: &str,
         replace: bool,
     ) -> Result<Central, AppError> {
-        let parsed = parse(profile)?;
+        let action = "BackupService/AddCentral";
+        let parsed = self.app.audit.begun(actor, action, "", parse(profile)).await?;
         let name = parsed.name.clone();
         let added = self.checked_central(parsed, profile, satellite, replace).await;
-        self.app
-            .audit
-            .recorded(actor, "BackupService/AddCentral", &name, added)
-            .await
+        self.app.audit.recorded(actor, action, &name, added).await
     }
 
     async fn checked_central(
@@ -125,6 +124,11 @@ impl Backups {
     fn client(&self, satellite: &SatelliteName) -> Result<ArchiveServiceClient<Channel>, AppError> {
         let channel = self.app.fleet.channel(satellite)?;
         Ok(ArchiveServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// Where it is noted which services of centrals are stopped.
+    fn notes(&self) -> StopNotes {
+        StopNotes::new(self.app.config.stopped_services())
     }
 
     /// How long nothing may move in work on so many bytes.

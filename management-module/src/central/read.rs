@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::batch::Batcher;
 use super::command::{self, CommandError};
 use super::profile::{DataSet, DumpCommand};
-use super::quiesce::Quiesced;
+use super::quiesce::{QuiesceError, Quiesced, StopNotes};
 
 pub use self::walk::{Measured, measure};
 
@@ -69,7 +69,7 @@ pub enum ReadError {
         data_set: String,
         /// Why.
         #[source]
-        source: CommandError,
+        source: QuiesceError,
     },
     /// Not one of the data set's paths exists.
     #[error("data set `{data_set}`: none of its paths exists on this machine; correct the central's profile")]
@@ -110,13 +110,13 @@ pub struct Reading {
 ///
 /// Dropping the receiver or cancelling the token ends the thread soon; a running command is killed by the token.
 #[must_use]
-pub fn start(data_sets: Vec<DataSet>, cancel: CancellationToken) -> Reading {
+pub fn start(data_sets: Vec<DataSet>, notes: StopNotes, cancel: CancellationToken) -> Reading {
     let (sender, output) = mpsc::channel(AHEAD);
     let bytes = Arc::new(AtomicU64::new(0));
     let mut batcher = Batcher::new(sender, cancel.clone(), Arc::clone(&bytes));
     let task = tokio::task::spawn_blocking(move || {
         for set in &data_sets {
-            read_data_set(&mut batcher, set, &cancel)?;
+            read_data_set(&mut batcher, set, &notes, &cancel)?;
         }
         batcher.flush()?;
         Ok(batcher.totals())
@@ -124,8 +124,13 @@ pub fn start(data_sets: Vec<DataSet>, cancel: CancellationToken) -> Reading {
     Reading { output, bytes, task }
 }
 
-fn read_data_set(batcher: &mut Batcher, set: &DataSet, cancel: &CancellationToken) -> Result<(), ReadError> {
-    let quiesced = Quiesced::stop(&set.quiesce).map_err(|source| ReadError::Quiesce {
+fn read_data_set(
+    batcher: &mut Batcher,
+    set: &DataSet,
+    notes: &StopNotes,
+    cancel: &CancellationToken,
+) -> Result<(), ReadError> {
+    let quiesced = Quiesced::stop(&set.quiesce, notes).map_err(|source| ReadError::Quiesce {
         data_set: set.name.clone(),
         source,
     })?;

@@ -22,7 +22,7 @@ use self::content::Content;
 use self::place::{Place, Places};
 use super::command::CommandError;
 use super::profile::Profile;
-use super::quiesce::Quiesced;
+use super::quiesce::{QuiesceError, Quiesced, StopNotes};
 
 /// Refusals and notices that are kept by name; the others are counted.
 const KEPT: usize = 1000;
@@ -102,7 +102,7 @@ pub enum RestoreError {
         data_set: String,
         /// Why.
         #[source]
-        source: CommandError,
+        source: QuiesceError,
     },
     /// The caller did not want it any more.
     #[error("the restore was cancelled")]
@@ -116,6 +116,7 @@ pub struct Restorer {
     target: Target,
     cancel: CancellationToken,
     directories: OpenDirectories,
+    notes: StopNotes,
     quiesced: Option<(String, Quiesced)>,
     current: Current,
     passed_over: PassedOver,
@@ -138,10 +139,11 @@ impl Restorer {
     /// # Errors
     ///
     /// [`RestoreError::Target`] if it is there and not empty.
-    pub fn new(target: Target, cancel: CancellationToken) -> Result<Self, RestoreError> {
+    pub fn new(target: Target, notes: StopNotes, cancel: CancellationToken) -> Result<Self, RestoreError> {
         Ok(Self {
             places: Places::open(&target)?,
             target,
+            notes,
             cancel,
             directories: OpenDirectories::default(),
             quiesced: None,
@@ -323,7 +325,7 @@ impl Restorer {
             .data_set(data_set)
             .map(|set| set.quiesce.clone())
             .unwrap_or_default();
-        let stopped = Quiesced::stop(&units).map_err(|source| RestoreError::Quiesce {
+        let stopped = Quiesced::stop(&units, &self.notes).map_err(|source| RestoreError::Quiesce {
             data_set: data_set.to_owned(),
             source,
         })?;

@@ -11,6 +11,7 @@ use satellite_proto::wire::backup::v1::{Item, Member, MemberEnd, MemberType, ite
 use tokio_util::sync::CancellationToken;
 
 use super::profile::{DataSet, Profile};
+use super::quiesce::StopNotes;
 use super::read::{self, Output, ReadError, Totals};
 use super::restore::{Report, RestoreError, Restorer, Target};
 
@@ -30,8 +31,13 @@ pub(super) fn data_set_of(path: &Path) -> Vec<DataSet> {
     profile(&format!("paths = [{:?}]\n", path.display().to_string())).data_sets
 }
 
+/// For data sets that stop no service.
+fn notes() -> StopNotes {
+    StopNotes::new("/nonexistent".into())
+}
+
 pub(super) async fn read(sets: Vec<DataSet>) -> Read {
-    let mut reading = read::start(sets, CancellationToken::new());
+    let mut reading = read::start(sets, notes(), CancellationToken::new());
     let (mut items, mut notices) = (Vec::new(), Vec::new());
     while let Some(output) = reading.output.recv().await {
         match output {
@@ -54,7 +60,7 @@ pub(super) async fn read(sets: Vec<DataSet>) -> Read {
 }
 
 pub(super) fn restore(target: Target, items: Vec<Item>) -> Result<Report, RestoreError> {
-    let mut restorer = Restorer::new(target, CancellationToken::new())?;
+    let mut restorer = Restorer::new(target, notes(), CancellationToken::new())?;
     for item in items {
         restorer.item(item)?;
     }

@@ -16,6 +16,8 @@ use super::{Backups, failure};
 use crate::app::{Actor, AppError, Begun, Job, JobFailure};
 use crate::central::restore::{Report, RestoreError, Restorer, Target};
 
+/// What the audit log calls it.
+const ACTION: &str = "BackupService/RestoreArchive";
 /// Batches that wait to be written.
 const AHEAD: usize = 16;
 /// Notices of a restore that are told.
@@ -56,6 +58,19 @@ impl Backups {
     /// As [`Self::find`]; [`AppError::Invalid`] no such data set; [`AppError::NotFound`] in place, if the central is
     /// not known here.
     pub async fn restore(&self, actor: Actor, wish: RestoreWish) -> Result<String, AppError> {
+        let subject = wish.archive.clone();
+        let begun = self.begin_restore(wish).await;
+        let (plan, job) = match self.app.audit.begun(&actor, ACTION, &subject, begun).await? {
+            (_, Begun::Existing(id)) => return Ok(id),
+            (plan, Begun::New(job)) => (plan, job),
+        };
+        let id = job.id().to_owned();
+        let backups = self.clone();
+        tokio::spawn(async move { backups.restore_work(actor, plan, job).await });
+        Ok(id)
+    }
+
+    async fn begin_restore(&self, wish: RestoreWish) -> Result<(Plan, Begun), AppError> {
         if wish.directory.is_some() && wish.overwrite {
             return Err(AppError::Invalid(
                 "into a directory nothing is overwritten".to_owned(),
@@ -78,20 +93,12 @@ impl Backups {
                 }
             }
         };
-        let job = match self
+        let begun = self
             .app
             .jobs
             .begin("restore", stored.satellite.as_str(), &wish.idempotency_key)
-            .await?
-        {
-            Begun::Existing(id) => return Ok(id),
-            Begun::New(job) => job,
-        };
-        let id = job.id().to_owned();
-        let backups = self.clone();
-        let plan = Plan { stored, target, wish };
-        tokio::spawn(async move { backups.restore_work(actor, plan, job).await });
-        Ok(id)
+            .await?;
+        Ok((Plan { stored, target, wish }, begun))
     }
 
     async fn restore_work(self, actor: Actor, plan: Plan, mut job: Job) {
@@ -110,10 +117,7 @@ impl Backups {
             .map(|_| ())
             .map_err(|failure| failure.message.clone());
         let subject = &stored.archive.file_name;
-        self.app
-            .audit
-            .record(&actor, "BackupService/RestoreArchive", subject, result)
-            .await;
+        self.app.audit.record(&actor, ACTION, subject, result).await;
         match done {
             Ok(report) => {
                 for notice in report.notices.into_iter().take(TOLD) {
@@ -165,8 +169,11 @@ impl Backups {
         let (feed, fed) = mpsc::channel(AHEAD);
         let bytes = Arc::new(AtomicU64::new(0));
         let writing = tokio::task::spawn_blocking({
-            let bytes = Arc::clone(&bytes);
-            move || write(target, fed, &bytes, cancel)
+            let (bytes, notes) = (Arc::clone(&bytes), self.notes());
+            move || {
+                let restorer = Restorer::new(target, notes, cancel)?;
+                write(restorer, fed, &bytes)
+            }
         });
         let mut told = Instant::now();
         let lost = loop {
@@ -207,12 +214,10 @@ impl Backups {
 }
 
 fn write(
-    target: Target,
+    mut restorer: Restorer,
     mut fed: mpsc::Receiver<Feed>,
     bytes: &AtomicU64,
-    cancel: CancellationToken,
 ) -> Result<Report, RestoreError> {
-    let mut restorer = Restorer::new(target, cancel)?;
     while let Some(feed) = fed.blocking_recv() {
         match feed {
             Feed::Batch(batch) => {

@@ -22,6 +22,8 @@ use crate::central::read::{self, Output, ReadError, Reading, Totals};
 use crate::names::SatelliteName;
 use crate::store::Central;
 
+/// What the audit log calls it.
+const ACTION: &str = "BackupService/RunBackup";
 const TICK: Duration = Duration::from_millis(500);
 /// How long a reading whose call has ended may take to say how it ended.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -53,36 +55,39 @@ impl Backups {
         data_sets: &[String],
         idempotency_key: &str,
     ) -> Result<String, AppError> {
+        let begun = self.begin_run(central, data_sets, idempotency_key).await;
+        let (plan, job) = match self.app.audit.begun(&actor, ACTION, central, begun).await? {
+            (_, Begun::Existing(id)) => return Ok(id),
+            (plan, Begun::New(job)) => (plan, job),
+        };
+        let id = job.id().to_owned();
+        let backups = self.clone();
+        tokio::spawn(async move { backups.work(actor, plan, job).await });
+        Ok(id)
+    }
+
+    async fn begin_run(
+        &self,
+        central: &str,
+        data_sets: &[String],
+        idempotency_key: &str,
+    ) -> Result<(Plan, Begun), AppError> {
         let (central, profile) = self.central(central).await?;
         let sets = profile.select(data_sets).map_err(|unknown| {
             AppError::Invalid(format!("central {} has no data set {unknown}", central.name))
         })?;
         let satellite = satellite_name(&central.satellite)?;
-        let job = match self
+        let begun = self
             .app
             .jobs
             .begin("backup", satellite.as_str(), idempotency_key)
-            .await?
-        {
-            Begun::Existing(id) => return Ok(id),
-            Begun::New(job) => job,
+            .await?;
+        let plan = Plan {
+            central,
+            satellite,
+            sets,
         };
-        let id = job.id().to_owned();
-        let backups = self.clone();
-        tokio::spawn(async move {
-            backups
-                .work(
-                    actor,
-                    Plan {
-                        central,
-                        satellite,
-                        sets,
-                    },
-                    job,
-                )
-                .await
-        });
-        Ok(id)
+        Ok((plan, begun))
     }
 
     async fn work(self, actor: Actor, plan: Plan, mut job: Job) {
@@ -99,10 +104,7 @@ impl Backups {
             .as_ref()
             .map(|_| ())
             .map_err(|failure| failure.message.clone());
-        self.app
-            .audit
-            .record(&actor, "BackupService/RunBackup", &name, result)
-            .await;
+        self.app.audit.record(&actor, ACTION, &name, result).await;
         match made {
             Ok(Made { archive, noticed }) => {
                 job.succeed(JobEvent {
@@ -123,7 +125,7 @@ impl Backups {
         let sizes = measured(plan.sets.clone()).await.map_err(said)?;
         let total: u64 = sizes.iter().map(|(_, size)| size.bytes).sum();
         let cancel = CancellationToken::new();
-        let reading = read::start(plan.sets.clone(), cancel.clone());
+        let reading = read::start(plan.sets.clone(), self.notes(), cancel.clone());
         let bytes = Arc::clone(&reading.bytes);
         let (notices, mut noticed) = mpsc::channel(NOTICES);
         let (outcome, read) = oneshot::channel();

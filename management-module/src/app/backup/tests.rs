@@ -249,6 +249,48 @@ async fn a_central_is_backed_up_and_restored_through_a_satellite() {
 }
 
 #[tokio::test]
+async fn what_fails_before_it_begins_is_in_the_audit_log() {
+    let (dir, backups) = world().await;
+    let actor = Actor::user(0);
+    backups.run(actor.clone(), "nobody", &[], "").await.unwrap_err();
+    add(&backups, "paths = [\"/etc/hostname\"]\n").await.unwrap();
+    let no_set = backups.run(actor.clone(), "pbx", &["nothing".into()], "").await;
+    no_set.unwrap_err();
+    let other = RestoreWish {
+        archive: "other.sar".into(),
+        ..wish(dir.path())
+    };
+    backups.restore(actor.clone(), other).await.unwrap_err();
+    backups.verify(&actor, "other.sar").await.unwrap_err();
+    backups.delete(&actor, "other.sar").await.unwrap_err();
+    add(&backups, "nonsense").await.unwrap_err();
+    let rows = backups.app.audit.newest(10).await.unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .rev()
+        .map(|row| {
+            (
+                row.action.trim_start_matches("BackupService/"),
+                row.subject.as_str(),
+                row.result == "ok",
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("RunBackup", "nobody", false),
+            ("AddCentral", "pbx", true),
+            ("RunBackup", "pbx", false),
+            ("RestoreArchive", "other.sar", false),
+            ("VerifyArchive", "other.sar", false),
+            ("DeleteArchive", "other.sar", false),
+            ("AddCentral", "", false),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_dump_that_fails_leaves_no_archive_and_is_named() {
     let (_dir, backups) = world().await;
     let run_line = "run = [\"sh\", \"-c\", \"echo half; echo broken >&2; exit 1\"]";
