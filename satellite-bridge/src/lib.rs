@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod firewall;
 pub mod journal;
+pub mod keyboard;
 pub mod logs;
 pub mod machine;
 pub mod menu;

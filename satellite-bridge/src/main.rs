@@ -3,7 +3,7 @@
 use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use satellite_bridge::{cli, config::Config, daemon, menu, reset};
+use satellite_bridge::{cli, config::Config, daemon, keyboard, menu, reset};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The bridge of a satellite: takes the calls of its installation, runs its workloads, serves its console.
@@ -39,6 +39,8 @@ enum Command {
     /// The network settings, without the daemon.
     #[command(subcommand)]
     Network(cli::network::NetworkCommand),
+    /// Brings the stored keyboard layout into force. Run at boot and after a change.
+    Keyboard,
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +62,7 @@ impl Cli {
             Command::SelfTest => Ok(cli::self_test(&config)?),
             Command::FirewallRestore => Ok(cli::firewall_restore(&config).await?),
             Command::Network(command) => command.run(&config).await,
+            Command::Keyboard => Ok(keyboard::load(&config).await?),
         }
     }
 }

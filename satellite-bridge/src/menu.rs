@@ -1,38 +1,60 @@
 //! The console menu: what a person at the machine can see and do, also when the daemon does not run.
 //!
-//! **Invariant:** nothing here leaves to a shell: interrupt, quit and suspend keys do nothing, and what goes wrong is
-//! shown and leads back to the menu.
+//! Pages are made by pure functions ([`page`], [`dialog`], [`form`], [`home`], [`pager`]); the files that are named after
+//! entries of the menu ask, act, and show what came of it.
+//!
+//! **Invariant:** nothing here leaves to a shell: interrupt, quit and suspend keys do nothing, no other program gets the
+//! terminal, and what goes wrong is shown and leads back to the menu.
 
 pub mod client;
+
+mod ask;
+mod clock;
+mod connect;
+mod danger;
+mod dialog;
+mod form;
+mod home;
+mod keys;
+mod logs;
+mod overview;
 mod page;
+mod pager;
+mod pin;
+mod qr;
 mod screen;
+#[cfg(test)]
+mod screens;
+mod settings;
 mod text;
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use console::Key as Press;
 use jiff::Timestamp;
 use satellite_host::{
     files,
     systemd::{SystemUnits, Units},
 };
-use satellite_proto::wire::bridge::v1::{GetConsoleResponse, PairingState};
+use satellite_proto::wire::bridge::v1::PairingState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::{
-    client::{ClientError, Console},
-    page::{code_line, details, fit, header, window_line},
-    screen::Screen,
-    text::{Key, Language},
+    client::Console,
+    dialog::List,
+    keys::Press,
+    overview::Overview,
+    pin::Pin,
+    screen::{Raw, Screen},
+    text::{Language, Text, common as t},
 };
-use crate::{cli::error_chain, config::Config, firewall};
+use crate::config::Config;
 
-/// Keys of the terminal that would end or stop a program: interrupt, quit, suspend.
-const KEYS_THAT_DO_NOTHING: [SignalKind; 2] = [SignalKind::interrupt(), SignalKind::quit()];
+/// How often the status page looks anew.
+const REFRESH: Duration = Duration::from_secs(2);
+/// After so long without a key the menu goes back to the status page, and asks for the PIN again.
+const IDLE: Duration = Duration::from_secs(600);
 /// SIGTSTP on Linux.
 const SUSPEND: i32 = 20;
-/// Lines of a log that are fetched.
-const LOG_LINES: u64 = 500;
 
 /// Why the menu ends.
 #[derive(Debug, thiserror::Error)]
@@ -46,18 +68,67 @@ pub enum MenuError {
     Terminal(#[source] io::Error),
 }
 
+/// What can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Connect,
-    Status,
     Logs,
+    Clock,
+    Language,
+    Pin,
     Firewall,
     Disconnect,
-    Language,
+    Factory,
     Reboot,
     ShutDown,
-    Refresh,
 }
+
+impl Entry {
+    /// As they stand in the menu: what a person needs first, what they may regret last.
+    const ALL: [Self; 10] = [
+        Self::Connect,
+        Self::Logs,
+        Self::Clock,
+        Self::Language,
+        Self::Pin,
+        Self::Firewall,
+        Self::Disconnect,
+        Self::Factory,
+        Self::Reboot,
+        Self::ShutDown,
+    ];
+
+    fn name(self) -> Text {
+        match self {
+            Self::Connect => t::CONNECT,
+            Self::Logs => t::LOGS,
+            Self::Clock => t::CLOCK,
+            Self::Language => t::LANGUAGE,
+            Self::Pin => t::PIN,
+            Self::Firewall => t::FIREWALL,
+            Self::Disconnect => t::DISCONNECT,
+            Self::Factory => t::FACTORY,
+            Self::Reboot => t::REBOOT,
+            Self::ShutDown => t::SHUT_DOWN,
+        }
+    }
+}
+
+/// Why a page is left other than by its keys.
+enum Stop {
+    /// The terminal is gone.
+    Terminal(io::Error),
+    /// Nobody is there.
+    Idle,
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Terminal(error)
+    }
+}
+
+type Flow<T = ()> = Result<T, Stop>;
 
 /// Shows the menu until its terminal is gone.
 ///
@@ -65,282 +136,138 @@ enum Entry {
 ///
 /// [`MenuError`].
 pub async fn run(config: &Config) -> Result<(), MenuError> {
-    let screen = Screen::new();
-    if !screen.is_terminal() {
+    if !console::Term::stdout().is_term() {
         return Err(MenuError::NoTerminal);
     }
     let _ignored = ignore_keys().map_err(MenuError::Terminal)?;
-    let language_file = config.state_dir.join("language");
-    let chosen = std::fs::read_to_string(language_file).ok();
-    let language = chosen
-        .and_then(|code| Language::from_code(&code))
-        .unwrap_or(Language::English);
-    let mut menu = Menu {
-        config: config.clone(),
-        screen,
-        language,
-    };
+    let _raw = Raw::new().map_err(MenuError::Terminal)?;
+    let mut menu = Menu::new(config, Screen::of_terminal(), Arc::new(SystemUnits::new()));
     loop {
-        menu.turn().await.map_err(MenuError::Terminal)?;
+        match menu.turn().await {
+            Ok(()) | Err(Stop::Idle) => {}
+            Err(Stop::Terminal(error)) => return Err(MenuError::Terminal(error)),
+        }
     }
 }
 
-/// From here on these keys only wake a listener. Suspending has no effect either.
+/// From here on these keys only wake a listener, should the terminal ever make signals of them.
 fn ignore_keys() -> io::Result<Vec<Signal>> {
-    let kinds = KEYS_THAT_DO_NOTHING
-        .into_iter()
-        .chain([SignalKind::from_raw(SUSPEND)]);
-    kinds.map(signal).collect()
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::quit(),
+        SignalKind::from_raw(SUSPEND),
+    ];
+    kinds.into_iter().map(signal).collect()
 }
 
 struct Menu {
     config: Config,
     screen: Screen,
     language: Language,
+    units: Arc<dyn Units>,
+    pin: Pin,
+    /// The PIN was right, or there is none.
+    is_unlocked: bool,
+    /// A code was shown unasked once.
+    has_opened_window: bool,
 }
 
 impl Menu {
-    async fn turn(&mut self) -> io::Result<()> {
-        let answer = self.status().await;
-        self.screen.page(&header(self.language, answer.as_ref()))?;
-        let is_paired = answer
-            .as_ref()
-            .is_some_and(|answer| answer.pairing() == PairingState::Paired);
-        let first = if is_paired { Entry::Status } else { Entry::Connect };
-        let mut entries = vec![
-            first,
-            Entry::Status,
-            Entry::Logs,
-            Entry::Firewall,
-            Entry::Disconnect,
-        ];
-        entries.extend([Entry::Language, Entry::Reboot, Entry::ShutDown, Entry::Refresh]);
-        entries.dedup();
-        let names = entries
-            .iter()
-            .map(|entry| self.say(name_of(*entry)).to_owned())
-            .collect();
-        let Some(index) = self.screen.choose(self.say(Key::Choose), names).await? else {
-            return Ok(());
-        };
-        let done = match entries.get(index) {
-            Some(Entry::Connect) => self.connect().await,
-            Some(Entry::Status) => self.show_status().await,
-            Some(Entry::Logs) => self.show_logs().await,
-            Some(Entry::Firewall) => self.reset_firewall().await,
-            Some(Entry::Disconnect) => self.disconnect().await,
-            Some(Entry::Language) => self.choose_language().await,
-            Some(Entry::Reboot) => self.end(Key::ConfirmReboot).await,
-            Some(Entry::ShutDown) => self.end(Key::ConfirmShutDown).await,
-            Some(Entry::Refresh) | None => Ok(()),
-        };
-        match done {
-            Ok(()) => Ok(()),
-            Err(Trouble::Terminal(error)) => Err(error),
-            Err(Trouble::Told(message)) => {
-                self.screen
-                    .lines(&[String::new(), self.say(Key::Failed).to_owned(), fit(&message)])?;
-                self.wait().await
-            }
+    fn new(config: &Config, screen: Screen, units: Arc<dyn Units>) -> Self {
+        Self {
+            language: settings::language(config),
+            pin: Pin::new(config),
+            config: config.clone(),
+            screen,
+            units,
+            is_unlocked: false,
+            has_opened_window: false,
         }
     }
 
-    async fn connect(&mut self) -> Result<(), Trouble> {
-        let mut console = self.console().await?;
-        let mut window = console.open_window().await?;
-        let (hint, close) = (
-            self.say(Key::CodeHint).to_owned(),
-            self.say(Key::Close).to_owned(),
-        );
-        self.screen
-            .page(&[hint, String::new(), code_line(&window), String::new()])?;
-        let mut shown = window_line(self.language, &window, now());
-        self.screen.lines(&[shown.clone(), close.clone()])?;
-        let mut keys = self.screen.keys(1);
-        let answer = loop {
+    /// The status page until a key is pressed, and what the key leads to.
+    async fn turn(&mut self) -> Flow {
+        self.is_unlocked = false;
+        let mut overview = Overview::of_machine(&self.config);
+        let mut pause = Duration::ZERO;
+        let press = loop {
+            let clock = Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string();
+            self.screen.show(&home::page(self.language, &overview, &clock))?;
+            let config = &self.config;
+            let look = async {
+                tokio::time::sleep(pause).await;
+                Overview::load(config).await
+            };
             tokio::select! {
-                _ = keys.recv() => {
-                    console.close_window().await?;
-                    return Ok(());
-                }
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                press = self.screen.press() => break press?,
+                fresh = look => overview = fresh,
             }
-            let answer = console.status().await?;
-            match &answer.window {
-                Some(open) => window = open.clone(),
-                None => break answer,
-            }
-            let line = window_line(self.language, &window, now());
-            if line != shown {
-                self.screen.replace(2, &[line.clone(), close.clone()])?;
-                shown = line;
-            }
+            pause = REFRESH;
+            self.offer_code(&overview).await;
         };
-        // The code is dead: it need not stay on the screen.
-        self.screen.page(&header(self.language, Some(&answer)))?;
-        if answer.pairing() == PairingState::Unpaired {
-            self.screen.lines(&[self.say(Key::WindowClosed).to_owned()])?;
+        match press {
+            Press::Enter | Press::Right | Press::Char(' ') => self.menu().await,
+            Press::Char('l' | 'L') => self.choose_language().await,
+            _ => Ok(()),
         }
-        self.screen.lines(&[self.say(Key::GoOn).to_owned()])?;
-        keys.recv().await;
-        Ok(())
     }
 
-    async fn show_status(&mut self) -> Result<(), Trouble> {
-        let answer = self.console().await?.status().await?;
-        self.screen.page(&details(self.language, &answer))?;
-        Ok(self.wait().await?)
-    }
-
-    async fn show_logs(&mut self) -> Result<(), Trouble> {
-        let mut console = self.console().await?;
-        let sources = console.log_sources().await?;
-        let mut names: Vec<_> = sources.iter().map(|source| fit(&source.name)).collect();
-        names.push(self.say(Key::Back).to_owned());
-        let chosen = self.screen.choose(self.say(Key::Logs), names).await?;
-        let Some(source) = chosen.and_then(|index| sources.get(index)) else {
-            return Ok(());
+    /// A satellite that belongs to nobody shows a code by itself, once after each start: nobody has to look for it.
+    async fn offer_code(&mut self, overview: &Overview) {
+        if self.has_opened_window || !overview.daemon_answers || overview.pairing != PairingState::Unpaired {
+            return;
+        }
+        self.has_opened_window = true;
+        let marker = self.config.run_dir.join("console-offered");
+        if marker.exists() || files::write_atomic(&marker, b"", 0o600).is_err() {
+            return;
+        }
+        let opened = async {
+            Console::connect(&self.config.console_socket())
+                .await?
+                .open_window()
+                .await
         };
-        let text = console.log_tail(&source.name, LOG_LINES).await?;
-        let lines: Vec<_> = text.lines().map(fit).collect();
-        for page in lines.chunks(self.screen.height() - 2) {
-            self.screen.page(page)?;
-            self.screen.lines(&[self.say(Key::More).to_owned()])?;
-            let key = self.screen.any_key().await;
-            if matches!(key, None | Some(Press::Escape | Press::Char('q' | 'Q'))) {
-                break;
+        if let Err(error) = opened.await {
+            tracing::warn!(error = %crate::cli::error_chain(&error), "No code offered");
+        }
+    }
+
+    async fn menu(&mut self) -> Flow {
+        if !self.unlock().await? {
+            return Ok(());
+        }
+        let mut mark = 0;
+        loop {
+            let Some(chosen) = self.choose(main_menu(self.language).at(mark)).await? else {
+                return Ok(());
+            };
+            mark = chosen;
+            match Entry::ALL.get(chosen) {
+                Some(Entry::Connect) if self.connect().await? => return Ok(()),
+                Some(Entry::Connect) | None => {}
+                Some(Entry::Logs) => self.show_logs().await?,
+                Some(Entry::Clock) => self.set_clock().await?,
+                Some(Entry::Language) => self.choose_language().await?,
+                Some(Entry::Pin) => self.change_pin().await?,
+                Some(Entry::Firewall) => self.reset_firewall().await?,
+                Some(Entry::Disconnect) => self.disconnect().await?,
+                Some(Entry::Factory) => self.factory_reset().await?,
+                Some(Entry::Reboot) => self.reboot().await?,
+                Some(Entry::ShutDown) => self.shut_down().await?,
             }
         }
-        Ok(())
     }
 
-    async fn reset_firewall(&mut self) -> Result<(), Trouble> {
-        if !self.typed_word(Key::FirewallHint, "RESET").await? {
-            return Ok(());
-        }
-        match self.console().await {
-            Ok(mut console) => console.reset_firewall().await?,
-            // Without the daemon nobody else changes the rules.
-            Err(_) => {
-                let settings = self.config.firewall(self.config.listen.port());
-                let reset = firewall::reset_from_disk(&settings).await;
-                reset.map_err(|error| Trouble::Told(error_chain(&error)))?;
-            }
-        }
-        Ok(self.done().await?)
-    }
-
-    async fn disconnect(&mut self) -> Result<(), Trouble> {
-        if !self.typed_word(Key::DisconnectHint, "DISCONNECT").await? {
-            return Ok(());
-        }
-        self.console().await?.disconnect().await?;
-        Ok(self.done().await?)
-    }
-
-    async fn choose_language(&mut self) -> Result<(), Trouble> {
-        let names = Language::ALL
-            .iter()
-            .map(|language| language.name().to_owned())
-            .collect();
-        let chosen = self.screen.choose(self.say(Key::Language), names).await?;
-        let Some(language) = chosen.and_then(|index| Language::ALL.get(index)) else {
-            return Ok(());
-        };
-        self.language = *language;
-        let file = self.config.state_dir.join("language");
-        let kept = files::write_atomic(&file, language.code().as_bytes(), 0o644);
-        kept.map_err(|error| Trouble::Told(error_chain(&error)))
-    }
-
-    /// Restarts or stops the machine by the service manager itself, so that it works without the daemon.
-    async fn end(&mut self, question: Key) -> Result<(), Trouble> {
-        let answers = vec![self.say(Key::No).to_owned(), self.say(Key::Yes).to_owned()];
-        if self.screen.choose(self.say(question), answers).await? != Some(1) {
-            return Ok(());
-        }
-        let units = SystemUnits::new();
-        let ended = match question {
-            Key::ConfirmShutDown => units.power_off().await,
-            _ => units.reboot().await,
-        };
-        ended.map_err(|error| Trouble::Told(error_chain(&error)))?;
-        Ok(self.done().await?)
-    }
-
-    /// Whether the person typed `word`, which shows that they mean it.
-    async fn typed_word(&self, hint: Key, word: &str) -> io::Result<bool> {
-        self.screen.lines(&[self.say(hint).to_owned()])?;
-        let typed = self
-            .screen
-            .typed(format!("{} ({word})", self.say(Key::TypeWord)))
-            .await?;
-        let is_meant = typed.is_some_and(|typed| typed == word);
-        if !is_meant {
-            self.screen.lines(&[self.say(Key::NotChanged).to_owned()])?;
-            self.wait().await?;
-        }
-        Ok(is_meant)
-    }
-
-    async fn status(&self) -> Option<GetConsoleResponse> {
-        self.console().await.ok()?.status().await.ok()
-    }
-
-    async fn console(&self) -> Result<Console, ClientError> {
-        Console::connect(&self.config.console_socket()).await
-    }
-
-    async fn done(&self) -> io::Result<()> {
-        self.screen.lines(&[self.say(Key::Done).to_owned()])?;
-        self.wait().await
-    }
-
-    async fn wait(&self) -> io::Result<()> {
-        self.screen.lines(&[self.say(Key::GoOn).to_owned()])?;
-        self.screen.any_key().await;
-        Ok(())
-    }
-
-    fn say(&self, key: Key) -> &'static str {
-        self.language.say(key)
+    fn say(&self, text: Text) -> &'static str {
+        self.language.say(text)
     }
 }
 
-/// Why an entry did not do what it is for.
-enum Trouble {
-    /// To be shown.
-    Told(String),
-    /// Nothing can be shown.
-    Terminal(io::Error),
-}
-
-impl From<ClientError> for Trouble {
-    fn from(error: ClientError) -> Self {
-        Self::Told(error.to_string())
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Terminal(error)
-    }
-}
-
-fn name_of(entry: Entry) -> Key {
-    match entry {
-        Entry::Connect => Key::Connect,
-        Entry::Status => Key::Status,
-        Entry::Logs => Key::Logs,
-        Entry::Firewall => Key::FirewallReset,
-        Entry::Disconnect => Key::Disconnect,
-        Entry::Language => Key::Language,
-        Entry::Reboot => Key::Reboot,
-        Entry::ShutDown => Key::ShutDown,
-        Entry::Refresh => Key::Refresh,
-    }
-}
-
-fn now() -> i64 {
-    Timestamp::now().as_second()
+/// The main menu.
+fn main_menu(language: Language) -> List {
+    let names = Entry::ALL
+        .iter()
+        .map(|entry| language.say(entry.name()).to_owned());
+    List::new(language.say(t::MENU), names.collect())
 }

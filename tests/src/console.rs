@@ -11,6 +11,8 @@ use crate::wait::until;
 const SCREEN: Duration = Duration::from_secs(30);
 /// Longer than any menu.
 const MOVES: usize = 24;
+/// The foot of the status page in English.
+const HOME: &str = "Enter: menu";
 
 /// Chooses the item of the menu that contains `item`.
 ///
@@ -21,11 +23,7 @@ pub async fn choose(satellite: &Container, item: &str) -> anyhow::Result<()> {
     satellite.shows(item, SCREEN).await?;
     for _ in 0..MOVES {
         let screen = satellite.capture().await?;
-        let marked = screen
-            .lines()
-            .find(|line| is_marked(line))
-            .unwrap_or_default()
-            .to_owned();
+        let marked = marked(&screen);
         if marked.contains(item) {
             return satellite.send_keys(&["Enter"]).await;
         }
@@ -47,29 +45,65 @@ pub async fn choose(satellite: &Container, item: &str) -> anyhow::Result<()> {
     )
 }
 
-/// Leaves a page that waits for a key; the main menu stays as it is.
+/// Goes to the status page from wherever the menu is.
 ///
 /// # Errors
 ///
-/// If the console does not run.
+/// With the screen, if it does not get there.
+pub async fn home(satellite: &Container) -> anyhow::Result<()> {
+    let mut screen = String::new();
+    let arrived = until("the status page", SCREEN, async || {
+        screen = satellite.capture().await.ok()?;
+        if screen.contains(HOME) {
+            return Some(());
+        }
+        satellite.send_keys(&["Escape"]).await.ok()?;
+        // An Escape is a key only after a moment of silence.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        None
+    });
+    arrived
+        .await
+        .with_context(|| format!("the console shows:\n{}", screen.trim_end()))
+}
+
+/// Opens the main menu, from wherever the menu is.
+///
+/// # Errors
+///
+/// With the screen, if it does not get there.
 pub async fn main_menu(satellite: &Container) -> anyhow::Result<()> {
-    if satellite.capture().await?.contains("Press any key") {
-        satellite.send_keys(&["Space"]).await?;
-    }
+    home(satellite).await?;
+    satellite.send_keys(&["Enter"]).await?;
+    satellite.shows("Shut down", SCREEN).await?;
     Ok(())
 }
 
-/// Opens the pairing window on the console and reads the code off it.
+/// Opens an entry of the main menu, from wherever the menu is.
+///
+/// # Errors
+///
+/// With the screen, if there is no such entry.
+pub async fn open(satellite: &Container, entry: &str) -> anyhow::Result<()> {
+    main_menu(satellite).await?;
+    choose(satellite, entry).await
+}
+
+/// Reads the pairing code off the console; asks for one if none is shown.
 ///
 /// # Errors
 ///
 /// With the screen, if no code appears.
 pub async fn pairing_code(satellite: &Container) -> anyhow::Result<String> {
-    if let Some(code) = satellite.capture().await.ok().as_deref().and_then(code_on) {
+    satellite.shows("Satellite", SCREEN).await?;
+    home(satellite).await?;
+    let seen = async || satellite.capture().await.ok().as_deref().and_then(code_on);
+    // A satellite that was just started offers one by itself.
+    if let Ok(code) = until("a code by itself", Duration::from_secs(5), seen).await {
         return Ok(code);
     }
-    main_menu(satellite).await?;
-    choose(satellite, "Connect to a server").await?;
+    open(satellite, "Connect to a server").await?;
+    choose(satellite, "Show a code").await?;
     let mut screen = String::new();
     let code = until("the code on the console", SCREEN, async || {
         screen = satellite.capture().await.unwrap_or_default();
@@ -79,9 +113,18 @@ pub async fn pairing_code(satellite: &Container) -> anyhow::Result<String> {
     code.with_context(|| format!("the console shows:\n{}", screen.trim_end()))
 }
 
+/// The line of the mark.
+#[must_use]
+pub fn marked(screen: &str) -> String {
+    screen
+        .lines()
+        .find(|line| is_marked(line))
+        .unwrap_or_default()
+        .to_owned()
+}
+
 fn is_marked(line: &str) -> bool {
-    let line = line.trim_start();
-    line.starts_with('>') || line.starts_with('❯')
+    line.trim_start().starts_with('>')
 }
 
 /// Four groups of four of Crockford's base32.

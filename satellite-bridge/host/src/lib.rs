@@ -13,5 +13,6 @@ pub mod journal;
 pub mod net;
 pub mod network;
 pub mod systemd;
+pub mod timedate;
 
 pub use fail::fail_point;
