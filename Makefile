@@ -9,10 +9,10 @@ KEPT := CARGO_TARGET_DIR CARGO_INCREMENTAL CARGO_TERM_COLOR RUSTFLAGS RUST_LOG C
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" RUSTUP_HOME="$${RUSTUP_HOME:-$$HOME/.rustup}" $(foreach name,$(KEPT),$(if $(value $(name)),$(name)="$$$(name)")))
 MEGABYTES ?= 300
 
-.PHONY: help run stop screen test bench programs build setup lint doc
+.PHONY: help run stop screen test bench image image-lock programs build setup lint doc
 
 help: ## Shows this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup programs ## Commissions a satellite and backs up a sample central through it; leaves it running
 	@$(call as_root,to boot a satellite in a container with its own network,$(PROGRAMS)/lab run --megabytes $(MEGABYTES))
@@ -35,6 +35,13 @@ bench: setup ## Measures against scp, tar and others; writes target/bench.json
 	@image/setup image/bench-packages.txt
 	@$(CARGO) build --workspace --bins --locked --profile bench-run
 	@$(call as_root,for containers and network namespaces,$(dir $(PROGRAMS))bench-run/bench)
+
+image: setup ## Builds the machine image: raw, qcow2, OVA, vhdx, with checksums, SBOM and a signature
+	@$(CARGO) build --workspace --bins --locked --profile bench-run
+	@$(call as_root,to make a root file system,$(dir $(PROGRAMS))bench-run/lab image)
+
+image-lock: setup programs ## Accepts the packages that the machine image consists of now (image/packages.lock)
+	@$(call as_root,to make a root file system,$(PROGRAMS)/lab image --lock renew --formats qcow2)
 
 programs: ## Builds the programs
 	@$(CARGO) build --workspace --bins --locked

@@ -3,7 +3,7 @@
 use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use satellite_bridge::{cli, config::Config, daemon, keyboard, menu, reset};
+use satellite_bridge::{boot::Boot, cli, config::Config, daemon, keyboard, menu, reset};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The bridge of a satellite: takes the calls of its installation, runs its workloads, serves its console.
@@ -41,6 +41,9 @@ enum Command {
     Network(cli::network::NetworkCommand),
     /// Brings the stored keyboard layout into force. Run at boot and after a change.
     Keyboard,
+    /// Makes the machine ready for its services. Run at boot.
+    #[command(subcommand)]
+    Boot(Boot),
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +66,7 @@ impl Cli {
             Command::FirewallRestore => Ok(cli::firewall_restore(&config).await?),
             Command::Network(command) => command.run(&config).await,
             Command::Keyboard => Ok(keyboard::load(&config).await?),
+            Command::Boot(boot) => Ok(boot.run(&config).await?),
         }
     }
 }

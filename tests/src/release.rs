@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use satellite_proto::bundle::SecretKey;
 
 use crate::command::{command, run, stdout_of};
 use crate::network::write;
@@ -168,6 +169,29 @@ impl Release {
             .last()
             .context("build-rootfs said nothing")?
             .to_owned())
+    }
+
+    /// The machine image, in `formats` as `image/build-image` names them, signed with the development key; answers the
+    /// directory that holds it. `lock` says what a changed set of packages means: `check`, `report` or `renew`.
+    ///
+    /// # Errors
+    ///
+    /// If `image/build-image` fails, or the set of packages is not the one that was accepted.
+    pub async fn image(&self, formats: &str, lock: &str) -> anyhow::Result<PathBuf> {
+        let trust = self.trust().await?;
+        let mut build = command(self.top.join("image/build-image"));
+        build.arg("--bridge").arg(self.program("satellite-bridge"));
+        build
+            .arg("--trust")
+            .arg(trust)
+            .args(["--formats", formats, "--lock", lock]);
+        let said = stdout_of(build, ROOT_LIMIT).await?;
+        let dir = PathBuf::from(said.lines().last().context("build-image said nothing")?);
+        let key = SecretKey::from_file_text(&std::fs::read_to_string(self.secret())?, None)?;
+        let sums = dir.join("SHA256SUMS");
+        let signature = key.sign(&std::fs::read(&sums)?, "SHA256SUMS of a machine image")?;
+        write(&dir.join("SHA256SUMS.minisig"), signature)?;
+        Ok(dir)
     }
 
     /// The files of the bundle, once it was packed.

@@ -34,10 +34,24 @@ enum Command {
     Stop,
     /// Shows what the satellite's console shows.
     Screen,
+    /// Builds the machine image and signs it with the development key.
+    Image {
+        /// Which files are made.
+        #[arg(long, default_value = "raw,qcow2,ova,vhdx")]
+        formats: String,
+        /// What a set of packages means that is not the accepted one: `check` refuses it, `report` tells, `renew` accepts.
+        #[arg(long, default_value = "check")]
+        lock: String,
+    },
 }
 
 impl Cli {
     async fn run(self) -> anyhow::Result<()> {
+        if let Command::Image { formats, lock } = &self.command {
+            let dir = Release::find()?.image(formats, lock).await?;
+            println!("The machine image lies in {}", dir.display());
+            return Ok(());
+        }
         let data = Release::find()?.top().join("target/lab/run");
         let lab = Lab::open(ID, &data)?;
         match self.command {
@@ -52,6 +66,7 @@ impl Cli {
                 println!("{}", lab.satellite().capture().await?.trim_end());
                 Ok(())
             }
+            Command::Image { .. } => Ok(()),
         }
     }
 }

@@ -1,0 +1,109 @@
+//! What happens between the kernel and the service manager: the data partition is found or made, a factory reset that
+//! was asked for is finished, and a machine whose data cannot be used says so on its screen instead of restarting.
+//!
+//! The machine image runs it from its initial RAM disk, on the root that dm-verity has proved; the containers of the
+//! tests run it before they boot. It ends before the daemon starts.
+//!
+//! **Invariant:** a file system that holds data is erased for one reason only: somebody asked for a factory reset.
+//! **Invariant:** every step may be cut off; the next start goes on from what is on the disk.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::config::Config;
+
+pub mod data;
+pub mod health;
+pub mod identity;
+pub mod rescue;
+pub mod reset;
+pub mod table;
+
+/// Makes the machine ready for the service manager. Run by the machine itself, not by people.
+#[derive(Debug, Subcommand)]
+pub enum Boot {
+    /// In the initial RAM disk, below the new root: mounts the data partition at /var.
+    Machine(Machine),
+    /// Before a container starts: finishes a factory reset of its data.
+    Container(Container),
+    /// Waits until the bridge answers; if it does not, starts the other slot of the machine, if there is one.
+    Healthy,
+}
+
+/// What the machine was started from.
+#[derive(Debug, Args)]
+pub struct Machine {
+    /// The disk that holds the root, and shall hold the data.
+    #[arg(long)]
+    disk: PathBuf,
+}
+
+/// What a container keeps.
+#[derive(Debug, Args)]
+pub struct Container {
+    /// The directory with `var` and `machine-id`.
+    #[arg(long)]
+    data: PathBuf,
+}
+
+/// Why the machine is not ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The data was erased only in part, or has no place.
+    #[error(transparent)]
+    Reset(#[from] reset::ResetError),
+    /// The machine has no name of its own.
+    #[error(transparent)]
+    Identity(#[from] identity::IdentityError),
+    /// Nobody can be asked what to do.
+    #[error("the data cannot be used, and no console can be opened to say so")]
+    NoConsole(#[source] data::DataError),
+    /// The bridge does not answer.
+    #[error(transparent)]
+    Health(#[from] health::HealthError),
+}
+
+impl Boot {
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// See [`BootError`]. [`Boot::Machine`] answers only when the data is in place: until then the console asks.
+    pub async fn run(&self, config: &Config) -> Result<(), BootError> {
+        match self {
+            Self::Machine(machine) => machine.run().await,
+            Self::Container(container) => container.run(),
+            Self::Healthy => Ok(health::wait_or_fall_back(config).await?),
+        }
+    }
+}
+
+impl Machine {
+    async fn run(&self) -> Result<(), BootError> {
+        let places = data::Places::default();
+        loop {
+            match data::prepare(&self.disk, &places).await {
+                Ok(found) => {
+                    tracing::info!(node = %found.node, made = found.made, "Data partition is in place");
+                    break;
+                }
+                Err(error) => rescue::ask(error, &self.disk).await?,
+            }
+        }
+        identity::install(&places)?;
+        Ok(())
+    }
+}
+
+impl Container {
+    fn run(&self) -> Result<(), BootError> {
+        let places = reset::Tree::new(&self.data);
+        if places.finish()? {
+            tracing::info!(data = %self.data.display(), "Factory reset done");
+        }
+        identity::ensure(&places.machine_id())?;
+        Ok(())
+    }
+}
