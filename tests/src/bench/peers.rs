@@ -64,6 +64,10 @@ async fn listens(port: u16) -> anyhow::Result<()> {
 /// If it does not come up.
 pub async fn sshd(dir: &Path) -> anyhow::Result<Server> {
     let dir = dir.join("ssh");
+    if dir.exists() {
+        // Of an earlier part: ssh-keygen asks before it overwrites keys.
+        std::fs::remove_dir_all(&dir)?;
+    }
     std::fs::create_dir_all(&dir)?;
     std::fs::create_dir_all("/run/sshd")?;
     for key in ["host", "client"] {
@@ -130,7 +134,7 @@ pub async fn nginx(dir: &Path, root: &Path) -> anyhow::Result<Server> {
     write(&dir.join("cert.pem"), identity.chain_pem())?;
     let port = free_port()?;
     let text = format!(
-        "daemon off; user root; worker_processes 1; pid {0}/pid; error_log {0}/error.log;\n\
+        "daemon off; master_process off; user root; pid {0}/pid; error_log {0}/error.log;\n\
          events {{ worker_connections 64; }}\n\
          http {{ access_log off; sendfile on; client_body_temp_path {0}/a; proxy_temp_path {0}/b;\n\
          fastcgi_temp_path {0}/c; uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;\n\
@@ -145,7 +149,10 @@ pub async fn nginx(dir: &Path, root: &Path) -> anyhow::Result<Server> {
         .arg("-e")
         .arg(dir.join("error.log"))
         .arg("-c")
-        .arg(dir.join("nginx.conf"));
+        .arg(dir.join("nginx.conf"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
+    // One process only: a worker would outlive its killed master, and hold what it inherited.
     let child = nginx.spawn().context("cannot start nginx")?;
     listens(port).await?;
     Ok(Server { child, port, dir })
