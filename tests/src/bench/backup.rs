@@ -77,7 +77,12 @@ pub async fn first_backup(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<
     ];
     let (mut ours, mut others) = (Vec::new(), BTreeMap::<&str, Vec<Sample>>::new());
     let own = i32::try_from(std::process::id())?;
-    let cpu = || tree_cpu(own) + daemons.iter().map(|(_, pid)| process_cpu(*pid)).sum::<f64>();
+    // The management module is a child of ours and counted with us; what runs on the satellite is not.
+    let on_satellite = &daemons[..2];
+    let cpu = || {
+        let satellite: f64 = on_satellite.iter().map(|(_, pid)| process_cpu(*pid)).sum();
+        tree_cpu(own) + satellite
+    };
     for (_, pid) in daemons {
         forget_peak(pid);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use e2e::bench::commission::{idle, pair_to_healthy, pid_of};
 use e2e::bench::satellite::Client;
 use e2e::bench::transport::{Bench, LOG_WORKLOAD, recipe};
@@ -13,6 +13,7 @@ use e2e::bench::{LIMIT, RUNS, Row, backup, peers, table};
 use e2e::command::finish;
 use e2e::lab::Lab;
 use satellite_proto::bundle::{SecretKey, build};
+use satellite_proto::wire::management::v1::FleetSatellite;
 
 /// Measures the system beside what a user would pick instead, and writes target/bench.json.
 #[derive(Debug, Parser)]
@@ -25,6 +26,26 @@ struct Cli {
     /// Bytes of the central that is backed up.
     #[arg(long, default_value_t = 1 << 30)]
     bytes: u64,
+    /// Measures only this; commissioning comes first in any case. Writes no file.
+    #[arg(long, value_enum)]
+    only: Option<Only>,
+}
+
+/// A group of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    /// The daemons at rest.
+    Idle,
+    /// Push, logs and status calls.
+    Transfers,
+    /// The first backup.
+    Backup,
+}
+
+impl Cli {
+    fn wants(&self, part: Only) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,9 +125,23 @@ impl Transport {
 async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
     eprintln!("Commissioning a satellite …");
     let (mut rows, satellite) = pair_to_healthy(lab).await?;
-    eprintln!("Watching the daemons idle …");
-    rows.extend(idle(lab).await?);
-    eprintln!("Transfers, {} times each …", cli.runs);
+    if cli.wants(Only::Idle) {
+        eprintln!("Watching the daemons idle …");
+        rows.extend(idle(lab).await?);
+    }
+    if cli.wants(Only::Transfers) {
+        eprintln!("Transfers, {} times each …", cli.runs);
+        rows.extend(transfers(lab, &satellite, cli.runs).await?);
+    }
+    if cli.wants(Only::Backup) {
+        eprintln!("Backups of {} MiB, {} times each …", cli.bytes >> 20, cli.runs);
+        rows.extend(backup::first_backup(lab, cli.bytes, cli.runs).await?);
+    }
+    Ok(rows)
+}
+
+/// What crosses the laboratory's network, from a process in it.
+async fn transfers(lab: &Lab, satellite: &FleetSatellite, runs: usize) -> anyhow::Result<Vec<Row>> {
     let dir = lab.data().join("bench");
     std::fs::create_dir_all(&dir)?;
     let state = format!("lib/private/satellite-{LOG_WORKLOAD}/logs");
@@ -123,14 +158,10 @@ async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
     inside
         .arg(lab.satellite().var().join(state))
         .arg(&dir)
-        .arg(cli.runs.to_string());
+        .arg(runs.to_string());
     let ended = finish(inside, LIMIT * 4).await?;
     anyhow::ensure!(ended.code == Some(0), "the transfers failed: {}", ended.stderr);
-    let transfers: Vec<Row> = serde_json::from_str(ended.stdout.trim())?;
-    rows.extend(transfers);
-    eprintln!("Backups of {} MiB, {} times each …", cli.bytes >> 20, cli.runs);
-    rows.extend(backup::first_backup(lab, cli.bytes, cli.runs).await?);
-    Ok(rows)
+    Ok(serde_json::from_str(ended.stdout.trim())?)
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
@@ -153,10 +184,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     lab.remove().await;
     let rows = measured?;
-    e2e::network::write(
-        &top.join("target/bench.json"),
-        serde_json::to_string_pretty(&rows)?,
-    )?;
+    if cli.only.is_none() {
+        e2e::network::write(
+            &top.join("target/bench.json"),
+            serde_json::to_string_pretty(&rows)?,
+        )?;
+    }
     println!("{}", table(&rows));
     Ok(())
 }
