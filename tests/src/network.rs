@@ -121,12 +121,7 @@ impl Lan {
     /// A program to be run on the server's side of the LAN.
     #[must_use]
     pub fn at_server(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut entered = command("nsenter");
-        entered
-            .arg(format!("--net={}", namespace_path(&self.server_side()).display()))
-            .arg("--")
-            .arg(program);
-        entered
+        within(&self.server_side(), program)
     }
 
     /// Puts the calling thread, and what it dials from now on, on the server's side of the LAN.
@@ -169,6 +164,17 @@ impl Lan {
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
         line.contains("udhcpd").then_some(pid)
     }
+}
+
+/// A program to be run in a namespace; it becomes the process that is started.
+#[must_use]
+pub fn within(namespace: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut entered = command("nsenter");
+    entered
+        .arg(format!("--net={}", namespace_path(namespace).display()))
+        .arg("--")
+        .arg(program);
+    entered
 }
 
 /// Where `ip netns` keeps a namespace.

@@ -31,7 +31,8 @@ pub struct Piece {
 
 impl Updates {
     /// Takes chunks of the upload `digest` until the stream ends, and answers the upload as it is then. What was taken
-    /// before an error stays, and is on the disk.
+    /// before an error stays. It is on the disk soon after, and nobody waits for that: installing reads every chunk
+    /// again and writes the version through to the disk, so a power cut before costs chunks that are pushed again.
     ///
     /// # Errors
     ///
@@ -74,7 +75,11 @@ impl Updates {
             .try_for_each(|()| async { Ok(()) })
             .await;
         let store = self.inner.store.clone();
-        blocking(move || store.sync().map_err(UpdateError::File)).await?;
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = store.sync() {
+                tracing::warn!(error = %crate::cli::error_chain(&error), "Chunks are not on the disk yet");
+            }
+        });
         taken?;
         let store = self.inner.store.clone();
         Ok(blocking(move || Ok(upload.describe(&store))).await?)

@@ -32,10 +32,10 @@ impl ChunkStore {
         Self { dir }
     }
 
-    /// Whether the chunk is there.
+    /// Whether the chunk is there. A name without content is what a power cut leaves of one that was not on the disk.
     #[must_use]
     pub fn has(&self, digest: Digest) -> bool {
-        self.path_of(digest).is_file()
+        fs::metadata(self.path_of(digest)).is_ok_and(|found| found.is_file() && found.len() > 0)
     }
 
     /// Stores a packed chunk whose content the caller has checked. It is on the disk only after [`ChunkStore::sync`].
@@ -44,10 +44,10 @@ impl ChunkStore {
     ///
     /// If it cannot be written; nothing of it is then there.
     pub fn put(&self, digest: Digest, frame: &[u8]) -> Result<(), FileError> {
-        let path = self.path_of(digest);
-        if path.is_file() {
+        if self.has(digest) {
             return Ok(());
         }
+        let path = self.path_of(digest);
         if let Some(parent) = path.parent() {
             files::create_dir(parent, 0o700)?;
         }
@@ -174,6 +174,9 @@ mod tests {
         store.put(a, b"packed a").unwrap();
         store.put(b, b"packed b").unwrap();
         store.sync().unwrap();
+        fs::write(store.path_of(b), b"").unwrap();
+        assert!(!store.has(b), "only its name survived a power cut");
+        store.put(b, b"packed b").unwrap();
         assert_eq!(store.read(a).unwrap().unwrap(), b"packed a");
         assert_eq!(store.sweep(&HashSet::from([a])).unwrap(), 1);
         assert!(store.has(a) && !store.has(b));

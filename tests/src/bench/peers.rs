@@ -1,7 +1,9 @@
-//! What a user would pick instead: scp, curl from nginx over HTTPS, and a bare TLS stream. Servers on loopback of the
-//! namespace that the benchmark runs in.
+//! What a user would pick instead: scp, curl from nginx over HTTPS, and a bare TLS stream. Their servers run
+//! behind a cable like the satellite's, so that their bytes take the way that ours take.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,14 +16,24 @@ use tokio_stream::StreamExt as _;
 
 use super::{LIMIT, Sample, process::tree_cpu};
 use crate::command::{command, finish, run};
-use crate::network::write;
+use crate::network::{within, write};
 use crate::wait::until;
+
+/// Where the servers run: a namespace of their own, with a cable to the server's like the satellite's.
+#[derive(Debug)]
+pub struct Site<'a> {
+    dir: &'a Path,
+    namespace: String,
+}
+
+/// The servers' address on their cable.
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 78, 0, 2));
 
 /// A server that ends with this value.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    port: u16,
+    address: SocketAddr,
     dir: PathBuf,
 }
 
@@ -44,14 +56,57 @@ fn own_cpu_with_children() -> f64 {
     Duration::from_micros(u64::try_from(micros).unwrap_or(0)).as_secs_f64()
 }
 
-/// A port that nobody has at the moment.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+impl<'a> Site<'a> {
+    /// Lays the cable between the namespace `server` and a new one; scratch space is `dir`.
+    ///
+    /// # Errors
+    ///
+    /// If `ip` fails.
+    pub async fn lay(server: &str, dir: &'a Path) -> anyhow::Result<Self> {
+        let namespace = format!("{server}-peers");
+        let site = Self { dir, namespace };
+        site.remove().await;
+        let peers = site.namespace.as_str();
+        run("ip", &["netns", "add", peers]).await?;
+        let cable = [
+            "link", "add", "peers0", "type", "veth", "peer", "name", "eth0", "netns", peers,
+        ];
+        run("ip", &[&["-n", server][..], &cable[..]].concat()).await?;
+        for (end, name, address) in [
+            (server, "peers0", "10.78.0.1/24"),
+            (peers, "eth0", "10.78.0.2/24"),
+        ] {
+            run("ip", &["-n", end, "address", "add", address, "dev", name]).await?;
+            run("ip", &["-n", end, "link", "set", name, "up"]).await?;
+        }
+        Ok(site)
+    }
+
+    /// Takes the namespace and its cable away. What is not there is no error.
+    pub async fn remove(&self) {
+        let _ = run("ip", &["netns", "delete", &self.namespace]).await;
+    }
+
+    /// Scratch space.
+    #[must_use]
+    pub fn dir(&self) -> &'a Path {
+        self.dir
+    }
+
+    fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> tokio::process::Command {
+        within(&self.namespace, program)
+    }
 }
 
-async fn listens(port: u16) -> anyhow::Result<()> {
+/// An address whose port nobody has: the namespace is new, and ports are never given twice.
+fn free() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    SocketAddr::new(HOST, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn listens(address: SocketAddr) -> anyhow::Result<()> {
     until("a server to listen", Duration::from_secs(20), async || {
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+        tokio::net::TcpStream::connect(address).await.ok()
     })
     .await
     .map(drop)
@@ -62,8 +117,8 @@ async fn listens(port: u16) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// If it does not come up.
-pub async fn sshd(dir: &Path) -> anyhow::Result<Server> {
-    let dir = dir.join("ssh");
+pub async fn sshd(site: &Site<'_>) -> anyhow::Result<Server> {
+    let dir = site.dir.join("ssh");
     if dir.exists() {
         // Of an earlier part: ssh-keygen asks before it overwrites keys.
         std::fs::remove_dir_all(&dir)?;
@@ -74,20 +129,20 @@ pub async fn sshd(dir: &Path) -> anyhow::Result<Server> {
         let path = dir.join(key).display().to_string();
         run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path]).await?;
     }
-    let port = free_port()?;
+    let address = free();
     let text = format!(
-        "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/client.pub\nStrictModes no\n\
+        "ListenAddress {address}\nHostKey {0}/host\nAuthorizedKeysFile {0}/client.pub\nStrictModes no\n\
          UsePAM no\nPermitRootLogin prohibit-password\nPidFile none\nSubsystem sftp internal-sftp\n",
         dir.display()
     );
     write(&dir.join("config"), text)?;
-    let mut sshd = command("/usr/sbin/sshd");
+    let mut sshd = site.program("/usr/sbin/sshd");
     sshd.args(["-D", "-e", "-f"])
         .arg(dir.join("config"))
         .stderr(std::process::Stdio::null());
     let child = sshd.spawn().context("cannot start sshd")?;
-    listens(port).await?;
-    Ok(Server { child, port, dir })
+    listens(address).await?;
+    Ok(Server { child, address, dir })
 }
 
 /// Copies `file` to `target` with scp.
@@ -108,9 +163,9 @@ pub async fn scp(server: &Server, file: &Path, target: &Path) -> anyhow::Result<
     ])
     .arg("-i")
     .arg(server.dir.join("client"))
-    .args(["-P", &server.port.to_string()])
+    .args(["-P", &server.address.port().to_string()])
     .arg(file)
-    .arg(format!("127.0.0.1:{}", target.display()));
+    .arg(format!("{}:{}", server.address.ip(), target.display()));
     measured(server, scp).await
 }
 
@@ -126,25 +181,25 @@ async fn measured(server: &Server, client: tokio::process::Command) -> anyhow::R
 /// # Errors
 ///
 /// If it does not come up.
-pub async fn nginx(dir: &Path, root: &Path) -> anyhow::Result<Server> {
-    let dir = dir.join("nginx");
+pub async fn nginx(site: &Site<'_>, root: &Path) -> anyhow::Result<Server> {
+    let dir = site.dir.join("nginx");
     std::fs::create_dir_all(&dir)?;
     let identity = Identity::generate("localhost")?;
     write(&dir.join("key.pem"), identity.key_pem().as_bytes())?;
     write(&dir.join("cert.pem"), identity.chain_pem())?;
-    let port = free_port()?;
+    let address = free();
     let text = format!(
         "daemon off; master_process off; user root; pid {0}/pid; error_log {0}/error.log;\n\
          events {{ worker_connections 64; }}\n\
          http {{ access_log off; sendfile on; client_body_temp_path {0}/a; proxy_temp_path {0}/b;\n\
          fastcgi_temp_path {0}/c; uwsgi_temp_path {0}/d; scgi_temp_path {0}/e;\n\
-         server {{ listen 127.0.0.1:{port} ssl http2; ssl_protocols TLSv1.3; ssl_certificate {0}/cert.pem;\n\
+         server {{ listen {address} ssl http2; ssl_protocols TLSv1.3; ssl_certificate {0}/cert.pem;\n\
          ssl_certificate_key {0}/key.pem; root {1}; }} }}\n",
         dir.display(),
         root.display()
     );
     write(&dir.join("nginx.conf"), text)?;
-    let mut nginx = command("/usr/sbin/nginx");
+    let mut nginx = site.program("/usr/sbin/nginx");
     nginx
         .arg("-e")
         .arg(dir.join("error.log"))
@@ -154,8 +209,8 @@ pub async fn nginx(dir: &Path, root: &Path) -> anyhow::Result<Server> {
         .stderr(std::process::Stdio::null());
     // One process only: a worker would outlive its killed master, and hold what it inherited.
     let child = nginx.spawn().context("cannot start nginx")?;
-    listens(port).await?;
-    Ok(Server { child, port, dir })
+    listens(address).await?;
+    Ok(Server { child, address, dir })
 }
 
 /// Fetches `name` with curl into `target`.
@@ -165,7 +220,7 @@ pub async fn nginx(dir: &Path, root: &Path) -> anyhow::Result<Server> {
 /// If it fails.
 pub async fn curl(server: &Server, name: &str, target: &Path) -> anyhow::Result<Sample> {
     let mut curl = command("curl");
-    let url = format!("https://127.0.0.1:{}/{name}", server.port);
+    let url = format!("https://{}/{name}", server.address);
     curl.args(["-sSfk", "--http1.1", "-o"]).arg(target).arg(url);
     measured(server, curl).await
 }
@@ -175,16 +230,15 @@ pub async fn curl(server: &Server, name: &str, target: &Path) -> anyhow::Result<
 /// # Errors
 ///
 /// If it does not come up.
-pub async fn raw_sink(dir: &Path) -> anyhow::Result<Server> {
-    let port = free_port()?;
-    let child = command(std::env::current_exe()?)
-        .args(["raw-sink", &port.to_string()])
-        .spawn()?;
-    listens(port).await?;
+pub async fn raw_sink(site: &Site<'_>) -> anyhow::Result<Server> {
+    let address = free();
+    let mut sink = site.program(std::env::current_exe()?);
+    let child = sink.args(["raw-sink", &address.to_string()]).spawn()?;
+    listens(address).await?;
     Ok(Server {
         child,
-        port,
-        dir: dir.to_owned(),
+        address,
+        dir: site.dir.to_owned(),
     })
 }
 
@@ -195,7 +249,7 @@ pub async fn raw_sink(dir: &Path) -> anyhow::Result<Server> {
 /// If it fails.
 pub async fn raw_send(server: &Server, bytes: u64) -> anyhow::Result<Sample> {
     let mut client = command(std::env::current_exe()?);
-    client.args(["raw-send", &server.port.to_string(), &bytes.to_string()]);
+    client.args(["raw-send", &server.address.to_string(), &bytes.to_string()]);
     measured(server, client).await
 }
 
@@ -204,9 +258,9 @@ pub async fn raw_send(server: &Server, bytes: u64) -> anyhow::Result<Sample> {
 /// # Errors
 ///
 /// If the port is taken.
-pub async fn serve_raw(port: u16) -> anyhow::Result<()> {
+pub async fn serve_raw(address: SocketAddr) -> anyhow::Result<()> {
     let tls = ServerTls::new(&Identity::generate("sink")?, &Trust::Anyone)?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let listener = TcpListener::bind(address).await?;
     let mut connections = Box::pin(incoming(listener, tls, Connections::default()));
     while let Some(connection) = connections.next().await {
         let mut connection = connection?;
@@ -225,9 +279,9 @@ pub async fn serve_raw(port: u16) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// If the connection breaks.
-pub async fn send_raw(port: u16, bytes: u64) -> anyhow::Result<()> {
+pub async fn send_raw(address: SocketAddr, bytes: u64) -> anyhow::Result<()> {
     let config = client_config(&Identity::generate("source")?, Expect::Anyone)?;
-    let mut stream = dial(&format!("127.0.0.1:{port}"), config, LIMIT).await?.stream;
+    let mut stream = dial(&address.to_string(), config, LIMIT).await?.stream;
     let piece = vec![7; 256 * 1024];
     let mut left = bytes;
     while left > 0 {

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use satellite_proto::bundle::{Recipe, SecretKey, build};
 
+use super::peers::{self, Site};
 use super::process::{own_cpu, process_cpu};
 use super::satellite::Client;
-use super::{Better, Row, Sample, median, peers};
+use super::{Better, Row, Sample, median};
 
 /// What is pushed and fetched, in MiB.
 const SIZE: u64 = 256;
@@ -26,8 +27,8 @@ pub struct Bench<'a> {
     pub client: &'a Client,
     /// The bridge's process.
     pub bridge: i32,
-    /// Scratch space.
-    pub dir: &'a Path,
+    /// Where the servers of the others run, and scratch space.
+    pub site: &'a Site<'a>,
     /// Key that the satellite trusts.
     pub key: &'a SecretKey,
     /// How often each thing is measured.
@@ -80,28 +81,28 @@ impl Bench<'_> {
         own_cpu() + process_cpu(self.bridge)
     }
 
-    /// Bytes that do not compress, the same at each run.
-    fn noise(&self, name: &str) -> anyhow::Result<PathBuf> {
+    /// Bytes that do not compress.
+    fn noise(&self, path: &Path, seed: u64) -> anyhow::Result<()> {
         use rand::{RngCore as _, SeedableRng as _};
-        let path = self.dir.join(name);
-        let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
-        let mut random = rand::rngs::StdRng::seed_from_u64(7640);
+        let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
         let mut piece = vec![0; 1 << 20];
         for _ in 0..SIZE {
             random.fill_bytes(&mut piece);
             file.write_all(&piece)?;
         }
         file.flush()?;
-        Ok(path)
+        Ok(())
     }
 
-    /// A bundle of `SIZE` MiB that does not compress.
-    fn bundle(&self) -> anyhow::Result<PathBuf> {
-        let payload = self.dir.join("payload");
+    /// A bundle of `SIZE` MiB that does not compress, another one for each run: a satellite takes no chunk twice.
+    fn bundle(&self, run: usize) -> anyhow::Result<PathBuf> {
+        let payload = self.site.dir().join("payload");
         std::fs::create_dir_all(&payload)?;
-        std::fs::rename(self.noise("noise")?, payload.join("program"))?;
-        std::fs::set_permissions(payload.join("program"), std::fs::Permissions::from_mode(0o755))?;
-        let bundle = self.dir.join("large.bundle");
+        let program = payload.join("program");
+        self.noise(&program, u64::try_from(run)?)?;
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        let bundle = self.site.dir().join("large.bundle");
         let out = std::io::BufWriter::new(std::fs::File::create(&bundle)?);
         build(
             &recipe("large", "program", "")?,
@@ -112,28 +113,38 @@ impl Bench<'_> {
         Ok(bundle)
     }
 
+    /// Everything: pushes, fetches of `log`, and the status of `workload`.
+    ///
+    /// # Errors
+    ///
+    /// If a program or a call fails.
+    pub async fn all(&self, log: &Path, workload: &str) -> anyhow::Result<Vec<Row>> {
+        let mut rows = self.push().await?;
+        rows.extend(self.logs(log).await?);
+        rows.extend(self.status(workload).await?);
+        Ok(rows)
+    }
+
     /// Pushes a bundle.
     ///
     /// # Errors
     ///
     /// If a program or a call fails.
     pub async fn push(&self) -> anyhow::Result<Vec<Row>> {
-        let bundle = self.bundle()?;
-        let (sshd, nginx) = (
-            peers::sshd(self.dir).await?,
-            peers::nginx(self.dir, self.dir).await?,
-        );
-        let sink = peers::raw_sink(self.dir).await?;
+        let site = self.site;
+        let (sshd, nginx) = (peers::sshd(site).await?, peers::nginx(site, site.dir()).await?);
+        let sink = peers::raw_sink(site).await?;
         let mut measured = Measured::default();
-        for _ in 0..self.runs {
+        for run in 0..self.runs {
+            let bundle = self.bundle(run)?;
             let (sample, name) = Sample::of(|| self.cpu(), self.client.push(&bundle)).await?;
             self.client.abort(&name).await?;
             measured.add("ours", sample);
             measured.add("raw TLS", peers::raw_send(&sink, SIZE * MIB).await?);
-            measured.add("scp", peers::scp(&sshd, &bundle, &self.dir.join("copy")).await?);
+            measured.add("scp", peers::scp(&sshd, &bundle, &site.dir().join("copy")).await?);
             measured.add(
                 "curl",
-                peers::curl(&nginx, "large.bundle", &self.dir.join("copy")).await?,
+                peers::curl(&nginx, "large.bundle", &site.dir().join("copy")).await?,
             );
         }
         Ok(measured.rows(
@@ -150,11 +161,9 @@ impl Bench<'_> {
     pub async fn logs(&self, log: &Path) -> anyhow::Result<Vec<Row>> {
         write_log(log)?;
         let directory = log.parent().unwrap_or(Path::new("/"));
-        let (sshd, nginx) = (
-            peers::sshd(self.dir).await?,
-            peers::nginx(self.dir, directory).await?,
-        );
-        let sink = peers::raw_sink(self.dir).await?;
+        let site = self.site;
+        let (sshd, nginx) = (peers::sshd(site).await?, peers::nginx(site, directory).await?);
+        let sink = peers::raw_sink(site).await?;
         let source = format!("workload/{LOG_WORKLOAD}/large.log");
         let mut measured = Measured::default();
         for _ in 0..self.runs {
@@ -162,10 +171,10 @@ impl Bench<'_> {
             anyhow::ensure!(bytes >= SIZE * MIB, "only {bytes} bytes of the log came");
             measured.add("ours", sample);
             measured.add("raw TLS", peers::raw_send(&sink, SIZE * MIB).await?);
-            measured.add("scp", peers::scp(&sshd, log, &self.dir.join("copy")).await?);
+            measured.add("scp", peers::scp(&sshd, log, &site.dir().join("copy")).await?);
             measured.add(
                 "curl",
-                peers::curl(&nginx, "large.log", &self.dir.join("copy")).await?,
+                peers::curl(&nginx, "large.log", &site.dir().join("copy")).await?,
             );
         }
         Ok(measured.rows("fetch of 256 MiB of logs", &[("raw TLS", 0.6), ("scp", 2.0)]))

@@ -1,19 +1,25 @@
 //! `make bench`: measures the real programs, in a container, beside what a user would pick instead.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use e2e::bench::commission::{idle, pair_to_healthy, pid_of};
+use e2e::bench::peers::Site;
 use e2e::bench::satellite::Client;
 use e2e::bench::transport::{Bench, LOG_WORKLOAD, recipe};
 use e2e::bench::{LIMIT, RUNS, Row, backup, peers, table};
 use e2e::command::finish;
 use e2e::lab::Lab;
+use e2e::network::Lan;
 use satellite_proto::bundle::{SecretKey, build};
 use satellite_proto::wire::management::v1::FleetSatellite;
+
+/// Name of the laboratory.
+const LABORATORY: &str = "bench";
 
 /// Measures the system beside what a user would pick instead, and writes target/bench.json.
 #[derive(Debug, Parser)]
@@ -54,13 +60,13 @@ enum Part {
     #[command(hide = true)]
     RawSink {
         /// Where.
-        port: u16,
+        address: SocketAddr,
     },
     /// (a process of the benchmark) Sends bytes over one TLS connection.
     #[command(hide = true)]
     RawSend {
         /// Where to.
-        port: u16,
+        address: SocketAddr,
         /// How many.
         bytes: u64,
     },
@@ -87,17 +93,18 @@ impl Transport {
         let client = Client::new(&self.installation, &self.address, &self.fingerprint)?;
         let key = SecretKey::from_file_text(&std::fs::read_to_string(&self.key)?, None)?;
         self.install_log_source(&client, &key).await?;
+        let lan = Lan::new(LABORATORY, &self.dir);
+        let site = Site::lay(&lan.server_side(), &self.dir).await?;
         let bench = Bench {
             client: &client,
             bridge: self.bridge,
-            dir: &self.dir,
+            site: &site,
             key: &key,
             runs: self.runs,
         };
-        let mut rows = bench.push().await?;
-        rows.extend(bench.logs(&self.logs.join("large.log")).await?);
-        rows.extend(bench.status("backup-service").await?);
-        println!("{}", serde_json::to_string(&rows)?);
+        let rows = bench.all(&self.logs.join("large.log"), "backup-service").await;
+        site.remove().await;
+        println!("{}", serde_json::to_string(&rows?)?);
         Ok(())
     }
 
@@ -166,8 +173,8 @@ async fn transfers(lab: &Lab, satellite: &FleetSatellite, runs: usize) -> anyhow
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.part {
-        Some(Part::RawSink { port }) => return peers::serve_raw(*port).await,
-        Some(Part::RawSend { port, bytes }) => return peers::send_raw(*port, *bytes).await,
+        Some(Part::RawSink { address }) => return peers::serve_raw(*address).await,
+        Some(Part::RawSend { address, bytes }) => return peers::send_raw(*address, *bytes).await,
         Some(Part::Transport(transport)) => return transport.run().await,
         None => {}
     }
@@ -175,9 +182,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         .parent()
         .context("no checkout")?;
     let data = top.join("target/lab/bench");
-    let lab = Lab::open("bench", &data)?;
+    let lab = Lab::open(LABORATORY, &data)?;
     lab.remove().await;
-    let lab = Lab::open("bench", &data)?;
+    let lab = Lab::open(LABORATORY, &data)?;
     let measured = measure(&lab, &cli).await;
     if measured.is_err() {
         eprintln!("{}", lab.evidence().await);
