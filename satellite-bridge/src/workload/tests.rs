@@ -23,6 +23,8 @@ async fn an_enabled_bundle_is_installed_started_and_healthy() {
     let workload = satellite.workloads.get(&name()).await.unwrap();
     assert_eq!(workload.state(), WorkloadState::Healthy, "{workload:?}");
     assert_eq!((workload.version.as_str(), workload.enabled), ("1.0.0", true));
+    assert_eq!(satellite.workloads.look().await, std::slice::from_ref(&workload));
+    assert_eq!(satellite.workloads.list(), [workload]);
     assert!(world.units.is_active(&unit_name(&name())));
     assert!(world.places.unit_file(&name()).exists());
     assert_eq!(
