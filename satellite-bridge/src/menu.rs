@@ -1,6 +1,6 @@
 //! The console menu: what a person at the machine can see and do, also when the daemon does not run.
 //!
-//! Pages are made by pure functions ([`page`], [`dialog`], [`form`], [`home`], [`pager`]); the files that are named after
+//! Pages are made by pure functions (`page`, `dialog`, `form`, `home`, `pager`); the files that are named after
 //! entries of the menu ask, act, and show what came of it.
 //!
 //! **Invariant:** nothing here leaves to a shell: interrupt, quit and suspend keys do nothing, no other program gets the
