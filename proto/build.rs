@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=satellite");
     let mut files = Vec::new();
-    for package in ["bridge", "backup", "management"] {
+    for package in ["bridge", "backup", "join", "management"] {
         let dir = Path::new("satellite").join(package).join("v1");
         for entry in std::fs::read_dir(dir)? {
             files.push(entry?.path());

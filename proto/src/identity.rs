@@ -79,6 +79,12 @@ impl Pin {
         Self(bytes)
     }
 
+    /// The pin with these 32 bytes; none if there are more or fewer.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().map(Self).ok()
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

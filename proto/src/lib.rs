@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod identity;
+pub mod join;
 pub mod pairing;
 pub mod tls;
 pub mod wire;

@@ -152,27 +152,27 @@ impl Transcript {
     /// Whether `proof` is the manager's. Constant-time.
     #[must_use]
     pub fn verify_manager(&self, code: &Code, proof: &[u8]) -> bool {
-        hmac::verify(&code.key(), &self.message(b"manager"), proof).is_ok()
+        hmac::verify(&code.key(), &self.message(LABEL, b"manager"), proof).is_ok()
     }
 
     /// Whether `proof` is the satellite's. Constant-time.
     #[must_use]
     pub fn verify_satellite(&self, code: &Code, proof: &[u8]) -> bool {
-        hmac::verify(&code.key(), &self.message(b"satellite"), proof).is_ok()
+        hmac::verify(&code.key(), &self.message(LABEL, b"satellite"), proof).is_ok()
     }
 
     fn prove(&self, code: &Code, role: &[u8]) -> [u8; 32] {
-        let tag = hmac::sign(&code.key(), &self.message(role));
+        let tag = hmac::sign(&code.key(), &self.message(LABEL, role));
         let mut proof = [0; 32];
         proof.copy_from_slice(tag.as_ref());
         proof
     }
 
     /// Every part with its length before it (4 bytes, big-endian), so that no two transcripts share their bytes.
-    fn message(&self, role: &[u8]) -> Vec<u8> {
+    pub(crate) fn message(&self, label: &[u8], role: &[u8]) -> Vec<u8> {
         let version = self.version.to_be_bytes();
         let parts: [&[u8]; 7] = [
-            LABEL,
+            label,
             role,
             &version,
             &self.exporter,
@@ -225,7 +225,7 @@ mod tests {
                 installation: field("installation").parse().unwrap(),
             };
             assert_eq!(
-                HEXLOWER.encode(&transcript.message(b"manager")),
+                HEXLOWER.encode(&transcript.message(LABEL, b"manager")),
                 field("manager_message")
             );
             assert_eq!(

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -21,7 +22,7 @@ use rustls::{
     ServerConfig, SignatureScheme,
 };
 
-use crate::identity::{Identity, IdentityError, Pin, role_of};
+use crate::identity::{Identity, IdentityError, Pin, Role, role_of};
 
 mod accept;
 mod dial;
@@ -105,6 +106,13 @@ pub(crate) fn server_config(identity: &Identity, trust: &Trust) -> Result<Server
 pub enum Expect {
     /// The satellite with this key.
     Pin(Pin),
+    /// A server whose leaf carries the role admin and was issued by this installation.
+    Installation {
+        /// The installation's key.
+        pin: Pin,
+        /// A moment that has passed for sure; a clock that shows an earlier one is wrong.
+        floor: SystemTime,
+    },
     /// Anyone; only for pairing, which proves the other side itself.
     Anyone,
 }
@@ -280,15 +288,46 @@ struct PinVerifier {
     provider: Arc<CryptoProvider>,
 }
 
+impl PinVerifier {
+    /// Whether `leaf` is an administrator's of the installation whose key has `pin`, which must have come with it.
+    fn verify_server(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        pin: Pin,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let refused = || Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        let [installation] = intermediates else {
+            return Err(refused());
+        };
+        if Pin::of_certificate(installation).map_err(|_| refused())? != pin {
+            return Err(refused());
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add(installation.clone().into_owned())?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&leaf.try_into()?, &roots, &[], now, algorithms)?;
+        if role_of(leaf) != Some(Role::Admin) {
+            return Err(refused());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
 impl ServerCertVerifier for PinVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if let Expect::Installation { pin, floor } = self.expect {
+            let floor = UnixTime::since_unix_epoch(floor.duration_since(UNIX_EPOCH).unwrap_or_default());
+            return self.verify_server(leaf, intermediates, pin, now.max(floor));
+        }
         let pin = Pin::of_certificate(leaf)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
         match self.expect {
@@ -296,6 +335,9 @@ impl ServerCertVerifier for PinVerifier {
                 CertificateError::ApplicationVerificationFailure,
             )),
             Expect::Pin(_) | Expect::Anyone => Ok(ServerCertVerified::assertion()),
+            Expect::Installation { .. } => Err(Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            )),
         }
     }
 

@@ -28,6 +28,13 @@ pub mod backup {
     }
 }
 
+/// What a satellite with a join token asks of a server (`satellite.join.v1`).
+pub mod join {
+    pub mod v1 {
+        tonic::include_proto!("satellite.join.v1");
+    }
+}
+
 /// What command line and web page ask of the management module (`satellite.management.v1`).
 pub mod management {
     pub mod v1 {
@@ -50,6 +57,9 @@ pub const MAX_FRAME: u32 = 64 * 1024;
 
 /// TCP port on which a satellite takes calls of its installation.
 pub const BRIDGE_PORT: u16 = 7640;
+
+/// TCP port on which a server takes satellites that hold a join token.
+pub const JOIN_PORT: u16 = 7601;
 
 /// Metadata key in which a satellite that refuses a call tells a server what state it is in.
 pub const STATE_HEADER: &str = "x-satellite-state";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -65,6 +65,8 @@ pub struct Dialled {
     pub stream: TlsStream<TcpStream>,
     /// The pin of the one who answered.
     pub peer: Pin,
+    /// The certificates that it sent, the leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
     /// The value that only the two ends of this connection share, for pairing.
     pub exporter: [u8; 32],
 }
@@ -105,9 +107,10 @@ pub async fn dial(
                 source,
             })?;
         let (_, session) = stream.get_ref();
-        let peer = session
-            .peer_certificates()
-            .and_then(<[_]>::first)
+        let chain = session.peer_certificates().unwrap_or_default();
+        let chain: Vec<_> = chain.iter().map(|one| one.clone().into_owned()).collect();
+        let peer = chain
+            .first()
             .and_then(|leaf| Pin::of_certificate(leaf).ok())
             .ok_or_else(|| DialError::Session { address: owned() })?;
         let exporter = session
@@ -116,6 +119,7 @@ pub async fn dial(
         Ok(Dialled {
             stream,
             peer,
+            chain,
             exporter,
         })
     };
