@@ -9,6 +9,7 @@ pub mod error;
 mod execute;
 pub mod firewall;
 pub mod jobs;
+pub mod join;
 mod observe;
 mod push;
 pub mod reconcile;
@@ -44,6 +45,8 @@ pub struct App {
     pub jobs: Jobs,
     /// The audit log.
     pub audit: Audit,
+    /// Where satellites with tokens are received.
+    pub desk: join::Desk,
     /// The installation key.
     pub installation: Arc<Installation>,
     /// When the process was started.

@@ -16,6 +16,7 @@ mod render;
 mod satellite;
 mod system;
 mod texts;
+mod token;
 mod update;
 mod workload;
 

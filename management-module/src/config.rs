@@ -4,9 +4,11 @@
 
 use std::fmt;
 use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use satellite_proto::wire::JOIN_PORT;
 use serde::Deserialize;
 
 /// Where the configuration is read unless told otherwise. The file need not be there: all keys have defaults.
@@ -21,6 +23,10 @@ pub struct Config {
     pub socket: PathBuf,
     /// What satellites show as the server's name.
     pub server_name: String,
+    /// Where satellites with join tokens are received, while there are tokens.
+    pub join_listen: SocketAddr,
+    /// The server's address in join tokens; none: the machine's own, if it has one only.
+    pub join_address: Option<String>,
     /// How often each satellite is checked without cause.
     pub reconcile_interval: Duration,
     /// How many satellites are changed at once.
@@ -153,6 +159,8 @@ struct File {
     state_dir: PathBuf,
     socket: PathBuf,
     server_name: Option<String>,
+    join_listen: SocketAddr,
+    join_address: Option<String>,
     #[serde(with = "humantime_serde")]
     reconcile_interval: Duration,
     max_concurrent_changes: usize,
@@ -170,6 +178,8 @@ impl Default for File {
             state_dir: "/var/lib/management-module".into(),
             socket: "/run/management-module/api.sock".into(),
             server_name: None,
+            join_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, JOIN_PORT)),
+            join_address: None,
             reconcile_interval: Duration::from_mins(5),
             max_concurrent_changes: 10,
             call_deadline: Duration::from_secs(20),
@@ -222,10 +232,19 @@ impl From<File> for Checked {
         if !(1..=63).contains(&server_name.chars().count()) || server_name.chars().any(char::is_control) {
             faults.push("`server-name` must be 1 to 63 printable characters".into());
         }
+        if file
+            .join_address
+            .as_ref()
+            .is_some_and(|text| text.trim().is_empty())
+        {
+            faults.push("`join-address` must be a host name or IP address".into());
+        }
         let config = Config {
             state_dir: file.state_dir,
             socket: file.socket,
             server_name,
+            join_listen: file.join_listen,
+            join_address: file.join_address,
             reconcile_interval: file.reconcile_interval,
             max_concurrent_changes: file.max_concurrent_changes,
             call_deadline: file.call_deadline,

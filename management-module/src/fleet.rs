@@ -122,6 +122,12 @@ impl Fleet {
         self.inner.identity.borrow().clone()
     }
 
+    /// The same, with every change.
+    #[must_use]
+    pub fn identities(&self) -> watch::Receiver<Arc<Identity>> {
+        self.inner.identity.subscribe()
+    }
+
     /// Presents another identity: every satellite is dialled anew.
     pub fn reload(&self, identity: Identity) {
         self.inner.identity.send_replace(Arc::new(identity));

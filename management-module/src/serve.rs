@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** nothing is decided here.
 
+mod joins;
+
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::app::join::Desk;
 use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles};
 use crate::central::quiesce::StopNotes;
 use crate::config::Config;
@@ -120,6 +123,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     let background = [
         tokio::spawn(note_reports(app.clone(), reported)),
         tokio::spawn(renew_leaf(app.clone(), stop.clone())),
+        tokio::spawn(joins::receive(app.clone(), stop.clone())),
     ];
     for row in app.store.satellites().await? {
         let known = Known {
@@ -164,6 +168,7 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
     let app = App {
         jobs: Jobs::open(store.clone()).await?,
         audit: Audit::new(store.clone()),
+        desk: Desk::default(),
         reconciler: Reconciler::new(config.max_concurrent_changes),
         config: Arc::new(config),
         store,

@@ -8,6 +8,7 @@ mod centrals;
 mod desired;
 mod jobs;
 mod satellites;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use centrals::Central;
 pub use desired::{Attempt, DesiredWorkload, Outcome};
 pub use jobs::{JobRow, JobState};
 pub use satellites::SatelliteRow;
+pub use tokens::TokenRow;
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(10);

@@ -394,7 +394,7 @@ mod tests {
         }
     }
 
-    fn token() -> Token {
+    fn fresh() -> Token {
         Token::generate("pbx.example:7601", Pin::of_spki(b"installation"), 1_800_000_000).unwrap()
     }
 
@@ -434,13 +434,13 @@ mod tests {
 
     #[test]
     fn a_proof_of_a_token_holds_for_no_other_transcript_token_or_side() {
-        let (honest, token) = (transcript(), token());
+        let (honest, token) = (transcript(), fresh());
         let verifier = Verifier::from_bytes(&token.verifier().to_bytes()).unwrap();
         let (mine, theirs) = (token.satellite_proof(&honest), verifier.server_proof(&honest));
         assert!(verifier.verify_satellite(&honest, &mine) && token.verify_server(&honest, &theirs));
         assert!(!verifier.verify_satellite(&honest, &theirs) && !token.verify_server(&honest, &mine));
         assert!(!verifier.verify_satellite(&honest, b""));
-        let stranger = super::tests::token();
+        let stranger = fresh();
         assert!(!stranger.verifier().verify_satellite(&honest, &mine));
         assert!(!stranger.verify_server(&honest, &theirs));
         let pin = Pin::of_spki(b"x");
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_named_by_its_fault() {
-        let text = token().to_string();
+        let text = fresh().to_string();
         assert_eq!("".parse::<Token>(), Err(NotAToken::Prefix));
         assert_eq!("ABCD-EFGH".parse::<Token>(), Err(NotAToken::Prefix));
         assert_eq!("SJ1-ABCU".parse::<Token>(), Err(NotAToken::Character(7)));
@@ -491,7 +491,7 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_secret_of_a_token() {
-        let token = token();
+        let token = fresh();
         let shown = format!("{token:?} {:?}", token.verifier());
         assert!(
             !shown.contains("secret") && shown.contains("Verifier(hidden)"),
@@ -511,7 +511,7 @@ mod tests {
 
         #[test]
         fn a_changed_digit_is_noticed(place in 4_usize..120, digit in "[0-9A-HJKMNP-TV-Z]") {
-            let text = token().to_string();
+            let text = fresh().to_string();
             let mut changed = text.clone();
             changed.replace_range(place..=place, &digit);
             prop_assume!(&text[place..=place] != "-" && changed != text);

@@ -227,6 +227,7 @@ pub const TABLE: &[Row] = &[
     console("/satellite.bridge.v1.ConsoleService/GetConsole"),
     console("/satellite.bridge.v1.ConsoleService/OpenPairingWindow"),
     console("/satellite.bridge.v1.ConsoleService/ClosePairingWindow"),
+    console("/satellite.bridge.v1.ConsoleService/Join"),
     console("/satellite.bridge.v1.ConsoleService/Disconnect"),
     console("/satellite.bridge.v1.ConsoleService/ResetFirewallNow"),
     operator("/satellite.backup.v1.ArchiveService/CreateArchive"),

@@ -4,16 +4,24 @@
 
 pub mod network;
 
-use std::{error::Error, fmt::Write as _};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    io::{self, Read as _},
+};
 
 use clap::{Args, ValueEnum};
-use satellite_proto::wire::bridge::v1::{GetConsoleResponse, PairingState};
+use satellite_proto::{
+    join::LONGEST,
+    wire::bridge::v1::{GetConsoleResponse, PairingState},
+};
 use uuid::Uuid;
 
 use crate::{
     change::{self, RollbackError},
     config::Config,
     firewall::{self, FirewallError},
+    join::{self, JoinError},
     menu::client::{ClientError, Console},
     reset::{self, ResetError},
 };
@@ -70,6 +78,19 @@ pub async fn rollback(config: &Config, id: Uuid) -> Result<(), RollbackError> {
 /// If they cannot be put in force.
 pub async fn firewall_restore(config: &Config) -> Result<(), FirewallError> {
     firewall::restore_at_boot(&config.firewall(config.listen.port())).await
+}
+
+/// Gives the token on stdin to the daemon.
+///
+/// # Errors
+///
+/// [`JoinError`].
+pub async fn join(config: &Config) -> Result<(), JoinError> {
+    let mut text = String::new();
+    let limit = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+    // What cannot be read is no token, as the check of its text will say.
+    let _ = io::stdin().take(limit).read_to_string(&mut text);
+    join::start(config, text.trim()).await
 }
 
 /// Lets go of the server, and says so.

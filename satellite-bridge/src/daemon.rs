@@ -28,6 +28,7 @@ use crate::{
     cli::error_chain,
     config::Config,
     firewall::Firewall,
+    join::Joiner,
     logs::Logs,
     machine::{self, Machine},
     operations::{OperationError, Operations, Replies},
@@ -178,10 +179,12 @@ impl Daemon {
             units: options.units,
             workloads: workloads.clone(),
         };
+        let joiner = Joiner::open(config, pairing.clone(), address.port());
         let services = Services {
             pairing: pairing.clone(),
             proxy: Proxy::new(installed.clone()),
             satellite,
+            joiner: joiner.clone(),
             operations: OperationRpc::new(operations.clone()),
             workloads: WorkloadRpc::new(workloads.clone()),
             updates: UpdateRpc::new(Updates::new(workloads.clone(), Platform::here()), replies.clone()),
@@ -203,6 +206,7 @@ impl Daemon {
             Ok(())
         });
         tasks.spawn(keep_time(pairing.clone(), stop.clone()));
+        tasks.spawn(join(joiner, stop.clone()));
         tracing::info!(%address, fingerprint = %pairing.pin(), stage = ?pairing.stage(), "Daemon started");
         Ok(Self {
             address,
@@ -265,6 +269,11 @@ async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option
             None
         }
     }
+}
+
+async fn join(joiner: Joiner, stop: CancellationToken) -> Result<(), DaemonError> {
+    joiner.run(stop).await;
+    Ok(())
 }
 
 async fn keep_time(pairing: Pairing, stop: CancellationToken) -> Result<(), DaemonError> {

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod firewall;
+pub mod join;
 pub mod journal;
 pub mod keyboard;
 pub mod logs;

@@ -28,6 +28,8 @@ enum Command {
     Status(cli::Status),
     /// Takes back a change that was never confirmed. Works without the daemon; run by a timer and at boot.
     Rollback(Rollback),
+    /// Joins a server by the token on stdin; the daemon tries it from now on.
+    Join,
     /// Disconnects from the server, with or without the daemon.
     Disconnect,
     /// Asks for a factory reset and restarts the machine: everything on the data partition is lost.
@@ -60,6 +62,7 @@ impl Cli {
             Command::Menu => Ok(menu::run(&config).await?),
             Command::Status(status) => Ok(status.run(&config).await?),
             Command::Rollback(rollback) => Ok(cli::rollback(&config, rollback.change_id).await?),
+            Command::Join => Ok(cli::join(&config).await?),
             Command::Disconnect => Ok(cli::disconnect(&config).await?),
             Command::FactoryReset => Ok(reset::request_factory_reset(&config).await?),
             Command::SelfTest => Ok(cli::self_test(&config)?),

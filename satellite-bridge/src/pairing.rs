@@ -9,6 +9,7 @@
 mod clock;
 mod error;
 mod identity;
+mod join;
 mod leave;
 mod membership;
 mod record;
@@ -16,7 +17,6 @@ mod view;
 mod window;
 
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -33,6 +33,7 @@ use tokio::sync::watch;
 pub use self::clock::Clock;
 pub use self::error::PairingError;
 pub use self::identity::{LoadError, load_or_make};
+use self::join::{Candidate, is_name};
 use self::leave::Tombstone;
 pub use self::leave::{disconnect_on_disk, is_paired_on_disk};
 use self::membership::{Membership, installation_of};
@@ -223,8 +224,7 @@ impl Pairing {
         if version != PROTOCOL_VERSION {
             return Err(PairingError::Version(version));
         }
-        let fits = (1..=63).contains(&server_name.chars().count());
-        if !fits || server_name.chars().any(char::is_control) {
+        if !is_name(server_name) {
             return Err(PairingError::Name);
         }
         let installation = installation_of(&peer.chain).ok_or(PairingError::Chain)?;
@@ -245,23 +245,13 @@ impl Pairing {
             return Err(PairingError::Proof);
         }
         let proof = transcript.satellite_proof(&window.code);
-        let (until, expires) = (window.until, window.expires);
-        let server_name = server_name.to_owned();
-        let membership = Membership {
+        let candidate = Candidate {
             installation,
-            server_name,
-            candidate_until: Some(expires),
-            revoked: BTreeSet::new(),
+            server_name: server_name.to_owned(),
+            until: window.until,
+            expires: window.expires,
         };
-        journal::write(&self.shared.path, &membership).map_err(PairingError::Record)?;
-        leave::forget(&self.shared.path);
-        state.tombstone = None;
-        state.window = None;
-        state.membership = Some(membership);
-        state.candidate_until = Some(until);
-        self.reload(&state)?;
-        self.cut_strangers(Some(peer.connection));
-        self.note();
+        self.keep_candidate(&mut state, candidate, Some(peer.connection))?;
         tracing::info!(peer = %peer.address, "Proofs were right, the installation is a candidate");
         Ok(proof)
     }

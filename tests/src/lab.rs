@@ -123,6 +123,15 @@ impl Lab {
         .await
     }
 
+    /// Gives the satellite a credential at its next boots, as a hypervisor does.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be left for it.
+    pub fn leave_credential(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        write(&self.data.join("satellite/credentials").join(name), text)
+    }
+
     /// Starts the management module, if it does not run. Answers whether it was started.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use satellite_proto::identity::Pin;
 
 use crate::store::{AuditRow, Store, StoreError};
 
@@ -18,6 +19,17 @@ impl Actor {
     #[must_use]
     pub fn reconciler() -> Self {
         Self("reconciler".into())
+    }
+
+    /// A machine that calls with a join token: known by its key alone.
+    #[must_use]
+    pub fn satellite(pin: &Pin, ip: std::net::IpAddr) -> Self {
+        let pin = pin.to_string();
+        Self(format!(
+            "satellite {} at {}",
+            pin.get(..16).unwrap_or_default(),
+            ip.to_canonical()
+        ))
     }
 
     /// A user of this machine.

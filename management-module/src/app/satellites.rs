@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use satellite_proto::bundle::WorkloadName;
+use satellite_proto::identity::Pin;
 use satellite_proto::pairing::{Code, Transcript};
 use satellite_proto::tls::{self, DialError, Dialled, Expect};
 use satellite_proto::wire::bridge::v1::pairing_service_client::PairingServiceClient;
@@ -57,6 +58,19 @@ pub struct Pairing {
     pub workloads: Vec<WorkloadName>,
     /// Commission nothing.
     pub bare: bool,
+}
+
+/// A satellite that has proved itself.
+#[derive(Debug)]
+pub(super) struct NewMember<'a> {
+    /// Its name in the installation; none: the nearest to what it calls itself.
+    pub(super) name: Option<SatelliteName>,
+    /// What it calls itself.
+    pub(super) proposal: &'a str,
+    /// Where it is.
+    pub(super) address: Address,
+    /// Its key.
+    pub(super) pin: Pin,
 }
 
 /// All satellites by name.
@@ -116,7 +130,10 @@ async fn describe(
 /// Each says what to do: the satellite cannot be reached, no window is open there, the code is wrong, it is known
 /// already, or it did not answer after the proof.
 pub async fn pair(app: &App, wish: Pairing) -> Result<FleetMember, AppError> {
-    let workloads = commission(app, &wish).await?;
+    if !wish.bare {
+        check_bundles(app, &wish.workloads).await?;
+    }
+    let workloads = commissioned(app, &wish.workloads, wish.bare).await?;
     if let Some(name) = &wish.name
         && app.store.satellite(name).await?.is_some()
     {
@@ -154,7 +171,13 @@ pub async fn pair(app: &App, wish: Pairing) -> Result<FleetMember, AppError> {
             wish.address
         )));
     }
-    let row = store(app, &wish, &answer.satellite_name, pin).await?;
+    let new = NewMember {
+        name: wish.name.clone(),
+        proposal: &answer.satellite_name,
+        address: wish.address.clone(),
+        pin,
+    };
+    let row = store(app, new).await?;
     for workload in workloads {
         let satellite = row.name.clone();
         let wanted = DesiredWorkload {
@@ -174,24 +197,33 @@ pub async fn pair(app: &App, wish: Pairing) -> Result<FleetMember, AppError> {
     get(app, &row.name).await
 }
 
-/// What is to be commissioned.
-async fn commission(app: &App, wish: &Pairing) -> Result<Vec<WorkloadName>, AppError> {
-    if wish.bare {
+/// What is to be commissioned: what is asked for, else the usual if there is a bundle of it.
+pub(super) async fn commissioned(
+    app: &App,
+    workloads: &[WorkloadName],
+    bare: bool,
+) -> Result<Vec<WorkloadName>, AppError> {
+    if bare {
         return Ok(Vec::new());
     }
-    if wish.workloads.is_empty() {
-        let usual: Option<WorkloadName> = USUAL.parse().ok();
-        let Some(usual) = usual else { return Ok(Vec::new()) };
-        let there = !app.store.bundles_of(&usual).await?.is_empty();
-        return Ok(if there { vec![usual] } else { Vec::new() });
+    if !workloads.is_empty() {
+        return Ok(workloads.to_vec());
     }
-    for workload in &wish.workloads {
+    let usual: Option<WorkloadName> = USUAL.parse().ok();
+    let Some(usual) = usual else { return Ok(Vec::new()) };
+    let there = !app.store.bundles_of(&usual).await?.is_empty();
+    Ok(if there { vec![usual] } else { Vec::new() })
+}
+
+/// Whether there is a bundle of each.
+pub(super) async fn check_bundles(app: &App, workloads: &[WorkloadName]) -> Result<(), AppError> {
+    for workload in workloads {
         if app.store.bundles_of(workload).await?.is_empty() {
             let name = format!("{workload}; add one with `management-module bundle add FILE`");
             return Err(AppError::no("bundle of", name));
         }
     }
-    Ok(wish.workloads.clone())
+    Ok(())
 }
 
 async fn prove(
@@ -264,17 +296,12 @@ fn not_trusted(address: &Address, source: impl std::error::Error) -> AppError {
 }
 
 /// Stores the satellite under the wished name, else the nearest free one to what it calls itself.
-async fn store(
-    app: &App,
-    wish: &Pairing,
-    proposal: &str,
-    pin: satellite_proto::identity::Pin,
-) -> Result<SatelliteRow, AppError> {
+pub(super) async fn store(app: &App, new: NewMember<'_>) -> Result<SatelliteRow, AppError> {
     let fallback = || SatelliteName::nearest("satellite");
-    let base = wish
+    let base = new
         .name
         .clone()
-        .or_else(|| SatelliteName::nearest(proposal))
+        .or_else(|| SatelliteName::nearest(new.proposal))
         .or_else(fallback);
     let Some(base) = base else {
         return Err(AppError::Invalid("give the satellite a name".into()));
@@ -283,15 +310,15 @@ async fn store(
     for number in 2..1000 {
         let row = SatelliteRow {
             name,
-            address: wish.address.clone(),
-            pin,
+            address: new.address.clone(),
+            pin: new.pin,
             paired_at: Timestamp::now(),
             observed: None,
             seen_at: None,
         };
         match app.store.add_satellite(&row).await {
             Ok(()) => return Ok(row),
-            Err(StoreError::Exists(_)) if wish.name.is_none() => {}
+            Err(StoreError::Exists(_)) if new.name.is_none() => {}
             Err(error) => return Err(error.into()),
         }
         let Some(next) = base.numbered(number) else { break };

@@ -1,5 +1,6 @@
 //! Use cases against a satellite over real TLS: paired, commissioned, and what goes wrong on the way.
 
+mod join;
 mod satellite;
 
 use std::sync::Arc;
@@ -88,6 +89,7 @@ impl World {
             config: Arc::new(config),
             jobs: Jobs::open(store.clone()).await.unwrap(),
             audit: Audit::new(store.clone()),
+            desk: super::join::Desk::default(),
             reconciler: Reconciler::new(1),
             store,
             fleet,

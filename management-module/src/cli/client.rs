@@ -14,6 +14,7 @@ use pb::backup_service_client::BackupServiceClient;
 use pb::bundle_service_client::BundleServiceClient;
 use pb::fleet_service_client::FleetServiceClient;
 use pb::system_service_client::SystemServiceClient;
+use pb::token_service_client::TokenServiceClient;
 use pb::workload_service_client::WorkloadServiceClient;
 
 use super::{CliError, Global};
@@ -27,6 +28,7 @@ pub(super) struct Client {
     pub(super) bundle: BundleServiceClient<Channel>,
     pub(super) backup: BackupServiceClient<Channel>,
     pub(super) system: SystemServiceClient<Channel>,
+    pub(super) token: TokenServiceClient<Channel>,
 }
 
 /// Connects.
@@ -44,6 +46,7 @@ pub(super) async fn connect(global: &Global) -> Result<Client, CliError> {
         workload: WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         bundle: BundleServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         backup: BackupServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+        token: TokenServiceClient::new(channel.clone()),
         system: SystemServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
     })
 }

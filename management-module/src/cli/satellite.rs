@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::job::Progress;
 use super::logs::Logs;
 use super::texts::Text;
+use super::token::Token;
 use super::workload::WorkloadView;
 use super::{CliError, Global, client, prompt, render, texts};
 
@@ -31,6 +32,9 @@ pub(super) enum Satellite {
     Logs(Logs),
     /// Restarts the satellite's machine.
     Reboot(Reboot),
+    /// Lets satellites join with nobody at their console.
+    #[command(subcommand)]
+    Token(Token),
 }
 
 #[derive(Debug, Args)]
@@ -304,6 +308,7 @@ impl Satellite {
             Self::Forget(command) => command.run(global).await,
             Self::Logs(command) => command.run(global).await,
             Self::Reboot(command) => command.run(global).await,
+            Self::Token(command) => command.run(global).await,
         }
     }
 }

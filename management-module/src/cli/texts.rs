@@ -202,6 +202,13 @@ texts! {
     CONNECTING = ["connecting", "wird verbunden", "connexion en cours", "connessione in corso"];
     REACHABLE = ["reachable", "erreichbar", "joignable", "raggiungibile"];
     UNREACHABLE = ["unreachable", "nicht erreichbar", "injoignable", "irraggiungibile"];
+    OPEN = ["open", "offen", "ouvert", "aperto"];
+    USED = ["used", "benutzt", "utilisé", "usato"];
+    EXPIRED = ["expired", "abgelaufen", "expiré", "scaduto"];
+    REVOKED = ["revoked", "widerrufen", "révoqué", "revocato"];
+    SERVER = ["Server", "Server", "Serveur", "Server"];
+    EXPIRES = ["Expires", "Läuft ab", "Expire", "Scade"];
+    TOKEN = ["Join token", "Beitrittsschlüssel", "Jeton d'adhésion", "Token di adesione"];
     DISCONNECTED = ["disconnected", "getrennt", "déconnecté", "scollegato"];
     QUARANTINED = ["quarantined", "in Quarantäne", "en quarantaine", "in quarantena"];
     REFUSED = ["refused", "abgelehnt", "refusé", "rifiutato"];

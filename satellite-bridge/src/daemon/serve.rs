@@ -23,6 +23,7 @@ use tonic::{service::Routes, transport::Server};
 
 use super::{DaemonError, GRACE};
 use crate::{
+    join::Joiner,
     pairing::Pairing,
     proxy::Proxy,
     rpc::{
@@ -53,6 +54,7 @@ pub(super) struct Services {
     pub(super) pairing: Pairing,
     pub(super) proxy: Proxy,
     pub(super) satellite: SatelliteRpc,
+    pub(super) joiner: Joiner,
     pub(super) operations: OperationRpc,
     pub(super) workloads: WorkloadRpc,
     pub(super) updates: UpdateRpc,
@@ -97,6 +99,7 @@ impl Services {
         let console = ConsoleRpc {
             satellite: self.satellite.clone(),
             port,
+            joiner: self.joiner,
         };
         let routes = Routes::new(limited!(ConsoleServiceServer, console))
             .add_service(limited!(SatelliteServiceServer, self.satellite))

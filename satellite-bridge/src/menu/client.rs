@@ -8,9 +8,9 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use satellite_proto::wire::bridge::v1::{
-    ClosePairingWindowRequest, DisconnectRequest, FetchLogsRequest, FetchLogsResponse, GetConsoleRequest,
-    GetConsoleResponse, ListLogSourcesRequest, LogSource, OpenPairingWindowRequest, PairingWindow,
-    RebootRequest, ResetFirewallNowRequest, console_service_client::ConsoleServiceClient,
+    ClosePairingWindowRequest, ConsoleJoinRequest, DisconnectRequest, FetchLogsRequest, FetchLogsResponse,
+    GetConsoleRequest, GetConsoleResponse, ListLogSourcesRequest, LogSource, OpenPairingWindowRequest,
+    PairingWindow, RebootRequest, ResetFirewallNowRequest, console_service_client::ConsoleServiceClient,
     log_service_client::LogServiceClient, satellite_service_client::SatelliteServiceClient,
 };
 use tokio::net::UnixStream;
@@ -114,6 +114,17 @@ impl Console {
         self.console
             .close_pairing_window(timed(ClosePairingWindowRequest {}))
             .await?;
+        Ok(())
+    }
+
+    /// Tries a join token from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`].
+    pub async fn join(&mut self, token: &str) -> Result<(), ClientError> {
+        let token = token.to_owned();
+        self.console.join(timed(ConsoleJoinRequest { token })).await?;
         Ok(())
     }
 

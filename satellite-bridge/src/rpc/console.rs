@@ -1,14 +1,18 @@
 //! Wire for the console service.
 
 use satellite_proto::wire::bridge::v1::{
-    ClosePairingWindowRequest, ClosePairingWindowResponse, DisconnectRequest, DisconnectResponse,
-    GetConsoleRequest, GetConsoleResponse, OpenPairingWindowRequest, OpenPairingWindowResponse, PairingState,
-    PairingWindow, ResetFirewallNowRequest, ResetFirewallNowResponse, console_service_server::ConsoleService,
+    ClosePairingWindowRequest, ClosePairingWindowResponse, ConsoleJoinRequest, ConsoleJoinResponse,
+    DisconnectRequest, DisconnectResponse, GetConsoleRequest, GetConsoleResponse, JoinProgress, JoinState,
+    OpenPairingWindowRequest, OpenPairingWindowResponse, PairingState, PairingWindow,
+    ResetFirewallNowRequest, ResetFirewallNowResponse, console_service_server::ConsoleService,
 };
 use tonic::{Request, Response, Status};
 
 use super::satellite::SatelliteRpc;
-use crate::pairing::{Overview, Stage, WindowView};
+use crate::{
+    join::{Ended, JoinError, Joiner, Standing},
+    pairing::{Overview, Stage, WindowView},
+};
 
 /// Answers the person at the machine.
 #[derive(Debug, Clone)]
@@ -17,6 +21,8 @@ pub struct ConsoleRpc {
     pub satellite: SatelliteRpc,
     /// TCP port of the bridge.
     pub port: u16,
+    /// Joins by token.
+    pub joiner: Joiner,
 }
 
 #[tonic::async_trait]
@@ -26,6 +32,11 @@ impl ConsoleService for ConsoleRpc {
         _: Request<GetConsoleRequest>,
     ) -> Result<Response<GetConsoleResponse>, Status> {
         let overview = self.satellite.pairing.overview();
+        let standing = self.joiner.standing();
+        let mut last_error = overview.last_error.clone();
+        if last_error.is_empty() && overview.stage == Stage::Unpaired {
+            last_error = standing.problem();
+        }
         Ok(Response::new(GetConsoleResponse {
             satellite: Some(self.satellite.snapshot().await),
             pairing: state_of(&overview) as i32,
@@ -33,7 +44,8 @@ impl ConsoleService for ConsoleRpc {
             window: overview.window.as_ref().map(window_to_wire),
             server_seen_time: overview.seen.map(super::timestamp),
             port: u32::from(self.port),
-            last_error: overview.last_error,
+            last_error,
+            join: join_to_wire(standing),
         }))
     }
 
@@ -53,6 +65,22 @@ impl ConsoleService for ConsoleRpc {
     ) -> Result<Response<ClosePairingWindowResponse>, Status> {
         self.satellite.pairing.close_window()?;
         Ok(Response::new(ClosePairingWindowResponse {}))
+    }
+
+    async fn join(
+        &self,
+        request: Request<ConsoleJoinRequest>,
+    ) -> Result<Response<ConsoleJoinResponse>, Status> {
+        let started = self.joiner.start(&request.into_inner().token);
+        started.map_err(|error| {
+            let text = crate::cli::error_chain(&error);
+            match error {
+                JoinError::Token(_) => Status::invalid_argument(text),
+                JoinError::Paired => Status::failed_precondition(text),
+                _ => Status::internal(text),
+            }
+        })?;
+        Ok(Response::new(ConsoleJoinResponse {}))
     }
 
     async fn disconnect(
@@ -79,6 +107,31 @@ impl ConsoleService for ConsoleRpc {
             )),
         }
     }
+}
+
+fn join_to_wire(standing: Standing) -> Option<JoinProgress> {
+    let ended = |state: JoinState| JoinProgress {
+        state: state.into(),
+        ..JoinProgress::default()
+    };
+    Some(match standing {
+        Standing::Idle => return None,
+        Standing::Trying {
+            server,
+            problem,
+            expires,
+        } => JoinProgress {
+            state: JoinState::Trying.into(),
+            server,
+            problem,
+            expire_time: expires.map(super::timestamp),
+        },
+        Standing::Ended(Ended::Joined) => ended(JoinState::Joined),
+        Standing::Ended(Ended::Unknown) => ended(JoinState::Unknown),
+        Standing::Ended(Ended::Used) => ended(JoinState::Used),
+        Standing::Ended(Ended::Expired) => ended(JoinState::Expired),
+        Standing::Ended(Ended::Revoked) => ended(JoinState::Revoked),
+    })
 }
 
 fn state_of(overview: &Overview) -> PairingState {

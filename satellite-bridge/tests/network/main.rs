@@ -6,6 +6,7 @@
 )]
 
 mod authorisation;
+mod join;
 mod lab;
 mod membership;
 mod pairing;

@@ -160,6 +160,7 @@ async fn world() -> (tempfile::TempDir, Backups) {
         config: Arc::new(Config::default()),
         jobs: Jobs::open(store.clone()).await.unwrap(),
         audit: Audit::new(store.clone()),
+        desk: crate::app::join::Desk::default(),
         store,
         fleet,
         installation: Arc::new(installation),
