@@ -141,6 +141,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_image_has_every_layout_and_none_has_a_key_that_leaves_the_menu() {
+        let keymaps = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../image/skeleton")
+            .join(&KEYMAPS[1..]);
+        for layout in Layout::ALL {
+            let keymap = std::fs::read_to_string(keymaps.join(format!("{}.map", layout.code()))).unwrap();
+            assert!(keymap.contains("keycode 28 = Return"), "{layout:?}");
+            for action in [
+                "Boot",
+                "SAK",
+                "Spawn",
+                "KeyboardSignal",
+                "Console",
+                "Show_",
+                "Scroll_",
+            ] {
+                let keys = keymap.lines().filter(|line| !line.starts_with('#'));
+                let leaves = keys.into_iter().any(|line| line.contains(action));
+                assert!(!leaves, "{layout:?} has a key for {action}");
+            }
+        }
+    }
+
+    #[test]
     fn a_layout_is_stored_and_read_back_and_anything_else_is_the_kernels() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(stored(dir.path()), Layout::UnitedStates);
