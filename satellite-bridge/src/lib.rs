@@ -21,5 +21,6 @@ pub mod pairing;
 pub mod proxy;
 pub mod reset;
 pub mod rpc;
+pub mod support;
 pub mod update;
 pub mod workload;

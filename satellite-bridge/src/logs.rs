@@ -16,7 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 mod entries;
 mod file;
+mod installed;
 mod stream;
+
+pub use installed::on_disk;
 
 /// The unit of the bridge itself.
 const BRIDGE_UNIT: &str = "satellite-bridge.service";

@@ -3,7 +3,7 @@
 use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use satellite_bridge::{boot::Boot, cli, config::Config, daemon, keyboard, menu, reset};
+use satellite_bridge::{boot::Boot, cli, config::Config, daemon, keyboard, menu, reset, support};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The bridge of a satellite: takes the calls of its installation, runs its workloads, serves its console.
@@ -46,6 +46,14 @@ enum Command {
     /// Makes the machine ready for its services. Run at boot.
     #[command(subcommand)]
     Boot(Boot),
+    /// Writes a support bundle to a USB disk. Run by the menu as a unit of its own.
+    SupportBundle(SupportBundle),
+}
+
+#[derive(Debug, Args)]
+struct SupportBundle {
+    /// The kernel's name for the disk, such as sdb1.
+    device: String,
 }
 
 #[derive(Debug, Args)]
@@ -70,6 +78,7 @@ impl Cli {
             Command::Network(command) => command.run(&config).await,
             Command::Keyboard => Ok(keyboard::load(&config).await?),
             Command::Boot(boot) => Ok(boot.run(&config).await?),
+            Command::SupportBundle(bundle) => Ok(support::to_disk(&config, &bundle.device).await?),
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod client;
 
 mod ask;
+mod check;
 mod clock;
 mod connect;
 mod danger;
@@ -17,6 +18,7 @@ mod form;
 mod home;
 mod keys;
 mod logs;
+mod network;
 mod overview;
 mod page;
 mod pager;
@@ -26,6 +28,9 @@ mod screen;
 #[cfg(test)]
 mod screens;
 mod settings;
+mod support;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{io, sync::Arc, time::Duration};
@@ -72,10 +77,14 @@ pub enum MenuError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Connect,
+    Network,
+    Check,
     Logs,
+    Support,
     Clock,
     Language,
     Pin,
+    Restore,
     Firewall,
     Disconnect,
     Factory,
@@ -85,12 +94,16 @@ enum Entry {
 
 impl Entry {
     /// As they stand in the menu: what a person needs first, what they may regret last.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::Connect,
+        Self::Network,
+        Self::Check,
         Self::Logs,
+        Self::Support,
         Self::Clock,
         Self::Language,
         Self::Pin,
+        Self::Restore,
         Self::Firewall,
         Self::Disconnect,
         Self::Factory,
@@ -101,7 +114,11 @@ impl Entry {
     fn name(self) -> Text {
         match self {
             Self::Connect => t::CONNECT,
+            Self::Network => t::NETWORK,
+            Self::Check => t::CHECK,
+            Self::Restore => t::RESTORE,
             Self::Logs => t::LOGS,
+            Self::Support => t::SUPPORT,
             Self::Clock => t::CLOCK,
             Self::Language => t::LANGUAGE,
             Self::Pin => t::PIN,
@@ -246,7 +263,11 @@ impl Menu {
             match Entry::ALL.get(chosen) {
                 Some(Entry::Connect) if self.connect().await? => return Ok(()),
                 Some(Entry::Connect) | None => {}
+                Some(Entry::Network) => self.change_network().await?,
+                Some(Entry::Check) => self.test_connection().await?,
+                Some(Entry::Restore) => self.restore_last_good().await?,
                 Some(Entry::Logs) => self.show_logs().await?,
+                Some(Entry::Support) => self.write_support_bundle().await?,
                 Some(Entry::Clock) => self.set_clock().await?,
                 Some(Entry::Language) => self.choose_language().await?,
                 Some(Entry::Pin) => self.change_pin().await?,

@@ -17,5 +17,6 @@ pub mod release;
 pub mod scratch;
 pub mod server;
 pub mod tell;
+pub mod terminal;
 pub mod variant;
 pub mod wait;

@@ -14,5 +14,6 @@ pub mod net;
 pub mod network;
 pub mod systemd;
 pub mod timedate;
+pub mod usb;
 
 pub use fail::fail_point;

@@ -8,7 +8,13 @@ use super::{
     dialog::List,
     text::{Text, common as c, danger as t},
 };
-use crate::{cli::error_chain, firewall, reset};
+use crate::{
+    change::{self, Changes},
+    cli::error_chain,
+    firewall,
+    network::Network,
+    reset,
+};
 
 /// Typed to let go of the server. No word here has a letter that moves between keyboards.
 const DISCONNECT: &str = "DISCONNECT";
@@ -36,6 +42,32 @@ impl Menu {
             }
         };
         self.told(c::FIREWALL, asked, t::FIREWALL_DONE).await
+    }
+
+    /// Back to what was confirmed last, and if that is in force, to what was confirmed before.
+    pub(super) async fn restore_last_good(&mut self) -> Flow {
+        let network = Network::open(&self.config);
+        let open = Changes::new(&self.config.state_dir).peek();
+        let before = network
+            .last_good()
+            .filter(|before| network.settings().is_ok_and(|settings| settings != *before));
+        if open.is_none() && before.is_none() {
+            return self.tell(c::RESTORE, &[t::RESTORE_NOTHING]).await;
+        }
+        if !self.agree(c::RESTORE, &[t::RESTORE_WHAT], RESET).await? {
+            return Ok(());
+        }
+        self.working(c::RESTORE, c::WAIT)?;
+        if let Some(open) = open {
+            let undone = change::rollback_from_disk(&self.config, open.id).await;
+            let undone = undone.map(drop).map_err(|error| error_chain(&error));
+            return self.told(c::RESTORE, undone, t::RESTORE_TAKEN_BACK).await;
+        }
+        let Some(before) = before else { return Ok(()) };
+        if self.is_meant(c::RESTORE, t::RESTORE_NETWORK_BEFORE).await? {
+            self.apply(&network, &before).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn disconnect(&mut self) -> Flow {

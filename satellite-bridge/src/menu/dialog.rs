@@ -18,6 +18,8 @@ const MARKS: &str = "123456789abcdeghimoprstuvwxyz";
 pub(super) struct List {
     title: String,
     intro: Vec<String>,
+    rows: Vec<(String, String)>,
+    label: usize,
     entries: Vec<String>,
     mark: usize,
 }
@@ -38,6 +40,8 @@ impl List {
         Self {
             title: title.to_owned(),
             intro: Vec::new(),
+            rows: Vec::new(),
+            label: 0,
             entries,
             mark: 0,
         }
@@ -46,6 +50,13 @@ impl List {
     /// Puts texts of ours above the entries.
     pub(super) fn intro(mut self, texts: Vec<String>) -> Self {
         self.intro = texts;
+        self
+    }
+
+    /// Puts names and values from outside above the entries; names take `label` columns.
+    pub(super) fn rows(mut self, rows: Vec<(String, String)>, label: usize) -> Self {
+        self.rows = rows;
+        self.label = label;
         self
     }
 
@@ -85,7 +96,10 @@ impl List {
         for text in &self.intro {
             page.text(text);
         }
-        if !self.intro.is_empty() {
+        for (name, value) in &self.rows {
+            page.row(self.label, name, value);
+        }
+        if !(self.intro.is_empty() && self.rows.is_empty()) {
             page.blank();
         }
         for (index, entry) in self.entries.iter().enumerate() {

@@ -78,6 +78,14 @@ impl Field {
         }
     }
 
+    /// The option that is chosen.
+    pub(super) fn option(&self) -> String {
+        match &self.kind {
+            Kind::Choice(options, chosen) => options.get(*chosen).cloned().unwrap_or_default(),
+            Kind::Text(_) | Kind::Secret(_) => String::new(),
+        }
+    }
+
     fn shown(&self) -> String {
         match &self.kind {
             Kind::Text(_) => {

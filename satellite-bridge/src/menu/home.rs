@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** pure.
 
-use satellite_proto::wire::bridge::v1::{PairingState, WorkloadState};
+use satellite_proto::wire::bridge::v1::{JoinState, PairingState, WorkloadState};
 
 use super::{
     overview::{Data, Overview, Window, Workload},
@@ -190,6 +190,15 @@ fn problems(language: Language, overview: &Overview, page: &mut Page) {
             };
             page.line(format!(" {} {line}", pad(name, LABEL)), Style::Warning);
         }
+    }
+    if let Some((state, server)) = &overview.join {
+        let text = match state {
+            JoinState::Trying => language.fill(t::JOIN_TRYING, &[&fit(server, 40)]),
+            JoinState::Used => language.say(t::JOIN_USED).to_owned(),
+            JoinState::Expired => language.say(t::JOIN_EXPIRED).to_owned(),
+            _ => language.say(t::JOIN_UNKNOWN).to_owned(),
+        };
+        page.styled(&text, Style::Warning);
     }
     let mut warn = |text: Text| page.styled(language.say(text), Style::Warning);
     if !overview.daemon_answers {

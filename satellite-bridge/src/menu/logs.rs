@@ -13,8 +13,7 @@ use super::{
 };
 use crate::{
     cli::error_chain,
-    logs::{Logs, Piece, Query, Source, WorkloadLog},
-    workload::{Places, unit_name},
+    logs::{self, Logs, Piece, Query, Source},
 };
 
 /// Lines that are read before new ones are followed.
@@ -24,7 +23,7 @@ impl Menu {
     pub(super) async fn show_logs(&mut self) -> Flow {
         let mut mark = 0;
         loop {
-            let logs = Logs::new(Arc::new(self.workload_logs()));
+            let logs = Logs::new(Arc::new(logs::on_disk(&self.config)));
             let sources = logs.sources();
             let names = sources.iter().map(|source| self.name_of(source)).collect();
             let list = List::new(self.say(t::LOGS), names).at(mark);
@@ -91,36 +90,6 @@ impl Menu {
             "system" => self.say(t::LOG_SYSTEM).to_owned(),
             other => other.to_owned(),
         }
-    }
-
-    /// What is installed, as the disk says.
-    fn workload_logs(&self) -> Vec<WorkloadLog> {
-        let places = Places {
-            state_dir: self.config.state_dir.clone(),
-            run_dir: self.config.run_dir.clone(),
-            unit_dir: self.config.unit_dir.clone(),
-            workload_state_dir: self.config.workload_state_dir.clone(),
-            trust_anchors: self.config.trust_anchors.clone(),
-        };
-        let entries = std::fs::read_dir(places.workloads())
-            .into_iter()
-            .flatten()
-            .flatten();
-        let names = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        names
-            .map(|name| {
-                let home = places.home(&name);
-                let manifest = home
-                    .pointed(&home.current())
-                    .and_then(|digest| home.manifest(digest));
-                WorkloadLog {
-                    unit: unit_name(&name),
-                    state: places.state(&name),
-                    files: manifest.map(|manifest| manifest.logs).unwrap_or_default(),
-                    name: name.to_string(),
-                }
-            })
-            .collect()
     }
 }
 

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use satellite_host::disk;
 use satellite_proto::{
     identity::Pin,
-    wire::bridge::v1::{GetConsoleResponse, PairingState, WorkloadState},
+    wire::bridge::v1::{GetConsoleResponse, JoinState, PairingState, WorkloadState},
 };
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -76,6 +76,8 @@ pub(super) struct Overview {
     pub(super) last_error: String,
     pub(super) fingerprint: String,
     pub(super) data: Data,
+    /// How joining by a token stands, if there is one: its state, and what is to be told of it.
+    pub(super) join: Option<(JoinState, String)>,
     /// A change that waits to be confirmed.
     pub(super) open_change: bool,
 }
@@ -118,6 +120,7 @@ impl Overview {
             last_error: String::new(),
             fingerprint: fingerprint(&config.state_dir).unwrap_or_default(),
             data: data(&config.state_dir),
+            join: None,
             open_change: config.state_dir.join("change/open.json").exists(),
         }
     }
@@ -149,6 +152,10 @@ impl Overview {
         });
         self.port = u16::try_from(answer.port).unwrap_or(self.port);
         self.last_error = answer.last_error;
+        self.join = answer.join.and_then(|join| match join.state() {
+            JoinState::Unspecified | JoinState::Joined => None,
+            state => Some((state, join.server)),
+        });
         let Some(satellite) = answer.satellite else { return };
         self.name = satellite.name;
         self.os_version = satellite.os_version;

@@ -34,7 +34,7 @@ pub(super) struct Screen {
     input: mpsc::Receiver<Vec<u8>>,
     pending: std::vec::IntoIter<u8>,
     decoder: Decoder,
-    out: Box<dyn Write + Send>,
+    out: Box<dyn Write + Send + Sync>,
     size: fn() -> (usize, usize),
     shown: Vec<Line>,
     shown_size: (usize, usize),
@@ -77,7 +77,11 @@ impl Screen {
         })
     }
 
-    fn new(input: mpsc::Receiver<Vec<u8>>, out: Box<dyn Write + Send>, size: fn() -> (usize, usize)) -> Self {
+    fn new(
+        input: mpsc::Receiver<Vec<u8>>,
+        out: Box<dyn Write + Send + Sync>,
+        size: fn() -> (usize, usize),
+    ) -> Self {
         Self {
             input,
             pending: Vec::new().into_iter(),
@@ -93,7 +97,7 @@ impl Screen {
 
     /// A screen of 80 × 24 without a terminal.
     #[cfg(test)]
-    pub(super) fn of_test(input: mpsc::Receiver<Vec<u8>>, out: Box<dyn Write + Send>) -> Self {
+    pub(super) fn of_test(input: mpsc::Receiver<Vec<u8>>, out: Box<dyn Write + Send + Sync>) -> Self {
         Self::new(input, out, || (WIDTH, HEIGHT))
     }
 

@@ -4,124 +4,27 @@
 
 use std::{fs, path::PathBuf};
 
-use satellite_proto::wire::bridge::v1::{PairingState, WorkloadState};
+use satellite_proto::wire::bridge::v1::JoinState;
 
 use super::{
-    clock,
+    check, clock, connect,
     dialog::{self, List, Word},
-    home, main_menu,
-    overview::{Data, Link, Overview, Window, Workload},
+    form::Form,
+    home, main_menu, network,
+    overview::{Data, Overview},
     page::{CUT, HEIGHT, Page, Style, WIDTH, columns},
     pager::Pager,
-    settings,
-    text::{Language, Text, common as c, danger as d, tools},
+    settings, support,
+    text::{Language, Text, common as c, danger as d, network as n, tools},
 };
 use crate::keyboard::Layout;
+use crate::network::{self as net, Settings};
+
+mod fixtures;
+
+use fixtures::{broken, by_hand, disks, findings, hostile, joining, overview, paired, tested, with_code};
 
 const CLOCK: &str = "2026-11-22 07:30 UTC";
-
-fn overview() -> Overview {
-    Overview {
-        name: "satellite-3".into(),
-        addresses: vec![
-            "192.168.100.200/24".into(),
-            "2001:db8:1234:5678:9abc:def0:1234:5678/64".into(),
-        ],
-        links: vec![Link {
-            name: "eth0".into(),
-            has_carrier: true,
-        }],
-        port: 7640,
-        daemon_answers: true,
-        pairing: PairingState::Unpaired,
-        server_name: String::new(),
-        server_silence: None,
-        window: None,
-        workloads: Vec::new(),
-        bridge_version: "0.1.0".into(),
-        os_version: "Debian GNU/Linux 13 (trixie)".into(),
-        last_error: String::new(),
-        fingerprint: "0123456789abcdef".repeat(4),
-        data: Data::Fine,
-        open_change: false,
-    }
-}
-
-fn with_code() -> Overview {
-    Overview {
-        pairing: PairingState::WindowOpen,
-        window: Some(Window {
-            code: "ABCD-EFGH-JKMN-PQRS".into(),
-            seconds_left: 598,
-            tries_left: 5,
-        }),
-        last_error: "a wrong code was tried from 192.168.100.1".into(),
-        ..overview()
-    }
-}
-
-fn paired() -> Overview {
-    Overview {
-        pairing: PairingState::Paired,
-        server_name: "pbx.example.com".into(),
-        server_silence: Some(12),
-        workloads: vec![
-            Workload {
-                name: "backup-service".into(),
-                version: "1.4.0".into(),
-                state: WorkloadState::Healthy,
-                problem: String::new(),
-            },
-            Workload {
-                name: "xcc".into(),
-                version: "2.0.1".into(),
-                state: WorkloadState::Failed,
-                problem: "ended with status 1, is started again in 30 s".into(),
-            },
-        ],
-        open_change: true,
-        ..overview()
-    }
-}
-
-fn broken() -> Overview {
-    Overview {
-        addresses: Vec::new(),
-        links: vec![Link {
-            name: "eth0".into(),
-            has_carrier: false,
-        }],
-        daemon_answers: false,
-        pairing: PairingState::Unspecified,
-        os_version: String::new(),
-        fingerprint: String::new(),
-        data: Data::Unreadable,
-        ..overview()
-    }
-}
-
-/// Names and errors that somebody chose to do harm.
-fn hostile() -> Overview {
-    let evil = format!("\u{1b}[2J\u{202e}{}\r\n\u{9b}31m", "W".repeat(300));
-    Overview {
-        name: evil.clone(),
-        addresses: vec![evil.clone(); 9],
-        server_name: evil.clone(),
-        last_error: evil.clone(),
-        fingerprint: evil.clone(),
-        bridge_version: evil.clone(),
-        workloads: vec![
-            Workload {
-                name: evil.clone(),
-                version: evil.clone(),
-                state: WorkloadState::Unspecified,
-                problem: evil,
-            };
-            4
-        ],
-        ..with_code()
-    }
-}
 
 fn word(language: Language, title: Text, losses: &[Text], word: &'static str) -> Page {
     let losses = losses.iter().map(|text| language.say(*text).to_owned()).collect();
@@ -138,6 +41,64 @@ fn pins(language: Language) -> Page {
     form.fields[0].value = "12345".into();
     settings::check_pins(language, &mut form);
     form.page(language)
+}
+
+fn settings_form(language: Language, settings: &Settings) -> Form {
+    let mut form = network::fields::form(language, settings, &["eth0".to_owned(), "eth1".to_owned()]);
+    network::fields::check(language, &mut form);
+    form
+}
+
+fn network_now(language: Language) -> Page {
+    let link = net::Link {
+        name: "eth0".into(),
+        hardware_address: "52:54:00:12:34:56".into(),
+        has_carrier: true,
+        addresses: ["192.168.100.200/24", "2001:db8:1234:5678:5054:ff:fe12:3456/64"]
+            .map(|address| net::Address {
+                net: address.parse().unwrap(),
+                is_dynamic: true,
+                is_duplicate: false,
+            })
+            .to_vec(),
+        ..net::Link::default()
+    };
+    let observed = net::Observed {
+        host_name: "satellite-3".into(),
+        links: vec![link],
+        gateways: vec!["192.168.100.1".parse().unwrap(), "fe80::1".parse().unwrap()],
+        dns: vec!["192.168.100.1".parse().unwrap()],
+        ntp: vec!["ntp.example.com".into()],
+    };
+    let entries = vec![language.say(n::CHANGE).to_owned()];
+    List::new(language.say(c::NETWORK), entries)
+        .rows(network::now(language, &observed), 18)
+        .page(language)
+}
+
+/// Every fault of the network in every language, as the form tells it.
+#[test]
+fn every_advice_and_fault_fits_beside_its_field() {
+    use super::text::{check as k, network as n};
+    for language in Language::ALL {
+        for (name, text) in k::ALL.iter().chain(n::ALL) {
+            let lines = super::page::wrap(language.say(*text), WIDTH - 2).len();
+            assert!(lines <= 3, "{name} in {language:?} takes {lines} lines");
+        }
+    }
+}
+
+fn token(language: Language, typed: &str) -> Page {
+    let mut form = connect::token_form(language);
+    form.fields[0].value = typed.into();
+    connect::check_token(language, &mut form);
+    form.page(language)
+}
+
+fn support_done(language: Language) -> Page {
+    let file = "support-satellite-3-20261122-073000.tar.zst";
+    let text = language.fill(tools::SUPPORT_DONE, &[file, "2048"]);
+    dialog::message(language, language.say(c::SUPPORT), &[text], Style::Plain)
 }
 
 fn at() -> jiff::Timestamp {
@@ -195,7 +156,50 @@ fn screens(language: Language) -> Vec<(&'static str, Page)> {
         ),
         ("hostile", home::page(l, &hostile(), CLOCK)),
         ("menu", main_menu(l).page(l)),
-        ("connect", connect(l)),
+        ("network", network_now(l)),
+        ("network-dhcp", settings_form(l, &Settings::default()).page(l)),
+        ("network-static", settings_form(l, &by_hand()).page(l)),
+        ("network-findings", network::findings_list(l, &findings()).page(l)),
+        ("network-you-confirm", network::count_down_page(l, 117, false)),
+        ("network-server-confirms", network::count_down_page(l, 117, true)),
+        ("network-keep-anyway", network::keep_anyway(l).page(l)),
+        ("network-kept", told(l, c::NETWORK, &[n::KEPT])),
+        ("network-taken-back", told(l, c::NETWORK, &[n::TAKEN_BACK])),
+        (
+            "network-probing",
+            dialog::working(l, l.say(c::NETWORK), n::PROBING),
+        ),
+        (
+            "network-applying",
+            dialog::working(l, l.say(c::NETWORK), n::APPLYING),
+        ),
+        ("check-fine", check::page(l, &tested(true), true)),
+        ("check-wrong", check::page(l, &tested(false), true)),
+        ("check-begun", check::page(l, &tested(true)[..2], false)),
+        ("restore", word(l, c::RESTORE, &[d::RESTORE_WHAT], "RESET")),
+        ("restore-nothing", told(l, c::RESTORE, &[d::RESTORE_NOTHING])),
+        (
+            "restore-before",
+            yes_or_no(l, c::RESTORE, d::RESTORE_NETWORK_BEFORE),
+        ),
+        (
+            "restore-taken-back",
+            told(l, c::RESTORE, &[d::RESTORE_TAKEN_BACK]),
+        ),
+        ("connect", connect_list(l)),
+        ("connect-token", token(l, "")),
+        ("connect-token-wrong", token(l, "not a token")),
+        ("connect-joining", told(l, c::CONNECT, &[c::JOINING])),
+        ("home-joining", home::page(l, &joining(JoinState::Trying), CLOCK)),
+        ("home-token-used", home::page(l, &joining(JoinState::Used), CLOCK)),
+        (
+            "home-token-expired",
+            home::page(l, &joining(JoinState::Expired), CLOCK),
+        ),
+        (
+            "home-token-unknown",
+            home::page(l, &joining(JoinState::Unknown), CLOCK),
+        ),
         ("connect-paired", told(l, c::CONNECT, &[c::ALREADY_PAIRED])),
         ("connect-no-bridge", told(l, c::CONNECT, &[c::NEEDS_DAEMON])),
         (
@@ -231,6 +235,16 @@ fn screens(language: Language) -> Vec<(&'static str, Page)> {
             told(l, tools::PIN_ASK, &[tools::PIN_DAMAGED, tools::PIN_FORGOTTEN]),
         ),
         ("log", log(l)),
+        ("support", support::disk_list(l, &disks()).page(l)),
+        (
+            "support-no-disk",
+            told(l, c::SUPPORT, &[tools::SUPPORT_INTRO, tools::SUPPORT_NO_DISK]),
+        ),
+        (
+            "support-writing",
+            dialog::working(l, l.say(c::SUPPORT), tools::SUPPORT_WRITING),
+        ),
+        ("support-done", support_done(l)),
         ("clock", clock::form(l, at(), true).page(l)),
         ("clock-wrong", wrong_clock(l)),
         ("language-not-stored", told(l, c::LANGUAGE, &[c::NOT_STORED])),
@@ -250,8 +264,8 @@ fn screens(language: Language) -> Vec<(&'static str, Page)> {
     ]
 }
 
-fn connect(language: Language) -> Page {
-    let ways = [c::SHOW_CODE, c::CLOSE_CODE];
+fn connect_list(language: Language) -> Page {
+    let ways = [c::SHOW_CODE, c::CLOSE_CODE, c::ENTER_TOKEN];
     let names = ways.iter().map(|way| language.say(*way).to_owned()).collect();
     List::new(language.say(c::CONNECT), names).page(language)
 }

@@ -26,10 +26,16 @@ super::texts! {
 
     MENU = "Menu" | "Menü" | "Menu" | "Menu";
     CONNECT = "Connect to a server" | "Mit einem Server verbinden" | "Connecter à un serveur" | "Collegare a un server";
+    NETWORK = "Network" | "Netzwerk" | "Réseau" | "Rete";
+    CHECK = "Test the connection" | "Verbindung prüfen" | "Tester la connexion" | "Provare la connessione";
     LOGS = "Logs" | "Protokolle" | "Journaux" | "Registri";
+    SUPPORT = "Support bundle to a USB disk" | "Supportpaket auf USB-Datenträger" | "Dossier d'assistance sur disque USB"
+        | "Pacchetto di assistenza su disco USB";
     CLOCK = "Date and time" | "Datum und Uhrzeit" | "Date et heure" | "Data e ora";
     LANGUAGE = "Language and keyboard" | "Sprache und Tastatur" | "Langue et clavier" | "Lingua e tastiera";
     PIN = "Console PIN" | "PIN der Konsole" | "Code PIN de la console" | "PIN della console";
+    RESTORE = "Restore last good settings" | "Letzte gute Einstellungen zurückholen" | "Rétablir les derniers bons réglages"
+        | "Ripristinare le ultime impostazioni valide";
     FIREWALL = "Reset the firewall" | "Firewall zurücksetzen" | "Réinitialiser le pare-feu" | "Ripristinare il firewall";
     DISCONNECT = "Disconnect from the server" | "Vom Server trennen" | "Déconnecter du serveur" | "Scollegare dal server";
     FACTORY = "Factory reset" | "Werkszustand" | "État d'usine" | "Stato di fabbrica";
@@ -39,6 +45,18 @@ super::texts! {
     SHOW_CODE = "Show a code to enter on the server" | "Code zur Eingabe am Server zeigen" | "Afficher un code à saisir sur le serveur"
         | "Mostrare un codice da inserire sul server";
     CLOSE_CODE = "Make the code invalid" | "Code ungültig machen" | "Annuler le code" | "Annullare il codice";
+    ENTER_TOKEN = "Enter a join token" | "Beitrittsschlüssel eingeben" | "Saisir un jeton de jonction" | "Inserire un token di adesione";
+    TOKEN = "Join token" | "Beitrittsschlüssel" | "Jeton de jonction" | "Token di adesione";
+    TOKEN_HINT = "As the server printed it: it names the server and works once."
+        | "Wie ihn der Server ausgegeben hat: er nennt den Server und gilt einmal."
+        | "Tel que le serveur l'a affiché : il nomme le serveur et sert une fois."
+        | "Come stampato dal server: indica il server e vale una volta.";
+    TOKEN_WRONG = "This is not a whole join token: check what was typed." | "Das ist kein ganzer Beitrittsschlüssel: Eingabe prüfen."
+        | "Ce jeton n'est pas complet : vérifiez la saisie." | "Il token non è completo: controllare.";
+    JOINING = "The satellite connects to the server named in the token."
+        | "Der Satellit verbindet sich mit dem Server aus dem Schlüssel."
+        | "Le satellite se connecte au serveur nommé dans le jeton."
+        | "Il satellite si collega al server indicato nel token.";
     ALREADY_PAIRED = "The satellite is paired already. To give it to another server, disconnect it first."
         | "Der Satellit ist schon verbunden. Für einen anderen Server zuerst trennen."
         | "Le satellite est déjà connecté. Pour un autre serveur, déconnectez-le d'abord."

@@ -29,6 +29,20 @@ super::texts! {
         | "Tutte le regole tornano subito a quelle di fabbrica: è aperta solo la porta del bridge. Perse: le regole dei servizi. Il server rimette quelle che conosce.";
     FIREWALL_DONE = "The rules of delivery are in force." | "Die Regeln der Auslieferung gelten."
         | "Les règles d'origine sont en vigueur." | "Le regole di fabbrica sono in vigore.";
+    RESTORE_WHAT = "Settings of network and firewall go back to the last ones that were confirmed. A change that waits to be confirmed is taken back."
+        | "Netzwerk und Firewall gehen auf die zuletzt bestätigten Einstellungen zurück. Eine unbestätigte Änderung wird zurückgenommen."
+        | "Réseau et pare-feu reviennent aux derniers réglages confirmés. Un changement en attente est annulé."
+        | "Rete e firewall tornano alle ultime impostazioni confermate. Una modifica in attesa viene annullata.";
+    RESTORE_NOTHING = "No change is open, and the settings in force are the last good ones."
+        | "Keine Änderung ist offen, und die geltenden Einstellungen sind die letzten guten."
+        | "Aucun changement n'est ouvert, les réglages en vigueur sont les derniers bons."
+        | "Nessuna modifica è aperta, le impostazioni in vigore sono le ultime valide.";
+    RESTORE_TAKEN_BACK = "The open change was taken back." | "Die offene Änderung wurde zurückgenommen."
+        | "Le changement ouvert a été annulé." | "La modifica aperta è stata annullata.";
+    RESTORE_NETWORK_BEFORE = "No change is open. Go back to the network settings that were confirmed before the present ones?"
+        | "Keine Änderung ist offen. Zurück zu den Netzwerkeinstellungen, die vor den jetzigen bestätigt waren?"
+        | "Aucun changement n'est ouvert. Revenir aux réglages du réseau confirmés avant les présents ?"
+        | "Nessuna modifica è aperta. Tornare alle impostazioni di rete confermate prima delle attuali?";
     REBOOT_ASK = "Restart the machine now?" | "Maschine jetzt neu starten?" | "Redémarrer la machine maintenant ?"
         | "Riavviare ora la macchina?";
     SHUT_DOWN_ASK = "Shut the machine down now? It must then be started at the hypervisor."

@@ -41,6 +41,20 @@ super::texts! {
         | "Saisissez ce code sur le serveur :" | "Inserire questo codice sul server:";
     TIME_LEFT = "Valid for {} min, {} tries left" | "Gilt noch {} min, {} Versuche übrig"
         | "Valable {} min, {} essais restants" | "Valido per {} min, {} tentativi";
+    JOIN_TRYING = "A join token is being tried at {}." | "Ein Beitrittsschlüssel wird bei {} versucht."
+        | "Un jeton de jonction est essayé auprès de {}." | "Si prova un token di adesione presso {}.";
+    JOIN_USED = "The join token was used by another satellite. Make a new one on the server."
+        | "Den Beitrittsschlüssel hat ein anderer Satellit benutzt. Am Server einen neuen machen."
+        | "Le jeton a servi à un autre satellite. Créez-en un nouveau sur le serveur."
+        | "Il token è stato usato da un altro satellite. Crearne uno nuovo sul server.";
+    JOIN_EXPIRED = "The time of the join token is over. Make a new one on the server."
+        | "Die Zeit des Beitrittsschlüssels ist um. Am Server einen neuen machen."
+        | "Le jeton de jonction est périmé. Créez-en un nouveau sur le serveur."
+        | "Il token di adesione è scaduto. Crearne uno nuovo sul server.";
+    JOIN_UNKNOWN = "The server does not take the join token. Make a new one on the server."
+        | "Der Server nimmt den Beitrittsschlüssel nicht an. Am Server einen neuen machen."
+        | "Le serveur n'accepte pas le jeton. Créez-en un nouveau sur le serveur."
+        | "Il server non accetta il token. Crearne uno nuovo sul server.";
     DAEMON_DOWN = "The bridge does not answer. It is started again by itself; this menu works meanwhile."
         | "Die Bridge antwortet nicht. Sie startet von selbst neu; dieses Menü geht auch so."
         | "Le bridge ne répond pas. Il redémarre de lui-même ; ce menu marche quand même."

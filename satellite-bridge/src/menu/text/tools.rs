@@ -14,6 +14,24 @@ super::texts! {
     LOG_BRIDGE = "The bridge" | "Die Bridge" | "Le bridge" | "Il bridge";
     LOG_KERNEL = "The kernel" | "Der Kernel" | "Le noyau" | "Il kernel";
     LOG_SYSTEM = "The whole system" | "Das ganze System" | "Tout le système" | "Tutto il sistema";
+
+    SUPPORT_INTRO = "Logs, status and settings, without passwords and keys, are written as one file to a USB disk that you choose. What is on the disk stays."
+        | "Protokolle, Status und Einstellungen, ohne Passwörter und Schlüssel, werden als eine Datei auf einen USB-Datenträger Ihrer Wahl geschrieben. Was darauf ist, bleibt."
+        | "Journaux, état et réglages, sans mots de passe ni clés, sont écrits dans un fichier sur un disque USB de votre choix. Son contenu reste."
+        | "Registri, stato e impostazioni, senza password né chiavi, vengono scritti in un file su un disco USB a scelta. Il suo contenuto resta.";
+    SUPPORT_NO_DISK = "No USB disk is there. Plug one in (in a VM: pass it through at the hypervisor), wait a few seconds, and choose this entry again."
+        | "Kein USB-Datenträger gefunden. Einen einstecken (in einer VM: am Hypervisor durchreichen), ein paar Sekunden warten und den Eintrag nochmals wählen."
+        | "Aucun disque USB. Branchez-en un (dans une VM : depuis l'hyperviseur), attendez quelques secondes et recommencez."
+        | "Nessun disco USB. Inserirne uno (in una VM: dall'hypervisor), attendere qualche secondo e riprovare.";
+    SUPPORT_WRITING = "The support bundle is being written. Leave the disk plugged in."
+        | "Das Supportpaket wird geschrieben. Datenträger stecken lassen."
+        | "Le dossier est en cours d'écriture. Laissez le disque branché."
+        | "Il pacchetto viene scritto. Lasciare il disco inserito.";
+    SUPPORT_DONE = "Written: {} ({} KiB). The disk can be unplugged."
+        | "Geschrieben: {} ({} KiB). Der Datenträger kann entfernt werden."
+        | "Écrit : {} ({} KiB). Le disque peut être retiré."
+        | "Scritto: {} ({} KiB). Il disco si può togliere.";
+
     CLOCK_NOW = "Time now: {}" | "Uhrzeit jetzt: {}" | "Heure actuelle : {}" | "Ora attuale: {}";
     CLOCK_SYNCED = "The clock follows a time server (NTP)." | "Die Uhr folgt einem Zeitserver (NTP)."
         | "L'horloge suit un serveur de temps (NTP)." | "L'orologio segue un server orario (NTP).";
