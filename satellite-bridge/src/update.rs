@@ -18,7 +18,7 @@ use satellite_proto::bundle::{self, BundleError, Digest, Manifest, TrustAnchors}
 use satellite_proto::wire::bridge::v1::{Operation, Update};
 use tonic::{Code, Status};
 
-pub use self::receive::{AT_ONCE, Piece};
+pub use self::receive::{IN_MEMORY, Piece, STREAMS};
 pub use self::store::ChunkStore;
 use self::uploads::Upload;
 use crate::workload::record::chain;
@@ -78,6 +78,15 @@ pub enum UpdateError {
     /// A chunk was sent that does not belong to it.
     #[error("chunk {0} does not belong to the upload")]
     Foreign(Digest),
+    /// A chunk was sent that no bundle can have.
+    #[error("a chunk of {bytes} bytes is larger than any that a bundle can have")]
+    LargeChunk {
+        /// Its size, packed.
+        bytes: usize,
+    },
+    /// Others send chunks already.
+    #[error("{STREAMS} uploads are under way already: try again when one has ended")]
+    TooMany,
     /// Chunks are missing.
     #[error("{missing} chunks of the upload are missing: send them, then install it")]
     Incomplete {
@@ -111,10 +120,12 @@ impl From<UpdateError> for Status {
                 Code::FailedPrecondition
             }
             UpdateError::Bundle(BundleError::Io { .. }) | UpdateError::Fault(_) => Code::Internal,
-            UpdateError::Bundle(_) | UpdateError::Foreign(_) => Code::InvalidArgument,
+            UpdateError::Bundle(_) | UpdateError::Foreign(_) | UpdateError::LargeChunk { .. } => {
+                Code::InvalidArgument
+            }
             UpdateError::Incomplete { .. } | UpdateError::Installing => Code::Aborted,
             UpdateError::Anchors(_) => Code::Unavailable,
-            UpdateError::Space { .. } => Code::ResourceExhausted,
+            UpdateError::Space { .. } | UpdateError::TooMany => Code::ResourceExhausted,
             UpdateError::File(ref err) if err.is_full() => Code::ResourceExhausted,
             UpdateError::Unknown(_) => Code::NotFound,
             UpdateError::File(_) => Code::Internal,
@@ -135,6 +146,7 @@ struct Inner {
     platform: Platform,
     workloads: Workloads,
     store: ChunkStore,
+    bounds: receive::Bounds,
     /// Held while uploads come and go; never across an await.
     turn: Mutex<()>,
 }
@@ -150,6 +162,7 @@ impl Updates {
             platform,
             workloads,
             store,
+            bounds: receive::Bounds::default(),
             turn: Mutex::new(()),
         };
         Self {

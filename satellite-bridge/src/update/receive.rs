@@ -1,6 +1,7 @@
 //! A stream of chunks: checked and written on other threads while the next ones come in.
 //!
-//! **Invariant:** at most [`AT_ONCE`] chunks are in memory, however fast they are sent.
+//! **Invariant:** at most [`STREAMS`] streams are taken, and at most [`IN_MEMORY`] bytes of chunks of all of them together
+//! wait to be stored, however many, fast and large they are sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use satellite_proto::bundle::{ChunkEntry, Digest, unpack_chunk};
 use satellite_proto::wire::bridge::v1::Update;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::store::FRAME_MOST;
 use super::uploads::Upload;
 use super::{ChunkStore, UpdateError, Updates};
 
@@ -17,8 +20,48 @@ use super::{ChunkStore, UpdateError, Updates};
 const WORKERS: usize = 3;
 /// Chunks that one worker takes at a time.
 const BATCH: usize = 8;
-/// Chunks in memory at most.
-pub const AT_ONCE: usize = (WORKERS + 1) * BATCH;
+/// Streams of chunks that are taken at a time.
+pub const STREAMS: usize = 4;
+/// Bytes of chunks that wait to be stored, of all streams.
+pub const IN_MEMORY: usize = 8 * 1024 * 1024;
+
+/// Bounds what all streams take together.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    streams: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            bytes: Arc::new(Semaphore::new(IN_MEMORY)),
+        }
+    }
+}
+
+/// A chunk and its share of the memory, which is given back with it.
+struct Held {
+    piece: Piece,
+    _share: OwnedSemaphorePermit,
+}
+
+impl Bounds {
+    /// Waits until there is room for the chunk.
+    async fn hold(&self, piece: Piece) -> Result<Held, UpdateError> {
+        let bytes = piece.frame.len();
+        let share = u32::try_from(bytes)
+            .ok()
+            .filter(|share| u64::from(*share) <= FRAME_MOST)
+            .ok_or(UpdateError::LargeChunk { bytes })?;
+        let share = self.bytes.clone().acquire_many_owned(share).await;
+        Ok(Held {
+            piece,
+            _share: share.map_err(|_| UpdateError::TooMany)?,
+        })
+    }
+}
 
 /// A chunk as it came.
 #[derive(Debug, Clone)]
@@ -36,7 +79,7 @@ impl Updates {
     ///
     /// # Errors
     ///
-    /// The first one of the stream itself; [`UpdateError::Unknown`]; [`UpdateError::Foreign`]; [`UpdateError::Bundle`] for a
+    /// The first one of the stream itself; [`UpdateError::TooMany`]; [`UpdateError::Unknown`]; [`UpdateError::Foreign`]; [`UpdateError::Bundle`] for a
     /// chunk that does not match.
     ///
     /// # Cancel safety
@@ -50,6 +93,8 @@ impl Updates {
     where
         E: From<UpdateError> + Send,
     {
+        let bounds = self.inner.bounds.clone();
+        let _turn = bounds.streams.try_acquire().map_err(|_| UpdateError::TooMany)?;
         let places = self.inner.places.clone();
         let upload = blocking(move || Upload::read(&places, digest)).await?;
         let upload = upload.ok_or(UpdateError::Unknown(digest))?;
@@ -61,12 +106,21 @@ impl Updates {
             .collect();
         let listed = Arc::new(listed);
         let store = self.inner.store.clone();
+        let held = pieces.then(|piece| {
+            let bounds = bounds.clone();
+            async move { Ok::<_, E>(bounds.hold(piece?).await?) }
+        });
         // What is ready goes on at once; nobody waits for a batch to fill.
-        let batches = pieces.ready_chunks(BATCH).map(|batch| {
+        let batches = held.ready_chunks(BATCH).map(|batch| {
             let (listed, store) = (listed.clone(), store.clone());
             async move {
-                let batch: Vec<Piece> = batch.into_iter().collect::<Result<_, E>>()?;
-                blocking(move || batch.iter().try_for_each(|piece| take(&listed, &store, piece))).await?;
+                let batch: Vec<Held> = batch.into_iter().collect::<Result<_, E>>()?;
+                blocking(move || {
+                    batch
+                        .iter()
+                        .try_for_each(|held| take(&listed, &store, &held.piece))
+                })
+                .await?;
                 Ok::<(), E>(())
             }
         });

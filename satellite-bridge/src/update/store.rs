@@ -14,7 +14,7 @@ use satellite_proto::bundle::Digest;
 use uuid::Uuid;
 
 /// The longest packed chunk that is read, in bytes: the largest chunk with what packing may add.
-const FRAME_MOST: u64 = 512 * 1024;
+pub(super) const FRAME_MOST: u64 = 512 * 1024;
 
 /// How long writing a chunk may take before what is there of it counts as left by an interrupted write.
 const WRITING: Duration = Duration::from_secs(3600);

@@ -1,6 +1,9 @@
 //! What is refused, and that a refusal leaves nothing behind.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use satellite_proto::bundle::{KeyPair, SecretKey, pack_chunk};
 use tonic::{Code, Status};
 
@@ -371,4 +374,101 @@ async fn nothing_is_swept_while_an_upload_cannot_be_read() {
     assert!(sweep(&world.places).is_err());
     let store = ChunkStore::new(world.places.chunks());
     assert!(bundle.pieces.iter().all(|piece| store.has(piece.digest)));
+}
+
+/// Bytes that count how many of them there are.
+struct Counted {
+    bytes: Vec<u8>,
+    live: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn new(bytes: &[u8], live: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> Self {
+        let now = live.fetch_add(bytes.len(), Ordering::SeqCst) + bytes.len();
+        most.fetch_max(now, Ordering::SeqCst);
+        Self {
+            bytes: bytes.to_vec(),
+            live: live.clone(),
+            most: most.clone(),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.live.fetch_sub(self.bytes.len(), Ordering::SeqCst);
+        let _ = &self.most;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_of_chunks_take_no_more_memory_than_is_set_aside() {
+    let world = World::new();
+    let satellite = world.boot();
+    let bundle = world.bundle(1, "good one");
+    satellite
+        .updates
+        .begin(&bundle.manifest, &bundle.signatures)
+        .unwrap();
+    let largest = bundle
+        .pieces
+        .iter()
+        .max_by_key(|piece| piece.frame.len())
+        .unwrap();
+    let (live, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let endless = |pieces: usize| {
+        let (digest, frame) = (largest.digest, largest.frame.clone());
+        let (live, most) = (live.clone(), most.clone());
+        futures_util::stream::iter(0..pieces).map(move |_| {
+            let frame = Bytes::from_owner(Counted::new(&frame, &live, &most));
+            Ok::<_, UpdateError>(Piece { digest, frame })
+        })
+    };
+    let sent = (0..STREAMS).map(|_| satellite.updates.put(bundle.digest, endless(400)));
+    for sent in futures_util::future::join_all(sent).await {
+        sent.unwrap();
+    }
+    let bound = IN_MEMORY + STREAMS * largest.frame.len();
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= bound, "{most} bytes were in memory, {bound} may be");
+
+    // One more than may be: the others wait for a chunk that does not come.
+    let (begun, mut all_begun) = tokio::sync::mpsc::channel(STREAMS);
+    let waiting: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let (updates, begun) = (satellite.updates.clone(), begun.clone());
+            let never = futures_util::stream::once(async move {
+                begun.send(()).await.unwrap();
+                std::future::pending::<Result<Piece, UpdateError>>().await
+            });
+            tokio::spawn(async move { updates.put(bundle.digest, never).await })
+        })
+        .collect();
+    for _ in 0..STREAMS {
+        all_begun.recv().await.unwrap();
+    }
+    let refused = satellite
+        .updates
+        .put_all(bundle.digest, Vec::new())
+        .await
+        .unwrap_err();
+    assert_eq!(Status::from(refused).code(), Code::ResourceExhausted);
+    for task in waiting {
+        task.abort();
+        let _ = task.await;
+    }
+    let large = Piece {
+        digest: largest.digest,
+        frame: vec![0; 4 << 20].into(),
+    };
+    let refused = satellite.updates.put_all(bundle.digest, vec![large]).await;
+    assert!(matches!(refused.unwrap_err(), UpdateError::LargeChunk { .. }));
+    satellite.upload(&bundle).await;
 }
