@@ -8,15 +8,11 @@ use std::{
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, SignatureScheme, client::ResolvesClientCert, sign::CertifiedKey};
 use satellite_bridge::access::{Least, TABLE};
 use satellite_proto::{
     identity::{Identity, Role},
-    tls::{Dialled, Expect, channel_over, dial, provider},
+    tls::{Dialled, Expect, channel_over, client_config, dial},
     wire::DESCRIPTORS,
 };
 use tonic::{Code, Request, Status, client::Grpc, transport::Channel};
@@ -180,52 +176,23 @@ async fn a_method_that_nobody_knows_is_refused() {
 
 /// A handshake without a certificate of ours.
 async fn without_certificate(lab: &Lab) -> Result<Dialled, Status> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Blind))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = client_config(&Manager::new().admin, Expect::Anyone).unwrap();
+    let mut config = ClientConfig::clone(&config);
+    config.client_auth_cert_resolver = Arc::new(Nothing);
     let dialled = dial(&lab.address().to_string(), Arc::new(config), DEADLINE).await;
     dialled.map_err(|error| Status::unavailable(error.to_string()))
 }
 
-/// Believes every server.
+/// Has no certificate to show.
 #[derive(Debug)]
-struct Blind;
+struct Nothing;
 
-impl ServerCertVerifier for Blind {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+impl ResolvesClientCert for Nothing {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("not spoken".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+    fn has_certs(&self) -> bool {
+        false
     }
 }
