@@ -151,11 +151,12 @@ pub trait Units: fmt::Debug + Send + Sync + 'static {
     /// What is known of the service `unit`; one that is not known is inactive.
     fn status<'a>(&'a self, unit: &'a str) -> Answer<'a, UnitStatus>;
 
-    /// At most `lines` of what `unit` wrote last, oldest first; nothing if it cannot be read.
+    /// At most `lines` of what `unit` wrote last, and not before `since`, oldest first; nothing if it cannot be read.
     fn log_tail<'a>(
         &'a self,
         unit: &'a str,
         lines: u32,
+        since: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>>;
 
     /// Runs `command` once after `after`, also if this process is gone by then (but not after a reboot). `name` is that

@@ -306,9 +306,9 @@ impl Installer {
         assemble::verify(&manifest, &version).map_err(|err| Fault::of("the version is damaged", &err))?;
         inner.write_unit(self.record.target, &manifest).await?;
         fail_point("install.unit-written");
-        inner.power_on(&manifest).await?;
+        let since = inner.power_on(&manifest).await?;
         self.note(Step::Started)?;
-        inner.pass_gate(&manifest, &self.claim.stop()).await?;
+        inner.pass_gate(&manifest, since, &self.claim.stop()).await?;
         self.note(Step::Healthy)?;
         if self.record.enable {
             self.claim.want(true)?;

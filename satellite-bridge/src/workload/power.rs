@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use satellite_host::systemd::UnitError;
-use satellite_host::{fail_point, files};
+use jiff::Timestamp;
+
+use satellite_host::systemd::{Activity, UnitError};
+use satellite_host::{clock, fail_point, files};
 use satellite_proto::bundle::{Digest, Manifest, WorkloadName};
 use satellite_proto::wire::bridge::v1::Operation;
 use tokio_util::sync::CancellationToken;
@@ -202,8 +204,8 @@ impl Inner {
             Fault::new(Code::DataLoss, text)
         })?;
         self.write_unit(digest, &manifest).await?;
-        self.power_on(&manifest).await?;
-        self.pass_gate(&manifest, stop).await
+        let since = self.power_on(&manifest).await?;
+        self.pass_gate(&manifest, since, stop).await
     }
 
     /// Generates the unit of a version and lets the service manager read it.
@@ -215,9 +217,13 @@ impl Inner {
         self.units.reload().await.map_err(|err| Fault::of(doing, &err))
     }
 
-    /// Starts the unit, if it does not run, and waits until it says that it is ready.
-    pub(crate) async fn power_on(&self, manifest: &Manifest) -> Result<(), Fault> {
+    /// Starts the unit, if it does not run, and waits until it says that it is ready. Answers since when it runs: what was
+    /// logged before is not its own.
+    pub(crate) async fn power_on(&self, manifest: &Manifest) -> Result<Timestamp, Fault> {
         let unit = unit_name(&manifest.workload);
+        let before = self.units.status(&unit).await.ok();
+        let runs = before.filter(|status| status.activity == Activity::Active);
+        let since = runs.and_then(|status| status.started).unwrap_or_else(clock::now);
         let deadline =
             Duration::from_secs(u64::from(manifest.health.start_seconds).saturating_add(START_GRACE));
         let started = async {
@@ -225,11 +231,11 @@ impl Inner {
             self.units.start(&unit, deadline).await
         };
         match started.await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(since),
             Err(err) => {
                 let text = format!("workload `{}` did not start: {}", manifest.workload, chain(&err));
                 let code = self.code_of(&err, &unit).await;
-                Err(self.with_tail(Fault::new(code, text), &unit).await)
+                Err(self.with_tail(Fault::new(code, text), &unit, since).await)
             }
         }
     }
@@ -253,7 +259,12 @@ impl Inner {
     }
 
     /// Waits until the workload is healthy.
-    pub(crate) async fn pass_gate(&self, manifest: &Manifest, stop: &CancellationToken) -> Result<(), Fault> {
+    pub(crate) async fn pass_gate(
+        &self,
+        manifest: &Manifest,
+        since: Timestamp,
+        stop: &CancellationToken,
+    ) -> Result<(), Fault> {
         let unit = unit_name(&manifest.workload);
         let probe = Probe {
             units: &*self.units,
@@ -267,7 +278,7 @@ impl Inner {
             Err(fault) => {
                 let text = format!("workload `{}` is not healthy: {fault}", manifest.workload);
                 Err(self
-                    .with_tail(Fault::new(Code::FailedPrecondition, text), &unit)
+                    .with_tail(Fault::new(Code::FailedPrecondition, text), &unit, since)
                     .await)
             }
         }
@@ -282,9 +293,9 @@ impl Inner {
         Ok(())
     }
 
-    async fn with_tail(&self, fault: Fault, unit: &str) -> Fault {
+    async fn with_tail(&self, fault: Fault, unit: &str, since: Timestamp) -> Fault {
         Fault {
-            log_tail: self.units.log_tail(unit, TAIL).await,
+            log_tail: self.units.log_tail(unit, TAIL, since).await,
             ..fault
         }
     }

@@ -80,6 +80,7 @@ async fn a_version_that_dies_at_once_is_taken_back_with_its_state() {
 async fn check_taken_back(content: &str) {
     let world = World::new();
     let satellite = world.boot();
+    world.units.write_log(&["The old version's line"]);
     satellite.install(&world.bundle(1, "good one"), true).await;
     world.units.write_log(&["Started", "Out of cheese"]);
     let operation = satellite.install(&world.bundle(2, content), false).await;

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{Activity, Answer, UnitError, UnitStatus, Units};
 
 /// What a unit does when it is started.
@@ -35,7 +37,9 @@ struct Inner {
     calls: Vec<String>,
     active: BTreeMap<String, UnitStatus>,
     rule: Rule,
+    /// What a unit writes when it is started.
     log: Vec<String>,
+    written: Vec<(Timestamp, String)>,
     /// Stops that still work; none: all of them.
     stops_left: Option<u32>,
     /// Where the names of running units are kept, so that they outlive the process as real ones do.
@@ -65,6 +69,7 @@ impl FakeUnits {
             active: BTreeMap::new(),
             rule: Box::new(|_| Behaviour::Runs),
             log: Vec::new(),
+            written: Vec::new(),
             stops_left: None,
             file: None,
         };
@@ -92,7 +97,7 @@ impl FakeUnits {
         self.lock().rule = Box::new(rule);
     }
 
-    /// Sets what the log of every unit ends with.
+    /// Sets what every unit that is started from now on writes to its log.
     pub fn write_log(&self, lines: &[&str]) {
         self.lock().log = lines.iter().map(|&line| line.to_owned()).collect();
     }
@@ -165,6 +170,9 @@ impl Units for FakeUnits {
             };
             return self.note(format!("start {unit}"), Err(failure));
         }
+        let now = crate::clock::now();
+        let lines: Vec<_> = inner.log.iter().map(|line| (now, line.clone())).collect();
+        inner.written.extend(lines);
         let (status, result) = match behaviour {
             Behaviour::Runs => (running(), Ok(())),
             Behaviour::Dies => (failed(), Ok(())),
@@ -222,8 +230,11 @@ impl Units for FakeUnits {
         &'a self,
         _unit: &'a str,
         lines: u32,
+        since: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>> {
-        let log = self.lock().log.clone();
+        let inner = self.lock();
+        let log = inner.written.iter().filter(|(at, _)| *at >= since);
+        let log: Vec<String> = log.map(|(_, line)| line.clone()).collect();
         let skipped = log
             .len()
             .saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));

@@ -238,11 +238,15 @@ impl Units for SystemUnits {
         &'a self,
         unit: &'a str,
         lines: u32,
+        since: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>> {
         Box::pin(async move {
+            // Whole microseconds, as the journal counts.
+            let (seconds, micros) = (since.as_second(), since.subsec_microsecond());
             let journal = Exec::new("journalctl")
                 .args(["--no-pager", "--quiet", "--output=cat", "--unit", unit, "--lines"])
                 .arg(lines.to_string())
+                .arg(format!("--since=@{seconds}.{micros:06}"))
                 .deadline(JOURNAL_DEADLINE);
             match journal.run().await {
                 Ok(output) => output.text().lines().map(str::to_owned).collect(),
