@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 use tonic::transport::{Channel, Endpoint, Uri};
 use wire::backup_service_client::BackupServiceClient;
+use wire::bundle_service_client::BundleServiceClient;
 use wire::fleet_service_client::FleetServiceClient;
 
 use crate::command::{Ended, command, finish, stdout_of};
@@ -239,7 +240,7 @@ impl Server {
             .satellite
     }
 
-    /// Waits until the satellite `name` answers and is as it is meant to be.
+    /// Waits until the satellite `name` answers and is as it is meant to be; not for what waits for a person.
     ///
     /// # Errors
     ///
@@ -253,14 +254,31 @@ impl Server {
                 let satellite = self.satellite(name).await?;
                 last = Some(satellite.clone());
                 let reachable = satellite.reachability() == wire::Reachability::Reachable;
-                (reachable && satellite.converged).then_some(satellite)
+                if reachable && satellite.converged {
+                    return Some(Ok(satellite));
+                }
+                let hopeless = self.hopeless(name).await?;
+                Some(Err(anyhow::anyhow!("nothing more is done by itself: {hopeless}")))
             },
         )
         .await;
-        found.with_context(|| match last {
+        found.flatten().with_context(|| match last {
             Some(last) => format!("{:?}, problem: {}", last.reachability(), last.problem),
             None => "the server does not know it".to_owned(),
         })
+    }
+
+    /// Why a satellite stays as it is until a person does something; none while something is still tried.
+    async fn hopeless(&self, name: &str) -> Option<String> {
+        let request = wire::GetUpdateStatusRequest::default();
+        let answer = BundleServiceClient::new(self.channel())
+            .get_update_status(request)
+            .await
+            .ok()?;
+        let stuck = answer.into_inner().updates.into_iter().find(|update| {
+            update.satellite == name && matches!(update.state.as_str(), "failed" | "no bundle")
+        })?;
+        Some(format!("{} {}: {}", stuck.workload, stuck.state, stuck.problem))
     }
 
     /// The archives, newest first.
