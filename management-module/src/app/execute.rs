@@ -72,7 +72,7 @@ pub(super) async fn step(
     let tried = version_of(desired, &step);
     let is_firewall = matches!(step, Step::SetFirewall(_));
     let ends_try = !matches!(step, Step::PushBundle(..));
-    let result = Run { app, satellite, pass }.step(step).await;
+    let result = Run { app, satellite, pass }.step(desired, step).await;
     let text = result
         .as_ref()
         .copied()
@@ -173,7 +173,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn step(&self, step: Step) -> Result<(), JobFailure> {
+    async fn step(&self, desired: &Desired, step: Step) -> Result<(), JobFailure> {
         let name = match step {
             Step::PushBundle(_, digest) => return self.push(&digest).await,
             Step::SetFirewall(ruleset) => {
@@ -181,10 +181,31 @@ impl Run<'_> {
                 return Ok(());
             }
             Step::Install(_, digest) => return self.install(digest).await,
-            Step::Start(ref name) | Step::Stop(ref name) => name.to_string(),
+            Step::Start(name) => return self.start(&name, desired).await,
+            Step::Stop(name) => name,
         };
-        let starts = matches!(step, Step::Start(_));
-        let key = new_key();
+        self.switch(&name, false).await
+    }
+
+    /// Starts a workload; one whose files were damaged on the satellite is put together again first.
+    async fn start(&self, name: &WorkloadName, desired: &Desired) -> Result<(), JobFailure> {
+        let wanted = desired.workloads.get(name).filter(|wanted| !wanted.blocked);
+        match (
+            self.switch(name, true).await,
+            wanted.and_then(|wanted| wanted.target),
+        ) {
+            (Err(failure), Some(target)) if failure.code == Code::DataLoss => {
+                warn!(satellite = %self.satellite, workload = %name, error = failure.message, "Version is repaired");
+                self.push(&target).await?;
+                self.install(target).await?;
+                self.switch(name, true).await
+            }
+            (started, _) => started,
+        }
+    }
+
+    async fn switch(&self, name: &WorkloadName, starts: bool) -> Result<(), JobFailure> {
+        let (name, key) = (name.to_string(), new_key());
         let (app, satellite) = (self.app, self.satellite);
         let operation = begin(move || {
             let (name, idempotency_key) = (name.clone(), key.clone());

@@ -18,6 +18,9 @@ use crate::names::SatelliteName;
 /// An operation says nothing for so long: the connection is doubted and the operation asked for again.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// A watch that held so long shows that the satellite answers.
+const SOUND: Duration = Duration::from_secs(10);
+
 /// Waits between tries while a satellite does not answer.
 pub(super) const RETRY: Backoff = Backoff {
     first: Duration::from_millis(500),
@@ -72,13 +75,16 @@ pub(super) async fn watch_operation(
         if let Some(end) = ended(&last) {
             return end;
         }
+        let asked = Instant::now();
         match watch_once(app, satellite, &id, until, &mut |operation| {
             last = operation.clone();
             progress(operation);
         })
         .await
         {
-            Ok(()) => attempt = 0,
+            // A watch that ends at once, again and again, is asked for ever more slowly too.
+            Ok(()) if asked.elapsed() >= SOUND => attempt = 0,
+            Ok(()) => {}
             Err(error) if is_transient(error.code()) || error.code() == Code::DeadlineExceeded => {}
             Err(error) => return Err(error.into()),
         }

@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) chunks: BTreeSet<Digest>,
     /// Chunks that still come before the connection is cut.
     pub(super) cut_after: Option<usize>,
+    /// What is installed was damaged on its disk.
+    pub(super) damaged: bool,
     /// How the next installations fail.
     pub(super) install_fails: Option<Kind>,
     /// The call that changed something, each.
@@ -156,8 +158,9 @@ impl SatelliteService for Fake {
         Ok(Response::new(pb::UnpairResponse {}))
     }
 
-    async fn revoke_peer(&self, _: Request<pb::RevokePeerRequest>) -> Answer<pb::RevokePeerResponse> {
-        missing()
+    async fn revoke_peer(&self, request: Request<pb::RevokePeerRequest>) -> Answer<pb::RevokePeerResponse> {
+        self.did(&format!("revoke {}", request.get_ref().fingerprint));
+        Ok(Response::new(pb::RevokePeerResponse { connections_cut: 2 }))
     }
 
     async fn reboot(&self, _: Request<pb::RebootRequest>) -> Answer<pb::RebootResponse> {
@@ -264,7 +267,7 @@ impl UpdateService for Fake {
         self.did("install");
         let mut state = self.state();
         if state.install_fails.is_none() {
-            state.manifest = None;
+            (state.manifest, state.damaged) = (None, false);
             let there = pb::Workload {
                 name: "w".into(),
                 manifest_digest: request.into_inner().manifest_digest,
@@ -294,6 +297,10 @@ impl WorkloadService for Fake {
         _: Request<pb::StartWorkloadRequest>,
     ) -> Answer<pb::StartWorkloadResponse> {
         self.did("start");
+        if self.state().damaged {
+            let operation = ended("start", Some(Kind::DataLoss));
+            return Ok(Response::new(pb::StartWorkloadResponse { operation }));
+        }
         for workload in &mut self.state().workloads {
             workload.enabled = true;
             workload.state = pb::WorkloadState::Healthy.into();
