@@ -28,6 +28,9 @@ pub enum CatalogError {
     /// There is no such archive.
     #[error("there is no archive {0}: list the archives to see which there are")]
     NotFound(Uuid),
+    /// There is no such file that cannot be read.
+    #[error("there is no unreadable file `{0}`: list the archives to see which there are")]
+    NoFile(String),
     /// Somebody reads it.
     #[error("the archive {0} is being read: try again when that has ended")]
     Busy(Uuid),

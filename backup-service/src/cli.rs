@@ -111,11 +111,19 @@ fn show(path: &Path) -> anyhow::Result<()> {
     let archive = open(path)?;
     let manifest = archive.manifest()?;
     render(&serde_json::to_string_pretty(&manifest)?)?;
-    for set in &archive.index()?.head()?.data_sets {
+    let index = archive.index()?;
+    let head = index.head()?;
+    for set in &head.data_sets {
         render(&format!(
             "{}: {} members, {} bytes",
             set.name, set.members, set.size
         ))?;
+    }
+    if !head.left_out.is_nothing() {
+        render(&format!("left out: {}", head.left_out.count))?;
+    }
+    for text in &head.left_out.first {
+        render(&format!("  {text}"))?;
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 fn catalog_status(error: CatalogError) -> Status {
     match &error {
-        CatalogError::NotFound(_) => Status::not_found(error.to_string()),
+        CatalogError::NotFound(_) | CatalogError::NoFile(_) => Status::not_found(error.to_string()),
         CatalogError::Busy(_) | CatalogError::InProgress => Status::aborted(error.to_string()),
         CatalogError::Exists(_) => Status::already_exists(error.to_string()),
         CatalogError::Io { source, .. } if wire::is_full(source) => {
@@ -235,9 +235,21 @@ impl ArchiveService for Archives {
         request: Request<DeleteArchiveRequest>,
     ) -> Result<Response<DeleteArchiveResponse>, Status> {
         let asked = self.admit(request, "DeleteArchive")?;
-        let id = id(&asked.id)?;
         wire::key(&asked.idempotency_key)?;
         let catalog = self.catalog.clone();
+        if !asked.unreadable.is_empty() {
+            if !asked.id.is_empty() {
+                return Err(Status::invalid_argument(
+                    "name an archive or an unreadable file, not both",
+                ));
+            }
+            let file = asked.unreadable.clone();
+            let gone = move || catalog.delete_unreadable(&asked.unreadable, &asked.idempotency_key);
+            blocking(move || gone().map_err(catalog_status)).await?;
+            tracing::info!(file, "Deleted an unreadable file");
+            return Ok(Response::new(DeleteArchiveResponse {}));
+        }
+        let id = id(&asked.id)?;
         blocking(move || catalog.delete(id, &asked.idempotency_key).map_err(catalog_status)).await?;
         tracing::info!(archive = %id, "Deleted an archive");
         Ok(Response::new(DeleteArchiveResponse {}))

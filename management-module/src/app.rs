@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod jobs;
 pub mod join;
 mod observe;
+pub mod peers;
 mod push;
 pub mod reconcile;
 mod remote;

@@ -21,6 +21,36 @@ pub struct Totals {
     pub size: u64,
 }
 
+/// Most things left out that are named.
+pub const MOST_LEFT_OUT: usize = 64;
+/// Most bytes of what is said of one: with all of them the first line still has at most 64 KiB.
+pub const LEFT_OUT_BYTES: usize = 300;
+
+/// What the run should have brought and could not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How many things.
+    pub count: u64,
+    /// The first of them, for a person.
+    pub first: Vec<String>,
+}
+
+impl LeftOut {
+    /// Whether everything was brought.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether it keeps its limits, and has nothing that moves a terminal.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let fits = |text: &String| text.len() <= LEFT_OUT_BYTES && !text.chars().any(char::is_control);
+        let named = self.first.len();
+        named <= MOST_LEFT_OUT && named as u64 <= self.count && self.first.iter().all(fits)
+    }
+}
+
 /// First line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
@@ -30,6 +60,9 @@ pub struct Head {
     pub data_sets: Vec<Totals>,
     /// Members, without the archive's own two.
     pub members: u64,
+    /// What is not in it and should be.
+    #[serde(default, skip_serializing_if = "LeftOut::is_nothing")]
+    pub left_out: LeftOut,
     /// Empty here; the lines that follow are its elements.
     pub entries: Vec<Entry>,
 }

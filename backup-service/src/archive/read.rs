@@ -148,7 +148,8 @@ impl Archive {
         let line = index.line()?.ok_or_else(|| damaged("the index is empty"))?;
         let text = [line.as_slice(), b"]}"].concat();
         let head: Head = serde_json::from_slice(&text).map_err(|_| damaged("the index has no head"))?;
-        if head.format != 1 || !head.entries.is_empty() || head.members > MAX_MEMBERS {
+        let is_sound = head.format == 1 && head.entries.is_empty() && head.left_out.is_sound();
+        if !is_sound || head.members > MAX_MEMBERS {
             return Err(damaged("the head of the index has bad values"));
         }
         index.head = Some(head);

@@ -29,6 +29,8 @@ pub struct Report {
     pub manifest: Option<Manifest>,
     /// What it holds.
     pub totals: Vec<Totals>,
+    /// Things that it says were left out of it.
+    pub left_out: u64,
     /// SHA-256 of the file, 64 hexadecimal digits; empty if it was not read to its end.
     pub sha256: String,
 }
@@ -73,6 +75,7 @@ pub fn verify(archive: &Archive, expected: Option<&str>, threads: usize) -> Resu
 fn walk(archive: &Archive, stream: &mut TarStream, report: &mut Report) -> Result<(), ReadError> {
     let mut index = archive.index()?;
     report.totals.clone_from(&index.head()?.data_sets);
+    report.left_out = index.head()?.left_out.count;
     let mut counted: Vec<Totals> = report
         .totals
         .iter()

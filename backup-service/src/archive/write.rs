@@ -14,7 +14,7 @@ use aws_lc_rs::digest::SHA256;
 
 use super::frames::FrameWriter;
 pub use super::frames::Written;
-use super::index::{Entry, Head, Spool, Totals, Type};
+use super::index::{Entry, Head, LeftOut, Spool, Totals, Type};
 use super::manifest::Manifest;
 use super::member::{BadMember, Kind, Member, Origin};
 use super::names::escape;
@@ -175,6 +175,7 @@ pub struct ArchiveWriter {
     totals: Vec<Totals>,
     current: usize,
     seen: Seen,
+    left_out: LeftOut,
 }
 
 impl std::fmt::Debug for ArchiveWriter {
@@ -219,6 +220,7 @@ impl ArchiveWriter {
             totals,
             current,
             seen,
+            left_out: LeftOut::default(),
         };
         let sha256 = super::read::hex(aws_lc_rs::digest::digest(&SHA256, &text).as_ref());
         let size = text.len() as u64;
@@ -352,6 +354,11 @@ impl ArchiveWriter {
         ))
     }
 
+    /// Notes what will not come.
+    pub fn leave_out(&mut self, left_out: LeftOut) {
+        self.left_out = left_out;
+    }
+
     /// Ends the archive: index, end of the tar, seal and seek table; everything is then on disk.
     ///
     /// # Errors
@@ -371,6 +378,7 @@ impl ArchiveWriter {
             format: 1,
             data_sets: self.totals.clone(),
             members: came,
+            left_out: self.left_out.clone(),
             entries: Vec::new(),
         };
         let index = std::mem::replace(&mut self.index, Spool::new(self.room.spool().map_err(io(WRITE))?));

@@ -31,6 +31,9 @@ pub struct Record {
     pub configuration: Option<Label>,
     /// What is in it.
     pub data_sets: Vec<Totals>,
+    /// Things that its run could not bring.
+    #[serde(default)]
+    pub left_out: u64,
     /// SHA-256 of the file.
     pub sha256: String,
     /// When all digests were last found right.
@@ -54,6 +57,7 @@ impl Record {
             tenant: manifest.tenant.clone(),
             configuration: manifest.configuration.clone(),
             data_sets,
+            left_out: 0,
             sha256,
             verify_time: Some(Timestamp::now()),
             idempotency_key: manifest.idempotency_key.clone(),

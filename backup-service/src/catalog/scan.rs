@@ -125,6 +125,7 @@ fn read_record(path: &Path, directory: &str, name: &str) -> Result<Record, Strin
     match (report.manifest, report.problems.first()) {
         (Some(manifest), None) => {
             let mut record = Record::new(&manifest, report.totals, archive.size, report.sha256);
+            record.left_out = report.left_out;
             directory.clone_into(&mut record.directory);
             name.clone_into(&mut record.file_name);
             Ok(record)

@@ -64,9 +64,11 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
         Begun::Existing(record) => return Ok(*record),
         Begun::New(writing, file) => (writing, file),
     };
-    room.check(expected).map_err(write_status)?;
-    let writer = ArchiveWriter::create(file, room, &manifest, threads()).map_err(write_status)?;
-    let (written, trailer) = receive(writer, &mut source)?;
+    let failed = |error, came| write_status(catalog, error, came);
+    room.check(expected).map_err(|error| failed(error, 0))?;
+    let writer = ArchiveWriter::create(file, room, &manifest, threads());
+    let writer = writer.map_err(|error| failed(error, 0))?;
+    let (written, trailer) = receive(writer, &mut source, failed)?;
     let record = read_back(written, &manifest, &trailer)?;
     writing.commit(&record).map_err(catalog_status)?;
     tracing::info!(
@@ -81,21 +83,33 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
     Ok(record)
 }
 
-fn receive(mut writer: ArchiveWriter, source: &mut Source) -> Result<(Written, ArchiveTrailer), Status> {
+/// `failed` says what a fault of the writer means, by the bytes of content that had come.
+fn receive(
+    mut writer: ArchiveWriter,
+    source: &mut Source,
+    failed: impl Fn(WriteError, u64) -> Status,
+) -> Result<(Written, ArchiveTrailer), Status> {
+    let mut came = 0;
     loop {
         match source.next()? {
             Kind::Header(_) => return Err(Status::invalid_argument("a second header came")),
-            Kind::Batch(batch) => take(&mut writer, batch)?,
+            Kind::Batch(batch) => take(&mut writer, batch, &mut came, &failed)?,
             Kind::Trailer(trailer) => {
+                writer.leave_out(wire::left_out(&trailer)?);
                 let finished = writer.finish(trailer.members, trailer.content_bytes);
-                let (written, _) = finished.map_err(write_status)?;
+                let (written, _) = finished.map_err(|error| failed(error, came))?;
                 return Ok((written, trailer));
             }
         }
     }
 }
 
-fn take(writer: &mut ArchiveWriter, batch: Batch) -> Result<(), Status> {
+fn take(
+    writer: &mut ArchiveWriter,
+    batch: Batch,
+    came: &mut u64,
+    failed: &impl Fn(WriteError, u64) -> Status,
+) -> Result<(), Status> {
     for item in batch.items {
         let kind = item
             .kind
@@ -105,10 +119,13 @@ fn take(writer: &mut ArchiveWriter, batch: Batch) -> Result<(), Status> {
                 let (member, size_unknown) = wire::member(begin)?;
                 writer.begin(member, size_unknown)
             }
-            item::Kind::Content(bytes) => writer.content(&bytes),
+            item::Kind::Content(bytes) => {
+                *came += bytes.len() as u64;
+                writer.content(&bytes)
+            }
             item::Kind::End(end) => writer.end(&end.sha256),
         };
-        done.map_err(write_status)?;
+        done.map_err(|error| failed(error, *came))?;
     }
     Ok(())
 }
@@ -143,16 +160,23 @@ fn read_back(written: Written, manifest: &Manifest, trailer: &ArchiveTrailer) ->
     if report.manifest.as_ref() != Some(manifest) || report.members != trailer.members {
         return Err(lost("it holds something else than was sent".to_owned()));
     }
-    Ok(Record::new(manifest, report.totals, written.size, report.sha256))
+    Ok(Record {
+        left_out: report.left_out,
+        ..Record::new(manifest, report.totals, written.size, report.sha256)
+    })
 }
 
-fn write_status(error: WriteError) -> Status {
+fn write_status(catalog: &Catalog, error: WriteError, came: u64) -> Status {
     match &error {
         WriteError::Refused { .. } => Status::invalid_argument(error.to_string()),
         WriteError::Space { .. } => Status::resource_exhausted(error.to_string()),
-        WriteError::Io { source, .. } if wire::is_full(source) => Status::resource_exhausted(
-            "the disk became full: nothing was kept; delete archives or make it larger",
-        ),
+        WriteError::Io { source, .. } if wire::is_full(source) => {
+            let (total, archives) = catalog.used().unwrap_or_default();
+            Status::resource_exhausted(format!(
+                "the disk became full after {came} bytes of content: it has {total} bytes, archives take {archives}; \
+                 nothing was kept of this one; delete archives or make the disk larger"
+            ))
+        }
         WriteError::Io { .. } => {
             tracing::error!(error = chain(&error), "Writing an archive failed");
             Status::internal(format!("{error}: see the log of the backup-service"))

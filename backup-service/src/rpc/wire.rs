@@ -10,6 +10,7 @@ use satellite_proto::wire::backup::v1 as pb;
 use tonic::Status;
 use uuid::Uuid;
 
+use crate::archive::index::{LEFT_OUT_BYTES, LeftOut, MOST_LEFT_OUT};
 use crate::archive::manifest::{FORMAT, Manifest};
 use crate::archive::member::{Kind, Member, Moment, Origin};
 use crate::archive::names::{Label, MemberPath, escape};
@@ -47,6 +48,22 @@ pub(super) fn archive(record: &Record, directory: &Label) -> pb::Archive {
         sha256: record.sha256.clone(),
         path: format!("{directory}/{}", record.directory),
         verify_time: record.verify_time.map(timestamp),
+        left_out: record.left_out,
+    }
+}
+
+/// What the archive will say that is not in it.
+pub(super) fn left_out(trailer: &pb::ArchiveTrailer) -> Result<LeftOut, Status> {
+    let left_out = LeftOut {
+        count: trailer.left_out,
+        first: trailer.left_out_first.clone(),
+    };
+    if left_out.is_sound() {
+        Ok(left_out)
+    } else {
+        Err(Status::invalid_argument(format!(
+            "`left_out_first` may name {MOST_LEFT_OUT} things in {LEFT_OUT_BYTES} bytes each, without control characters"
+        )))
     }
 }
 

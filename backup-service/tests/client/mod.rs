@@ -163,6 +163,7 @@ pub(crate) fn trailer(members: u64, content_bytes: u64) -> Kind {
     Kind::Trailer(ArchiveTrailer {
         members,
         content_bytes,
+        ..ArchiveTrailer::default()
     })
 }
 

@@ -93,6 +93,23 @@ impl Backups {
         }
     }
 
+    /// Removes a central. Its archives stay where they are.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`]; [`AppError::Precondition`] while a backup or restore of it is under way.
+    pub async fn remove_central(&self, actor: &Actor, name: &str) -> Result<(), AppError> {
+        let removed = match self.leases.take(name) {
+            Ok(_lease) => match self.app.store.remove_central(name).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(AppError::no("central", name)),
+                Err(error) => Err(error.into()),
+            },
+            Err(error) => Err(error),
+        };
+        let action = "BackupService/RemoveCentral";
+        self.app.audit.recorded(actor, action, name, removed).await
+    }
+
     /// All centrals, by name.
     ///
     /// # Errors

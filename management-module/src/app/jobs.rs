@@ -260,7 +260,8 @@ impl Job {
         }
     }
 
-    /// Ends the job well. What `last` carries besides the step (archive, notice) reaches the watchers.
+    /// Ends the job well, or partly if `last` says so. What it carries besides the step (archive, notice) reaches the
+    /// watchers.
     pub async fn succeed(mut self, last: JobEvent) {
         let step = if last.step.is_empty() {
             self.last.step.clone()
@@ -272,7 +273,12 @@ impl Job {
             ended: true,
             ..last
         });
-        self.end(JobState::Succeeded, event).await;
+        let state = if event.partly {
+            JobState::Partly
+        } else {
+            JobState::Succeeded
+        };
+        self.end(state, event).await;
     }
 
     /// Ends the job with what went wrong.

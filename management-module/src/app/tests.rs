@@ -24,7 +24,7 @@ use tonic::Code as Kind;
 use self::satellite::Fake;
 use super::reconcile::Pass;
 use super::satellites::{FleetMember, Pairing};
-use super::{App, AppError, Audit, Jobs, Reconciler, bundles, firewall, satellites};
+use super::{Actor, App, AppError, Audit, Jobs, Reconciler, bundles, firewall, peers, satellites};
 use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::names::{Address, SatelliteName};
@@ -336,4 +336,57 @@ async fn a_bundle_whose_file_was_lost_is_repaired_by_adding_it_again() {
     std::fs::remove_file(&place).unwrap();
     assert!(world.add(&bundle).await.known);
     assert_eq!(std::fs::read(&place).unwrap(), bundle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_is_refused_by_satellites_and_never_the_servers_own() {
+    let world = World::new().await;
+    world.pair_with(&world.code).await.unwrap();
+    assert!(world.pass().await.converged);
+    let (app, actor) = (&world.app, Actor::user(0));
+    let own = app.fleet.identity().pin();
+    let refused = peers::revoke(app, &actor, own, Vec::new()).await.unwrap_err();
+    assert_eq!(refused.code(), Kind::FailedPrecondition);
+    let lost = Identity::generate("replica").unwrap().pin();
+    let unknown = peers::revoke(app, &actor, lost, vec!["other".parse().unwrap()]).await;
+    assert_eq!(unknown.unwrap_err().code(), Kind::NotFound);
+    assert_eq!(world.done(), Vec::<String>::new());
+    let told = peers::revoke(app, &actor, lost, Vec::new()).await.unwrap();
+    assert!(
+        matches!(&told[..], [(name, Ok(2))] if *name == annex()),
+        "{told:?}"
+    );
+    assert_eq!(world.done(), [format!("revoke {lost}")]);
+    let rows = app.audit.newest(3).await.unwrap();
+    let results: Vec<_> = rows
+        .iter()
+        .map(|row| (row.action.as_str(), row.result == "ok"))
+        .collect();
+    let action = "FleetService/RevokePeer";
+    assert_eq!(results, [(action, true), (action, false), (action, false)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_was_damaged_on_the_satellite_is_repaired_when_it_is_started() {
+    let world = World::new().await;
+    let bundle = world.bundle();
+    world.add(&bundle).await;
+    world.pair_with(&world.code).await.unwrap();
+    assert!(world.pass().await.converged);
+    world.done();
+    {
+        let mut state = world.fake.state();
+        state.damaged = true;
+        state.chunks.clear();
+        state.workloads[0].enabled = false;
+        state.workloads[0].state = pb::WorkloadState::Stopped.into();
+    }
+    assert!(world.pass().await.converged);
+    let done = world.done();
+    assert_eq!(
+        (done[0].as_str(), &done[2..]),
+        ("start", &["install".to_owned(), "start".to_owned()][..]),
+        "{done:?}"
+    );
+    assert!(done[1].starts_with("begin: "), "{done:?}");
 }

@@ -37,7 +37,7 @@ pub enum Output {
 }
 
 /// What was read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Members that were sent.
     pub members: u64,
@@ -45,6 +45,10 @@ pub struct Totals {
     pub bytes: u64,
     /// Notices that were given.
     pub notices: u64,
+    /// Things that should be in the archive and are not: each was a notice too.
+    pub left_out: u64,
+    /// The first of them, as an archive takes them.
+    pub left_out_first: Vec<String>,
 }
 
 /// Data sets could not be read.

@@ -86,8 +86,11 @@ pub(super) struct Restore {
 
 #[derive(Debug, Args)]
 pub(super) struct Delete {
-    /// Id or file name of the archive.
+    /// Id or file name of the archive; with --unreadable-on `DIRECTORY/FILE`, as `backup list` names it.
     archive: String,
+    /// It is a file that `backup list` cannot read, on this satellite.
+    #[arg(long, value_name = "SATELLITE")]
+    unreadable_on: Option<String>,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -108,6 +111,7 @@ pub(super) struct ArchiveView {
     path: String,
     sha256: String,
     verify_time: String,
+    left_out: u64,
     data_sets: Vec<DataSetView>,
 }
 
@@ -149,6 +153,7 @@ impl ArchiveView {
             satellite,
             path: archive.path,
             sha256: archive.sha256,
+            left_out: archive.left_out,
             data_sets: archive
                 .data_sets
                 .into_iter()
@@ -188,6 +193,9 @@ impl ArchiveView {
             (texts::SHA256, self.sha256.clone()),
             (texts::VERIFIED, self.verify_time.clone()),
         ];
+        if self.left_out > 0 {
+            properties.push((texts::LEFT_OUT, self.left_out.to_string()));
+        }
         for set in &self.data_sets {
             let text = format!(
                 "{}: {} members, {}",
@@ -224,18 +232,23 @@ impl Run {
             idempotency_key: Uuid::new_v4().to_string(),
         };
         let events = client.backup.run_backup(request).await?.into_inner();
-        let archive = job::follow(events).await?.archive.unwrap_or_default();
+        let ended = job::follow(events).await?;
+        let archive = ended.archive.unwrap_or_default();
+        let left_out = archive.left_out;
         let (id, file_name) = (archive.id.clone(), archive.file_name.clone());
         let satellite = satellite_of(&mut client, &id).await.unwrap_or_default();
         let view = ArchiveView::new(archive, satellite);
         render::one(global.output, &view, ArchiveView::properties)?;
         match self.download {
-            Some(file) => Download::new(id, Some(file)).run(global).await,
-            None => {
-                render::note(&format!("next: backup download {file_name}"));
-                Ok(())
-            }
+            Some(file) => Download::new(id, Some(file)).run(global).await?,
+            None => render::note(&format!("next: backup download {file_name}")),
         }
+        if ended.partly {
+            return Err(CliError::Partly(
+                texts::ARCHIVE_LACKS.say().replace("{}", &left_out.to_string()),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -374,6 +387,7 @@ impl Delete {
             .backup
             .delete_archive(pb::DeleteArchiveRequest {
                 archive: self.archive,
+                satellite: self.unreadable_on.unwrap_or_default(),
             })
             .await?;
         render::done(global.output, texts::DONE.say())

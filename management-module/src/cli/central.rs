@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use satellite_proto::wire::management::v1 as pb;
 use serde::Serialize;
 
-use super::{CliError, Global, client, read_text, render, texts};
+use super::{CliError, Global, Output, client, prompt, read_text, render, texts};
 use crate::central::profile::Profile;
 
 /// The commands.
@@ -16,6 +16,10 @@ pub(super) enum Central {
     Add(Add),
     /// Lists the centrals.
     List,
+    /// Shows a central and its profile.
+    Show(Named),
+    /// Removes a central; its archives stay.
+    Remove(Remove),
     /// Shows what each data set of a central holds at the moment.
     Measure(Measure),
     /// Checks a profile and names every fault with its line; asks nobody.
@@ -32,6 +36,21 @@ pub(super) struct Add {
     /// Replace the central of the same name.
     #[arg(long)]
     replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Name of the central.
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Name of the central.
+    name: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +100,8 @@ impl Central {
         match self {
             Self::Add(command) => command.run(global).await,
             Self::List => list(global).await,
+            Self::Show(command) => command.show(global).await,
+            Self::Remove(command) => command.run(global).await,
             Self::Measure(command) => command.run(global).await,
             Self::Check(command) => {
                 let (profile, _) = checked(&command.profile)?;
@@ -133,14 +154,66 @@ impl Add {
     }
 }
 
-async fn list(global: &Global) -> Result<(), CliError> {
+async fn all(global: &Global) -> Result<Vec<pb::Central>, CliError> {
     let mut client = client::connect(global).await?;
-    let centrals = client
-        .backup
-        .list_centrals(pb::ListCentralsRequest {})
-        .await?
-        .into_inner()
-        .centrals;
+    let answer = client.backup.list_centrals(pb::ListCentralsRequest {}).await?;
+    Ok(answer.into_inner().centrals)
+}
+
+/// What is shown of one.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    view: View,
+    profile: String,
+}
+
+impl Named {
+    async fn show(self, global: &Global) -> Result<(), CliError> {
+        let found = all(global)
+            .await?
+            .into_iter()
+            .find(|central| central.name == self.name);
+        let Some(central) = found else {
+            return Err(CliError::said(format!("there is no central {}", self.name)));
+        };
+        let whole = Whole {
+            profile: central.profile.clone(),
+            view: View::from(central),
+        };
+        render::one(global.output, &whole, |Whole { view, .. }| {
+            vec![
+                (texts::CENTRAL, view.name.clone()),
+                (texts::ADDRESS, view.address.clone()),
+                (texts::TENANT, view.tenant.clone()),
+                (texts::SATELLITE, view.satellite.clone()),
+                (texts::ADDED, view.add_time.clone()),
+            ]
+        })?;
+        if global.output == Output::Json {
+            return Ok(());
+        }
+        render::text(&format!(
+            "\n{}:\n{}\n",
+            texts::PROFILE.say(),
+            whole.profile.trim_end()
+        ))
+    }
+}
+
+impl Remove {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let question = format!("Remove the central `{}`? Its archives stay", self.name);
+        prompt::confirm_loss(&question, self.yes)?;
+        let request = pb::RemoveCentralRequest { name: self.name };
+        client.backup.remove_central(request).await?;
+        render::done(global.output, texts::DONE.say())
+    }
+}
+
+async fn list(global: &Global) -> Result<(), CliError> {
+    let centrals = all(global).await?;
     let views: Vec<_> = centrals.into_iter().map(View::from).collect();
     let heading = [
         texts::CENTRAL,

@@ -12,6 +12,8 @@ use super::{CliError, render};
 /// How work ended that ended well.
 pub(super) struct Ended {
     pub(super) archive: Option<Archive>,
+    /// A part could not be done; the notices said which.
+    pub(super) partly: bool,
 }
 
 /// Follows until the work ends. Ctrl-C leaves it running.
@@ -40,6 +42,7 @@ fn ended(event: JobEvent) -> Result<Ended, CliError> {
     if event.error.is_empty() {
         return Ok(Ended {
             archive: event.archive,
+            partly: event.partly,
         });
     }
     for line in &event.log_tail {

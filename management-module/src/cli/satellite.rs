@@ -1,5 +1,7 @@
 //! `satellite …`
 
+mod revoke;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use satellite_proto::wire::management::v1::{
 };
 use serde::Serialize;
 
+use self::revoke::Revoke;
 use super::job::Progress;
 use super::logs::Logs;
 use super::texts::Text;
@@ -35,6 +38,8 @@ pub(super) enum Satellite {
     /// Lets satellites join with nobody at their console.
     #[command(subcommand)]
     Token(Token),
+    /// Has satellites refuse a key of this installation for good, such as that of a lost replica of the server.
+    Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
@@ -309,6 +314,7 @@ impl Satellite {
             Self::Logs(command) => command.run(global).await,
             Self::Reboot(command) => command.run(global).await,
             Self::Token(command) => command.run(global).await,
+            Self::Revoke(command) => command.run(global).await,
         }
     }
 }

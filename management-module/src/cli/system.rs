@@ -103,6 +103,7 @@ struct SystemView {
     version: String,
     start_time: String,
     installation_fingerprint: String,
+    leaf_fingerprint: String,
     satellites: u32,
     reachable: u32,
 }
@@ -115,6 +116,7 @@ impl System {
             start_time: render::time(system.start_time.as_ref()),
             version: system.version,
             installation_fingerprint: system.installation_fingerprint,
+            leaf_fingerprint: system.leaf_fingerprint,
             satellites: system.satellites,
             reachable: system.reachable,
         };
@@ -123,6 +125,7 @@ impl System {
                 (texts::VERSION, view.version.clone()),
                 (texts::STARTED, view.start_time.clone()),
                 (texts::INSTALLATION, view.installation_fingerprint.clone()),
+                (texts::OWN_KEY, view.leaf_fingerprint.clone()),
                 (texts::SATELLITES, view.satellites.to_string()),
                 (texts::ANSWERING, view.reachable.to_string()),
             ]

@@ -121,6 +121,16 @@ macro_rules! texts {
 }
 
 texts! {
+    OWN_KEY = ["Own key", "Eigener Schlüssel", "Clé propre", "Chiave propria"];
+    PROFILE = ["Profile", "Profil", "Profil", "Profilo"];
+    CONNECTIONS_CUT = ["Connections cut", "Getrennte Verbindungen", "Connexions coupées", "Connessioni interrotte"];
+    LEFT_OUT = ["Left out", "Ausgelassen", "Omis", "Omessi"];
+    ARCHIVE_LACKS = [
+        "the archive is kept, but {} things could not be read and are not in it: they were named above",
+        "das Archiv ist da, aber {} Dinge konnten nicht gelesen werden und fehlen darin: sie wurden oben genannt",
+        "l'archive est conservée, mais {} éléments n'ont pas pu être lus et n'y figurent pas : ils sont nommés ci-dessus",
+        "l'archivio è conservato, ma {} elementi non sono stati letti e mancano: sono indicati sopra",
+    ];
     NAME = ["Name", "Name", "Nom", "Nome"];
     ADDRESS = ["Address", "Adresse", "Adresse", "Indirizzo"];
     FINGERPRINT = ["Fingerprint", "Fingerabdruck", "Empreinte", "Impronta"];

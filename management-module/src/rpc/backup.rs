@@ -84,6 +84,16 @@ impl wire::backup_service_server::BackupService for BackupApi {
         Ok(Response::new(wire::ListCentralsResponse { centrals }))
     }
 
+    async fn remove_central(
+        &self,
+        request: Request<wire::RemoveCentralRequest>,
+    ) -> Result<Response<wire::RemoveCentralResponse>, Status> {
+        let actor = actor(&request)?;
+        let (backups, name) = (self.backups.clone(), request.into_inner().name);
+        to_the_end(async move { backups.remove_central(&actor, &name).await }).await?;
+        Ok(Response::new(wire::RemoveCentralResponse {}))
+    }
+
     async fn measure_central(
         &self,
         request: Request<wire::MeasureCentralRequest>,
@@ -189,8 +199,16 @@ impl wire::backup_service_server::BackupService for BackupApi {
         request: Request<wire::DeleteArchiveRequest>,
     ) -> Result<Response<wire::DeleteArchiveResponse>, Status> {
         let actor = actor(&request)?;
-        let (backups, archive) = (self.backups.clone(), request.into_inner().archive);
-        to_the_end(async move { backups.delete(&actor, &archive).await }).await?;
+        let wire::DeleteArchiveRequest { archive, satellite } = request.into_inner();
+        let backups = self.backups.clone();
+        to_the_end(async move {
+            if satellite.is_empty() {
+                backups.delete(&actor, &archive).await
+            } else {
+                backups.delete_unreadable(&actor, &satellite, &archive).await
+            }
+        })
+        .await?;
         Ok(Response::new(wire::DeleteArchiveResponse {}))
     }
 }

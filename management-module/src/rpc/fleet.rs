@@ -13,8 +13,9 @@ use tonic::{Request, Response, Status};
 use super::{actor, asked, name_of, to_the_end, wire_time, workload_name_of};
 use crate::app::satellites::{self, FleetMember, Pairing};
 use crate::app::workloads::WorkloadOn;
-use crate::app::{App, AppError, firewall};
+use crate::app::{App, AppError, firewall, peers};
 use crate::fleet::Reachability;
+use crate::names::SatelliteName;
 
 /// The least time between two states of a watched satellite.
 const CALM: Duration = Duration::from_millis(200);
@@ -209,6 +210,30 @@ impl wire::fleet_service_server::FleetService for Fleet {
         Ok(Response::new(wire::ResetFirewallResponse { revision }))
     }
 
+    async fn revoke_peer(
+        &self,
+        request: Request<wire::RevokePeerRequest>,
+    ) -> Result<Response<wire::RevokePeerResponse>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let wish = peers_of(&request);
+        let about = (&actor, "FleetService/RevokePeer", request.fingerprint.as_str());
+        let (peer, satellites) = asked(&self.0, about, wish).await?;
+        let app = self.0.clone();
+        let told = to_the_end(async move { peers::revoke(&app, &actor, peer, satellites).await }).await?;
+        let revocations = told.into_iter().map(|(satellite, told)| wire::PeerRevocation {
+            satellite: satellite.to_string(),
+            connections_cut: *told.as_ref().unwrap_or(&0),
+            problem: told
+                .err()
+                .map(|error| crate::error_chain(&error))
+                .unwrap_or_default(),
+        });
+        Ok(Response::new(wire::RevokePeerResponse {
+            revocations: revocations.collect(),
+        }))
+    }
+
     async fn reboot_satellite(
         &self,
         request: Request<wire::RebootSatelliteRequest>,
@@ -225,6 +250,18 @@ impl wire::fleet_service_server::FleetService for Fleet {
         .await?;
         Ok(Response::new(wire::RebootSatelliteResponse {}))
     }
+}
+
+fn peers_of(
+    request: &wire::RevokePeerRequest,
+) -> Result<(satellite_proto::identity::Pin, Vec<SatelliteName>), Status> {
+    let peer = request.fingerprint.parse().map_err(|_| {
+        Status::invalid_argument(
+            "the fingerprint must be 64 hexadecimal digits, as `system status` shows one",
+        )
+    })?;
+    let satellites = request.satellites.iter().map(|name| name_of(name));
+    Ok((peer, satellites.collect::<Result<_, _>>()?))
 }
 
 fn pairing_of(request: &wire::PairSatelliteRequest) -> Result<Pairing, Status> {
@@ -252,10 +289,7 @@ fn pairing_of(request: &wire::PairSatelliteRequest) -> Result<Pairing, Status> {
     })
 }
 
-fn logs(
-    app: &App,
-    name: &crate::names::SatelliteName,
-) -> Result<LogServiceClient<tonic::transport::Channel>, AppError> {
+fn logs(app: &App, name: &SatelliteName) -> Result<LogServiceClient<tonic::transport::Channel>, AppError> {
     Ok(LogServiceClient::new(app.fleet.channel(name)?).max_decoding_message_size(MAX_MESSAGE))
 }
 

@@ -29,6 +29,7 @@ impl wire::system_service_server::SystemService for System {
             installation_fingerprint: self.0.installation_pin().to_string(),
             satellites: u32::try_from(rows.len()).unwrap_or(u32::MAX),
             reachable: u32::try_from(reachable).unwrap_or(u32::MAX),
+            leaf_fingerprint: self.0.fleet.identity().pin().to_string(),
         }))
     }
 

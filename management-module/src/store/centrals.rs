@@ -84,6 +84,19 @@ impl Store {
             .collect()
     }
 
+    /// Removes a central; false if there was none.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn remove_central(&self, name: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM centrals WHERE name = $1")
+            .bind(name)
+            .execute(&self.pool)
+            .await
+            .map_err(failed("remove a central"))?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// One central, if it is known.
     ///
     /// # Errors

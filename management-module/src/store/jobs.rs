@@ -16,6 +16,8 @@ pub enum JobState {
     Running,
     /// Ended well.
     Succeeded,
+    /// Ended well, and a part could not be done.
+    Partly,
     /// Ended with an error.
     Failed,
 }
@@ -25,6 +27,7 @@ impl JobState {
         match self {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
+            Self::Partly => "partly",
             Self::Failed => "failed",
         }
     }
@@ -73,6 +76,7 @@ impl TryFrom<Row> for JobRow {
             state: match row.state.as_str() {
                 "running" => JobState::Running,
                 "succeeded" => JobState::Succeeded,
+                "partly" => JobState::Partly,
                 "failed" => JobState::Failed,
                 _ => {
                     return Err(StoreError::Corrupt {

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use satellite_proto::wire::backup::v1 as pb;
 use tonic::{Code, Streaming};
 
-use super::Backups;
+use super::{Backups, satellite_name};
 use crate::app::{Actor, AppError};
 use crate::names::SatelliteName;
 
@@ -174,6 +174,7 @@ impl Backups {
         let request = pb::DeleteArchiveRequest {
             id: stored.archive.id.clone(),
             idempotency_key: uuid::Uuid::new_v4().to_string(),
+            ..pb::DeleteArchiveRequest::default()
         };
         let deleted = within(self.app.config.call_deadline, &stored.satellite, async {
             let answer = self.client(&stored.satellite)?.delete_archive(request).await;
@@ -185,6 +186,38 @@ impl Backups {
             .audit
             .recorded(actor, action, &stored.archive.file_name, deleted)
             .await
+    }
+}
+
+impl Backups {
+    /// Removes a file on a satellite that its backup-service calls unreadable.
+    ///
+    /// # Errors
+    /// [`AppError::Invalid`] the name is none; what the satellite says.
+    pub async fn delete_unreadable(
+        &self,
+        actor: &Actor,
+        satellite: &str,
+        file: &str,
+    ) -> Result<(), AppError> {
+        let subject = format!("{satellite}: {file}");
+        let deleted = async {
+            let name = satellite_name(satellite)?;
+            let request = pb::DeleteArchiveRequest {
+                unreadable: file.to_owned(),
+                idempotency_key: uuid::Uuid::new_v4().to_string(),
+                ..pb::DeleteArchiveRequest::default()
+            };
+            within(self.app.config.call_deadline, &name, async {
+                let answer = self.client(&name)?.delete_archive(request).await;
+                answer.map_err(|status| AppError::remote(name.as_str(), status))?;
+                Ok(())
+            })
+            .await
+        };
+        let deleted = deleted.await;
+        let action = "BackupService/DeleteArchive";
+        self.app.audit.recorded(actor, action, &subject, deleted).await
     }
 }
 

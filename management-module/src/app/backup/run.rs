@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use futures_util::Stream;
 use jiff::Timestamp;
 use satellite_proto::wire::backup::v1::{
-    Archive, ArchiveHeader, ArchiveTrailer, CreateArchiveRequest, create_archive_request::Kind,
+    Archive, ArchiveHeader, ArchiveTrailer, CreateArchiveRequest, CreateArchiveResponse,
+    create_archive_request::Kind,
 };
 use satellite_proto::wire::management::v1::JobEvent;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{Backups, failure, measured, satellite_name};
+use crate::app::remote::RETRY;
 use crate::app::{Actor, AppError, Begun, Job, JobFailure};
 use crate::central::command::CommandError;
 use crate::central::profile::DataSet;
@@ -24,6 +26,8 @@ use crate::store::Central;
 
 /// What the audit log calls it.
 const ACTION: &str = "BackupService/RunBackup";
+/// How long an answer that was lost is asked for.
+const ASKED: Duration = Duration::from_mins(10);
 const TICK: Duration = Duration::from_millis(500);
 /// How long a reading whose call has ended may take to say how it ended.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -40,7 +44,7 @@ struct Plan {
 /// What came of a backup.
 struct Made {
     archive: Archive,
-    noticed: u64,
+    totals: Totals,
 }
 
 impl Backups {
@@ -100,16 +104,18 @@ impl Backups {
             }
             Err(err) => Err(failure(&err)),
         };
-        let result = made
-            .as_ref()
-            .map(|_| ())
-            .map_err(|failure| failure.message.clone());
+        let result = match &made {
+            Ok(Made { totals, .. }) if totals.left_out > 0 => Err(format!("partly: {}", told(totals))),
+            Ok(_) => Ok(()),
+            Err(failure) => Err(failure.message.clone()),
+        };
         self.app.audit.record(&actor, ACTION, &name, result).await;
         match made {
-            Ok(Made { archive, noticed }) => {
+            Ok(Made { archive, totals }) => {
                 job.succeed(JobEvent {
                     archive: Some(archive),
-                    notice: told(noticed),
+                    notice: told(&totals),
+                    partly: totals.left_out > 0,
                     ..JobEvent::default()
                 })
                 .await
@@ -154,7 +160,7 @@ impl Backups {
                     }
                     if moved.elapsed() > self.patience(seen) {
                         cancel.cancel();
-                        break Err(tonic::Status::deadline_exceeded("nothing moved for too long; the backup was given up"));
+                        break Err(Status::deadline_exceeded("nothing moved for too long; the backup was given up"));
                     }
                     job.publish(progress(seen, total)).await;
                 }
@@ -169,29 +175,95 @@ impl Backups {
             .await;
         }
         // What went wrong while reading is the cause; that the service misses the trailer is only its effect.
-        let mut noticed = 0;
+        let mut totals = None;
         match tokio::time::timeout(SETTLE, read).await {
-            Ok(Ok(Ok(totals))) => noticed = totals.notices,
+            Ok(Ok(Ok(read))) => totals = Some(read),
             Ok(Ok(Err(ReadError::Cancelled))) | Ok(Err(_)) | Err(_) => {}
             Ok(Ok(Err(error))) => return Err(reading_failed(&error)),
         }
-        let answer = answer.map_err(|status| said(AppError::remote(plan.satellite.as_str(), status)))?;
-        let archive = answer.into_inner().archive;
+        let answer = match answer {
+            Ok(answer) => answer.into_inner(),
+            // Everything was sent: the archive may be there, only the answer is lost.
+            Err(status) if totals.is_some() && is_lost(status.code()) => {
+                job.progress("asking whether the archive was kept", seen, seen, "bytes")
+                    .await;
+                self.ask_again(&plan, job.id(), status).await.map_err(said)?
+            }
+            Err(status) => return Err(said(AppError::remote(plan.satellite.as_str(), status))),
+        };
+        let archive = answer.archive;
         let archive = archive.ok_or_else(|| {
             said(AppError::Precondition(
                 "the backup-service did not say what it made".to_owned(),
             ))
         })?;
-        Ok(Made { archive, noticed })
+        Ok(Made {
+            archive,
+            totals: totals.unwrap_or_default(),
+        })
+    }
+
+    /// Asks for the archive of the run `key` until the backup-service says that it has it or that it has not: a header
+    /// alone gives the archive that is there, and leaves nothing where there is none.
+    async fn ask_again(
+        &self,
+        plan: &Plan,
+        key: &str,
+        lost: Status,
+    ) -> Result<CreateArchiveResponse, AppError> {
+        let until = Instant::now() + self.app.config.operation_deadline.min(ASKED);
+        let mut attempt = 0;
+        loop {
+            let wait = RETRY.delay(attempt, rand::random());
+            if Instant::now() + wait > until {
+                return Err(AppError::remote(plan.satellite.as_str(), lost));
+            }
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+            let request = CreateArchiveRequest {
+                kind: Some(Kind::Header(header(plan, 0, key))),
+            };
+            let asked = async {
+                let mut client = self.client(&plan.satellite)?;
+                let answer = client.create_archive(futures_util::stream::iter([request])).await;
+                answer.map_err(|status| AppError::remote(plan.satellite.as_str(), status))
+            };
+            match tokio::time::timeout(self.app.config.call_deadline, asked).await {
+                Ok(Ok(answer)) => return Ok(answer.into_inner()),
+                // Not yet: it is still being read back, or the satellite does not answer.
+                Ok(Err(error)) if is_lost(error.code()) => {}
+                Err(_) => {}
+                Ok(Err(_)) => return Err(AppError::remote(plan.satellite.as_str(), lost)),
+            }
+        }
     }
 }
 
+/// Whether a call may have been done although this came of it.
+fn is_lost(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::Aborted | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded
+    )
+}
+
 /// The sum of the notices: single ones may have been lost on the way to whoever watched.
-fn told(noticed: u64) -> String {
-    match noticed {
-        0 => String::new(),
-        1 => "1 thing was left out or changed while it was read".to_owned(),
-        many => format!("{many} things were left out or changed while they were read"),
+fn told(totals: &Totals) -> String {
+    let things = |count: u64| match count {
+        1 => "1 thing".to_owned(),
+        many => format!("{many} things"),
+    };
+    let changed = totals.notices.saturating_sub(totals.left_out);
+    match (totals.left_out, changed) {
+        (0, 0) => String::new(),
+        (0, changed) => format!(
+            "{} changed while being read, or can be no part of an archive",
+            things(changed)
+        ),
+        (left_out, _) => format!(
+            "{} could not be read and left out; the archive names the first",
+            things(left_out)
+        ),
     }
 }
 
@@ -248,11 +320,16 @@ fn requests(
             }
         }
         let ended = reading.task.await.unwrap_or(Err(ReadError::Cancelled));
-        let totals = ended.as_ref().ok().copied();
+        let totals = ended.as_ref().ok().cloned();
         // Nobody listens any more if the call has ended.
         drop(outcome.send(ended));
         if let Some(totals) = totals {
-            yield request(Kind::Trailer(ArchiveTrailer { members: totals.members, content_bytes: totals.bytes }));
+            yield request(Kind::Trailer(ArchiveTrailer {
+                members: totals.members,
+                content_bytes: totals.bytes,
+                left_out: totals.left_out,
+                left_out_first: totals.left_out_first,
+            }));
         }
     }
 }

@@ -17,13 +17,35 @@ use super::{Backups, RestoreWish};
 use crate::app::{Actor, App, AppError, Audit, Jobs};
 use crate::config::Config;
 use crate::fleet::{Fleet, Known};
-use crate::installation;
-use crate::store::SatelliteRow;
 use crate::store::tests::fresh;
+use crate::store::{JobState, SatelliteRow};
+use crate::{files, installation};
 
 /// Keeps the batches of the one archive that it is sent whole.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<pb::Batch>>>);
+struct Memory(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    batches: Vec<pb::Batch>,
+    trailer: pb::ArchiveTrailer,
+    key: String,
+    created: u32,
+    mishap: Mishap,
+}
+
+/// What goes wrong when an archive has come whole.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Mishap {
+    #[default]
+    None,
+    /// It is kept, and the answer does not arrive.
+    AnswerLost,
+    /// After that, it is still being read back when somebody asks.
+    StillReading,
+    /// It is not kept.
+    Cut,
+}
 
 fn archive() -> pb::Archive {
     let set = pb::ArchiveDataSet {
@@ -53,24 +75,44 @@ impl ArchiveService for Memory {
         request: Request<Streaming<pb::CreateArchiveRequest>>,
     ) -> Answer<pb::CreateArchiveResponse> {
         let mut messages = request.into_inner();
-        let mut batches = Vec::new();
+        let (mut batches, mut key) = (Vec::new(), String::new());
+        let made = Ok(Response::new(pb::CreateArchiveResponse {
+            archive: Some(archive()),
+        }));
         while let Some(message) = messages.message().await? {
+            let mut kept = self.0.lock().unwrap();
             match message.kind {
-                Some(Kind::Batch(batch)) => batches.push(batch),
-                Some(Kind::Trailer(_)) => {
-                    *self.0.lock().unwrap() = batches;
-                    return Ok(Response::new(pb::CreateArchiveResponse {
-                        archive: Some(archive()),
-                    }));
+                Some(Kind::Header(header)) => {
+                    key = header.idempotency_key;
+                    if kept.mishap == Mishap::StillReading {
+                        kept.mishap = Mishap::None;
+                        return Err(Status::aborted("it is being written"));
+                    }
+                    if kept.key == key {
+                        return made;
+                    }
                 }
-                _ => {}
+                Some(Kind::Batch(batch)) => batches.push(batch),
+                Some(Kind::Trailer(trailer)) => {
+                    if kept.mishap == Mishap::Cut {
+                        return Err(Status::unavailable("the line was cut"));
+                    }
+                    (kept.batches, kept.trailer, kept.key) = (batches, trailer, key);
+                    kept.created += 1;
+                    if kept.mishap == Mishap::AnswerLost {
+                        kept.mishap = Mishap::StillReading;
+                        return Err(Status::unavailable("the line was cut"));
+                    }
+                    return made;
+                }
+                None => {}
             }
         }
         Err(Status::invalid_argument("there was no trailer"))
     }
 
     async fn list_archives(&self, _: Request<pb::ListArchivesRequest>) -> Answer<pb::ListArchivesResponse> {
-        let kept = !self.0.lock().unwrap().is_empty();
+        let kept = !self.0.lock().unwrap().batches.is_empty();
         let archives = if kept { vec![archive()] } else { Vec::new() };
         Ok(Response::new(pb::ListArchivesResponse {
             archives,
@@ -79,7 +121,7 @@ impl ArchiveService for Memory {
     }
 
     async fn read_archive(&self, _: Request<pb::ReadArchiveRequest>) -> Answer<Self::ReadArchiveStream> {
-        let batches = self.0.lock().unwrap().clone();
+        let batches = self.0.lock().unwrap().batches.clone();
         let sent = batches
             .into_iter()
             .map(|batch| Ok(pb::ReadArchiveResponse { batch: Some(batch) }));
@@ -118,13 +160,17 @@ impl ArchiveService for Memory {
 
 /// A module with one satellite, `s1`.
 async fn world() -> (tempfile::TempDir, Backups) {
+    world_with(Memory::default()).await
+}
+
+async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
     let (dir, store) = fresh().await;
     let satellite = Identity::generate("s1").unwrap();
     let tls = ServerTls::new(&satellite, &Trust::Anyone).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string().parse().unwrap();
     let connections = incoming(listener, tls, Connections::default());
-    let service = ArchiveServiceServer::new(Memory::default());
+    let service = ArchiveServiceServer::new(memory);
     tokio::spawn(
         tonic::transport::Server::builder()
             .add_service(service)
@@ -247,6 +293,57 @@ async fn a_central_is_backed_up_and_restored_through_a_satellite() {
             "BackupService/AddCentral"
         ]
     );
+}
+
+#[tokio::test]
+async fn an_archive_whose_answer_was_lost_is_found_again_and_not_made_twice() {
+    let memory = Memory::default();
+    memory.0.lock().unwrap().mishap = Mishap::AnswerLost;
+    let (_dir, backups) = world_with(memory.clone()).await;
+    add(&backups, "paths = [\"/etc/hostname\"]\n").await.unwrap();
+    let ended = run(&backups, "").await;
+    assert_eq!((ended.error.as_str(), ended.archive), ("", Some(archive())));
+    assert_eq!(memory.0.lock().unwrap().created, 1);
+
+    memory.0.lock().unwrap().mishap = Mishap::Cut;
+    let ended = run(&backups, "").await;
+    assert!(ended.error.contains("the line was cut"), "{ended:?}");
+    assert_eq!(memory.0.lock().unwrap().created, 1);
+}
+
+#[tokio::test]
+async fn a_backup_that_left_things_out_ends_as_partly_done() {
+    let memory = Memory::default();
+    let (dir, backups) = world_with(memory.clone()).await;
+    let there = dir.path().join("there");
+    files::write_atomic(&there, b"x", 0o600).unwrap();
+    let paths = [there, dir.path().join("not\nthere")];
+    add(&backups, &format!("paths = {paths:?}\n")).await.unwrap();
+    let ended = run(&backups, "").await;
+    assert!(ended.partly && ended.error.is_empty(), "{ended:?}");
+    assert!(ended.notice.contains("1 thing could not be read"), "{ended:?}");
+    let trailer = memory.0.lock().unwrap().trailer.clone();
+    assert_eq!(trailer.left_out, 1);
+    assert!(trailer.left_out_first[0].contains("not?there"), "{trailer:?}");
+    let job = backups.app.store.job(&ended.job_id).await.unwrap().unwrap();
+    assert_eq!(job.state, JobState::Partly);
+    let newest = &backups.app.audit.newest(1).await.unwrap()[0];
+    assert!(newest.result.starts_with("partly"), "{newest:?}");
+}
+
+#[tokio::test]
+async fn a_central_is_removed_unless_it_is_being_worked_on() {
+    let (_dir, backups) = world().await;
+    add(&backups, "paths = [\"/etc/hostname\"]\n").await.unwrap();
+    let actor = Actor::user(0);
+    let lease = backups.leases.take("pbx").unwrap();
+    let busy = backups.remove_central(&actor, "pbx").await.unwrap_err();
+    assert_eq!(busy.code(), Code::FailedPrecondition);
+    drop(lease);
+    backups.remove_central(&actor, "pbx").await.unwrap();
+    assert!(backups.centrals().await.unwrap().is_empty());
+    let gone = backups.remove_central(&actor, "pbx").await.unwrap_err();
+    assert_eq!(gone.code(), Code::NotFound);
 }
 
 #[tokio::test]

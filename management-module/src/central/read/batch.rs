@@ -24,6 +24,10 @@ const MOST_XATTR_BYTES: usize = 192 * 1024;
 /// Content in smaller pieces than this is not worth an item at the end of a batch.
 const LEAST_PIECE: usize = 4 * 1024;
 
+/// Things left out that an archive names, and bytes of what it says of one.
+const MOST_NAMED: usize = 64;
+const NAMED_BYTES: usize = 300;
+
 #[derive(Debug)]
 pub(super) enum ContentError {
     Stopped,
@@ -60,8 +64,22 @@ impl Batcher {
         }
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    pub(super) fn totals(self) -> Totals {
         self.totals
+    }
+
+    /// Members sent so far.
+    pub(super) fn members(&self) -> u64 {
+        self.totals.members
+    }
+
+    /// Something that belongs into the archive and does not get there.
+    pub(super) fn left_out(&mut self, text: String) -> Result<(), ReadError> {
+        self.totals.left_out += 1;
+        if self.totals.left_out_first.len() < MOST_NAMED {
+            self.totals.left_out_first.push(shortened(&text));
+        }
+        self.notice(text)
     }
 
     pub(super) fn notice(&mut self, text: String) -> Result<(), ReadError> {
@@ -75,7 +93,7 @@ impl Batcher {
         let too_many = member.xattrs.len() > MOST_XATTRS || values > MOST_XATTR_BYTES;
         if too_many || member.encoded_len() + FRAMING > MAX_PIECE {
             let path = String::from_utf8_lossy(&member.path).into_owned();
-            self.notice(format!(
+            self.left_out(format!(
                 "{}/{path}: its extended attributes are too large and left out",
                 member.data_set
             ))?;
@@ -168,5 +186,32 @@ impl Batcher {
         self.sender
             .blocking_send(output)
             .map_err(|_| ReadError::Cancelled)
+    }
+}
+
+/// As an archive takes it: on one line, not too long.
+fn shortened(text: &str) -> String {
+    let mut short = String::new();
+    for shown in text.chars().map(|c| if c.is_control() { '?' } else { c }) {
+        if short.len() + shown.len_utf8() > NAMED_BYTES {
+            break;
+        }
+        short.push(shown);
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_something_left_out_has_one_line_and_an_end() {
+        assert_eq!(
+            shortened("core: /a\nb: it is left out"),
+            "core: /a?b: it is left out"
+        );
+        let long = shortened(&"\u{20ac}".repeat(1000));
+        assert!(long.len() <= NAMED_BYTES && long.len() > NAMED_BYTES - 3);
     }
 }

@@ -31,7 +31,7 @@ enum Small {
 pub(super) fn send(batcher: &mut Batcher, mut member: Member, file: &mut File) -> Result<(), ReadError> {
     let label = label(&member);
     let Ok(stat) = fstat(&*file) else {
-        return batcher.notice(format!("{label}: it vanished and is left out"));
+        return batcher.left_out(format!("{label}: it vanished and is left out"));
     };
     if size(&stat) <= SMALL {
         match read_small(batcher, file) {
@@ -43,14 +43,16 @@ pub(super) fn send(batcher: &mut Batcher, mut member: Member, file: &mut File) -
                 return send_small(batcher, member, content);
             }
             Ok(Small::Grown) => {}
-            Err(err) => return batcher.notice(format!("{label}: it cannot be read and is left out: {err}")),
+            Err(err) => {
+                return batcher.left_out(format!("{label}: it cannot be read and is left out: {err}"));
+            }
         }
     }
     let Ok(before) = fstat(&*file) else {
-        return batcher.notice(format!("{label}: it vanished and is left out"));
+        return batcher.left_out(format!("{label}: it vanished and is left out"));
     };
     if let Err(err) = file.rewind() {
-        return batcher.notice(format!("{label}: it cannot be read and is left out: {err}"));
+        return batcher.left_out(format!("{label}: it cannot be read and is left out: {err}"));
     }
     member.size_bytes = size(&before);
     send_large(batcher, member, file, &before)
@@ -92,12 +94,13 @@ fn send_large(
     let announced = member.size_bytes;
     batcher.begin(member)?;
     let mut left = announced;
-    let mut problem = None;
+    let (mut problem, mut lost) = (None, false);
     while left > 0 {
         let room = batcher.room()?.min(usize::try_from(left).unwrap_or(usize::MAX));
         let piece = match problem {
             None => batcher.read_piece(file, room).unwrap_or_else(|err| {
                 problem = Some(format!("reading failed ({err}); the rest is zeros"));
+                lost = true;
                 Bytes::new()
             }),
             Some(_) => Bytes::from(vec![0; room]),
@@ -111,6 +114,7 @@ fn send_large(
     batcher.end()?;
     let steady = fstat(&*file).is_ok_and(|after| same(before, &after));
     match problem {
+        Some(problem) if lost => batcher.left_out(format!("{label}: {problem}")),
         Some(problem) => batcher.notice(format!("{label}: {problem}")),
         None if steady => Ok(()),
         None => batcher.notice(format!(

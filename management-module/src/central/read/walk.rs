@@ -43,6 +43,11 @@ pub struct Measured {
 /// What happens to what the walk finds.
 trait Visitor {
     fn notice(&mut self, text: String) -> Result<(), ReadError>;
+
+    /// The same for what belongs to the data set and cannot be had.
+    fn left_out(&mut self, text: String) -> Result<(), ReadError> {
+        self.notice(text)
+    }
     fn found(&mut self, entry: &Entry<'_>) -> Result<(), ReadError>;
 }
 
@@ -104,7 +109,9 @@ fn walk(visitor: &mut impl Visitor, set: &DataSet) -> Result<usize, ReadError> {
                     0,
                 )?;
             }
-            Err(err) => visitor.notice(format!("{}: {}: it is left out: {err}", set.name, root.display()))?,
+            Err(err) => {
+                visitor.left_out(format!("{}: {}: it is left out: {err}", set.name, root.display()))?
+            }
         }
     }
     Ok(there)
@@ -121,14 +128,14 @@ fn visit(
     }
     if entry.path.as_os_str().len() > LONGEST {
         let text = "its path is too long for an archive, so it is left out";
-        return visitor.notice(format!("{}: {}: {text}", set.name, entry.path.display()));
+        return visitor.left_out(format!("{}: {}: {text}", set.name, entry.path.display()));
     }
     visitor.found(entry)?;
     if kind(&entry.stat) != SFlag::S_IFDIR {
         return Ok(());
     }
     if depth >= DEEPEST {
-        return visitor.notice(format!(
+        return visitor.left_out(format!(
             "{}: {}: too deep, what is in it is left out",
             set.name,
             entry.path.display()
@@ -146,7 +153,7 @@ fn visit(
     });
     match listed {
         Ok(listing) => visit_children(visitor, set, entry.path, listing, depth),
-        Err(err) => visitor.notice(format!(
+        Err(err) => visitor.left_out(format!(
             "{}: {}: what is in it cannot be read and is left out: {err}",
             set.name,
             entry.path.display()
@@ -166,7 +173,7 @@ fn visit_children(
         for name in names.by_ref().take(RUN) {
             match name {
                 Ok(name) => run.push(name.file_name().into_vec().into_boxed_slice()),
-                Err(err) => visitor.notice(format!("{}: {}: {err}", set.name, above.display()))?,
+                Err(err) => visitor.left_out(format!("{}: {}: {err}", set.name, above.display()))?,
             }
         }
         if run.is_empty() {
@@ -191,7 +198,7 @@ fn visit_children(
                 // Gone between list and look: it is as if it had never been there.
                 Err(err) if err.kind() == io::ErrorKind::NotFound => {}
                 Err(err) => {
-                    visitor.notice(format!("{}: {}: it is left out: {err}", set.name, path.display()))?
+                    visitor.left_out(format!("{}: {}: it is left out: {err}", set.name, path.display()))?
                 }
             }
         }
@@ -210,6 +217,10 @@ impl Visitor for Sender<'_> {
         self.batcher.notice(text)
     }
 
+    fn left_out(&mut self, text: String) -> Result<(), ReadError> {
+        self.batcher.left_out(text)
+    }
+
     fn found(&mut self, entry: &Entry<'_>) -> Result<(), ReadError> {
         let mut member = member(self.set, entry);
         match kind(&entry.stat) {
@@ -225,7 +236,7 @@ impl Visitor for Sender<'_> {
                     member.xattrs = attributes(entry);
                     self.batcher.begin(member)
                 }
-                Err(err) => self.left_out(entry, err),
+                Err(err) => self.unreadable(entry, err),
             },
             SFlag::S_IFREG => self.file(entry, member),
             _ => self.notice(format!(
@@ -250,10 +261,10 @@ impl Sender<'_> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let mut file = match openat(entry.parent, entry.name, flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
-            Err(err) => return self.left_out(entry, err),
+            Err(err) => return self.unreadable(entry, err),
         };
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-            return self.notice(format!(
+            return self.left_out(format!(
                 "{}: {}: it was replaced and is left out",
                 self.set.name,
                 entry.path.display()
@@ -261,21 +272,21 @@ impl Sender<'_> {
         }
         member.xattrs = attributes_of(&file);
         let path = member.path.clone();
-        let before = self.batcher.totals().members;
+        let before = self.batcher.members();
         file::send(self.batcher, member, &mut file)?;
-        let sent = self.batcher.totals().members > before;
+        let sent = self.batcher.members() > before;
         if sent && entry.stat.st_nlink > 1 && self.links.len() < LINKS {
             self.links.insert(id, path);
         }
         Ok(())
     }
 
-    fn left_out(&mut self, entry: &Entry<'_>, err: nix::Error) -> Result<(), ReadError> {
+    fn unreadable(&mut self, entry: &Entry<'_>, err: nix::Error) -> Result<(), ReadError> {
         if err == nix::Error::ENOENT {
             return Ok(());
         }
         let err = io::Error::from(err);
-        self.notice(format!(
+        self.left_out(format!(
             "{}: {}: it is left out: {err}",
             self.set.name,
             entry.path.display()
