@@ -175,6 +175,7 @@ async fn the_same_key_gives_the_first_archive_also_after_a_restart_without_catal
 }
 
 /// A file that is no archive is deleted by the name that the list gives it, and nothing else is.
+#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 async fn delete_junk(client: &mut Client, before: &[String]) {
     let asked = |unreadable: &str, key: &str| DeleteArchiveRequest {
         unreadable: unreadable.to_owned(),
@@ -268,6 +269,7 @@ async fn what_was_left_out_is_told_by_the_archive_itself() {
 /// A file system of a few bytes, in memory, as long as this lives.
 struct Small(std::path::PathBuf);
 
+#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 impl Small {
     fn mount(at: &Path, bytes: u64) -> Self {
         std::fs::create_dir_all(at).unwrap();

@@ -340,7 +340,7 @@ async fn all_chunks_that_rotted_come_with_one_push() {
     for piece in &bundle.pieces[1..4] {
         let digest = piece.digest.to_string();
         let path = world.places.chunks().join(&digest[..2]).join(&digest);
-        files::write_atomic(&path, b"", 0o600).unwrap();
+        files::write_atomic(&path, b"rotten", 0o600).unwrap();
     }
     let operation = satellite.install(&bundle, true).await;
     assert!(operation.error.is_some());
