@@ -95,15 +95,20 @@ pub async fn open(satellite: &Container, entry: &str) -> anyhow::Result<()> {
 ///
 /// With the screen, if no code appears.
 pub async fn pairing_code(satellite: &Container) -> anyhow::Result<String> {
-    satellite.shows("Satellite", SCREEN).await?;
     home(satellite).await?;
     let seen = async || satellite.capture().await.ok().as_deref().and_then(code_on);
     // A satellite that was just started offers one by itself.
-    if let Ok(code) = until("a code by itself", Duration::from_secs(5), seen).await {
+    if let Ok(code) = until("a code by itself", Duration::from_secs(10), seen).await {
         return Ok(code);
     }
-    open(satellite, "Connect to a server").await?;
-    choose(satellite, "Show a code").await?;
+    let asked = async {
+        open(satellite, "Connect to a server").await?;
+        choose(satellite, "Show a code").await
+    };
+    if let Err(error) = asked.await {
+        // On a slow machine the one that is offered may have come meanwhile, and the status page with it.
+        return code_on(&satellite.capture().await?).ok_or(error);
+    }
     let mut screen = String::new();
     let code = until("the code on the console", SCREEN, async || {
         screen = satellite.capture().await.unwrap_or_default();

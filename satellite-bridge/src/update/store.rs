@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,8 +49,14 @@ impl ChunkStore {
             return Ok(());
         }
         let path = self.path_of(digest);
-        if let Some(parent) = path.parent() {
-            files::create_dir(parent, 0o700)?;
+        if let Some(shelf) = path.parent().filter(|shelf| !shelf.is_dir()) {
+            // Like the chunk it is on the disk with the next sync: a wait for each of 256 shelves is felt.
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(shelf);
+            made.map_err(|source| FileError {
+                action: "make directory",
+                path: shelf.to_owned(),
+                source,
+            })?;
         }
         let temporary = path.with_file_name(format!(".{}", Uuid::new_v4().simple()));
         let written = fs::File::options()
