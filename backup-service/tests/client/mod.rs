@@ -1,4 +1,5 @@
 //! A service of its own for a test, and the calls of a caller.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::path::{Path, PathBuf};
