@@ -10,6 +10,7 @@ mod execute;
 pub mod firewall;
 pub mod jobs;
 pub mod join;
+pub mod network;
 mod observe;
 pub mod peers;
 mod push;

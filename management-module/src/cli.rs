@@ -11,6 +11,7 @@ mod firewall;
 mod job;
 mod lines;
 mod logs;
+mod network;
 mod prompt;
 mod render;
 mod satellite;
@@ -97,6 +98,9 @@ enum Command {
     /// Reads and changes the firewall of a satellite.
     #[command(subcommand)]
     Firewall(firewall::Firewall),
+    /// Reads and changes the network of a satellite, and where it is reached.
+    #[command(subcommand)]
+    Network(network::Network),
     /// Makes, keeps and restores backups of centrals.
     #[command(subcommand)]
     Backup(backup::Backup),
@@ -142,6 +146,7 @@ impl Command {
             Self::Bundle(command) => command.run(global).await,
             Self::Update(command) => command.run(global).await,
             Self::Firewall(command) => command.run(global).await,
+            Self::Network(command) => command.run(global).await,
             Self::Backup(command) => command.run(global).await,
             Self::Central(command) => command.run(global).await,
             Self::Config(command) => command.run(global),

@@ -76,7 +76,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Member {
-    address: Address,
+    address: watch::Sender<Address>,
     pin: Pin,
     channel: watch::Receiver<Channel>,
     link: watch::Receiver<Link>,
@@ -147,9 +147,10 @@ impl Fleet {
         let first = task::channel_to(address, pin, &self.identity())?;
         let (channel_sender, channel) = watch::channel(first);
         let (link_sender, link) = watch::channel(Link::first(known));
+        let (address, dialled) = watch::channel(address.clone());
         let task = task::Task {
             name: name.clone(),
-            address: address.clone(),
+            address: dialled,
             pin,
             identity: self.inner.identity.subscribe(),
             channel: channel_sender,
@@ -158,7 +159,7 @@ impl Fleet {
         };
         let task = tokio::spawn(task.run());
         let member = Member {
-            address: address.clone(),
+            address,
             pin,
             channel,
             link,
@@ -186,7 +187,20 @@ impl Fleet {
     /// # Errors
     /// [`FleetError::Unknown`], [`FleetError::Dial`], [`FleetError::Lost`].
     pub async fn fresh_channel(&self, name: &SatelliteName) -> Result<Channel, FleetError> {
-        let (address, pin) = self.with(name, |member| (member.address.clone(), member.pin))?;
+        let address = self.address(name)?;
+        self.fresh_channel_at(name, &address).await
+    }
+
+    /// A connection made now to a satellite that may be at another address, and used for nothing else.
+    ///
+    /// # Errors
+    /// [`FleetError::Unknown`], [`FleetError::Dial`], [`FleetError::Lost`].
+    pub async fn fresh_channel_at(
+        &self,
+        name: &SatelliteName,
+        address: &Address,
+    ) -> Result<Channel, FleetError> {
+        let pin = self.with(name, |member| member.pin)?;
         let config = tls::client_config(&self.identity(), Expect::Pin(pin)).map_err(FleetError::Tls)?;
         let dialled = tls::dial(address.as_str(), config, DIAL)
             .await
@@ -201,6 +215,24 @@ impl Fleet {
                 satellite: name.to_string(),
                 source,
             })
+    }
+
+    /// Where a satellite is dialled.
+    ///
+    /// # Errors
+    /// [`FleetError::Unknown`].
+    pub fn address(&self, name: &SatelliteName) -> Result<Address, FleetError> {
+        self.with(name, |member| member.address.borrow().clone())
+    }
+
+    /// Dials a satellite at another address from now on.
+    ///
+    /// # Errors
+    /// [`FleetError::Unknown`].
+    pub fn move_to(&self, name: &SatelliteName, address: &Address) -> Result<(), FleetError> {
+        self.with(name, |member| {
+            member.address.send_replace(address.clone());
+        })
     }
 
     /// How the server stands with a satellite at the moment.

@@ -6,6 +6,7 @@ pub mod backup;
 pub mod bundle;
 pub mod fleet;
 pub mod join;
+pub mod network;
 pub mod system;
 pub mod token;
 pub mod workload;
@@ -20,6 +21,7 @@ use satellite_proto::wire::management::v1::JobEvent;
 use satellite_proto::wire::management::v1::backup_service_server::BackupServiceServer;
 use satellite_proto::wire::management::v1::bundle_service_server::BundleServiceServer;
 use satellite_proto::wire::management::v1::fleet_service_server::FleetServiceServer;
+use satellite_proto::wire::management::v1::network_service_server::NetworkServiceServer;
 use satellite_proto::wire::management::v1::system_service_server::SystemServiceServer;
 use satellite_proto::wire::management::v1::token_service_server::TokenServiceServer;
 use satellite_proto::wire::management::v1::workload_service_server::WorkloadServiceServer;
@@ -42,6 +44,7 @@ pub fn routes(app: &App) -> tonic::service::Routes {
             .max_encoding_message_size(usize::MAX),
     );
     routes.add_service(TokenServiceServer::new(token::Token(app.clone())));
+    routes.add_service(NetworkServiceServer::new(network::Network(app.clone())));
     routes.add_service(WorkloadServiceServer::new(workload::Workload(app.clone())));
     routes.add_service(BundleServiceServer::new(bundle::Bundle(app.clone())));
     routes.routes()

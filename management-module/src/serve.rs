@@ -182,9 +182,11 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
 /// Stores what satellites report: at once if they changed, else now and then.
 async fn note_reports(app: App, mut reported: mpsc::Receiver<SatelliteName>) {
     let mut noted = std::collections::HashMap::new();
+    let mut followed = std::collections::HashMap::new();
     while let Some(name) = reported.recv().await {
         let Ok(link) = app.fleet.observed(&name) else {
             noted.remove(&name);
+            followed.remove(&name);
             continue;
         };
         let (Some(satellite), Some(seen_at), Reachability::Reachable) =
@@ -192,6 +194,15 @@ async fn note_reports(app: App, mut reported: mpsc::Receiver<SatelliteName>) {
         else {
             continue;
         };
+        if let Some(change) = satellite
+            .network_change
+            .clone()
+            .filter(|change| change.from_console)
+            && followed.insert(name.clone(), change.id.clone()) != Some(change.id.clone())
+        {
+            let (app, name) = (app.clone(), name.clone());
+            tokio::spawn(async move { crate::app::network::follow(&app, &name, &change).await });
+        }
         let gist = link.gist();
         let known = noted.get(&name).is_some_and(|(last, at): &(_, Timestamp)| {
             *last == gist && seen_at.duration_since(*at) < NOTE_EVERY

@@ -31,6 +31,7 @@ use crate::{
     join::Joiner,
     logs::Logs,
     machine::{self, Machine},
+    network::Network,
     operations::{OperationError, Operations, Replies},
     pairing::{Clock, LoadError, Pairing, PairingError, load_or_make},
     proxy::{Proxy, Routes as WorkloadRoutes},
@@ -96,7 +97,7 @@ pub struct Options {
     pub clock: Clock,
     /// The service manager.
     pub units: Arc<dyn Units>,
-    /// Whether the packet filter is ours to keep.
+    /// Whether the packet filter and the network are ours to keep.
     pub keep_firewall: bool,
     /// Routes to workloads that are not installed, for tests.
     pub routes: Option<Arc<dyn WorkloadRoutes>>,
@@ -161,6 +162,7 @@ impl Daemon {
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let firewall = start_firewall(config, address.port(), &options).await;
+        let network = options.keep_firewall.then(|| Network::open(config));
 
         let workloads = Workloads::open(places(config), options.units.clone(), operations.clone());
         let workloads = workloads.map_err(DaemonError::Workloads)?;
@@ -176,6 +178,7 @@ impl Daemon {
             operations: operations.clone(),
             replies: replies.clone(),
             firewall: FirewallState::new(firewall.clone(), Changes::new(&config.state_dir)),
+            network: network.clone(),
             units: options.units,
             workloads: workloads.clone(),
         };
@@ -189,7 +192,9 @@ impl Daemon {
             workloads: WorkloadRpc::new(workloads.clone()),
             updates: UpdateRpc::new(Updates::new(workloads.clone(), Platform::here()), replies.clone()),
             logs: LogRpc::new(Logs::new(installed)),
-            firewall: firewall.map(|firewall| FirewallRpc::new(firewall, replies)),
+            firewall: firewall.map(|firewall| FirewallRpc::new(firewall, replies.clone())),
+            network: network.clone(),
+            replies,
         };
 
         let stop = CancellationToken::new();
@@ -207,6 +212,9 @@ impl Daemon {
         });
         tasks.spawn(keep_time(pairing.clone(), stop.clone()));
         tasks.spawn(join(joiner, stop.clone()));
+        if let Some(network) = network {
+            tasks.spawn(keep_network(network, stop.clone()));
+        }
         tracing::info!(%address, fingerprint = %pairing.pin(), stage = ?pairing.stage(), "Daemon started");
         Ok(Self {
             address,
@@ -273,6 +281,11 @@ async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option
 
 async fn join(joiner: Joiner, stop: CancellationToken) -> Result<(), DaemonError> {
     joiner.run(stop).await;
+    Ok(())
+}
+
+async fn keep_network(network: Network, stop: CancellationToken) -> Result<(), DaemonError> {
+    network.keep(stop).await;
     Ok(())
 }
 

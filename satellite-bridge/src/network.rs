@@ -23,6 +23,7 @@ use crate::config::Config;
 
 pub mod check;
 mod error;
+mod fault;
 mod finding;
 mod force;
 mod observed;
@@ -31,6 +32,7 @@ pub mod render;
 mod settings;
 mod store;
 mod transaction;
+pub mod wire;
 
 pub use check::{Fault, Field};
 pub use error::NetworkError;
@@ -106,6 +108,7 @@ impl Network {
             store: Store::new(&config.state_dir),
             places: Places {
                 network_dir: config.network_dir.clone(),
+                state_dir: config.state_dir.clone(),
                 run_dir: config.run_dir.clone(),
             },
             membership: config.state_dir.join("pairing.json"),
@@ -167,6 +170,12 @@ impl Network {
     #[must_use]
     pub fn is_paired(&self) -> bool {
         self.membership.exists()
+    }
+
+    /// Whether a change of anything is open: cheap enough to be asked at each call.
+    #[must_use]
+    pub fn is_any_change_open(&self) -> bool {
+        self.changes.is_open()
     }
 
     /// Undoes what is left open by a crash, and from then on what nobody confirms in time. For the daemon.

@@ -7,6 +7,7 @@ pub mod firewall;
 pub mod firewall_state;
 pub mod gate;
 pub mod log;
+pub mod network;
 pub mod operation;
 pub mod pairing;
 pub mod satellite;

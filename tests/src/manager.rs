@@ -4,6 +4,8 @@
 //! **Invariant:** it holds a leaf that the laboratory's installation key has signed; each [`Line`] is one connection,
 //! never dialled again.
 
+mod network;
+
 use std::collections::HashSet;
 use std::io::BufReader;
 use std::path::Path;

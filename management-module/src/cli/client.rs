@@ -13,6 +13,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use pb::backup_service_client::BackupServiceClient;
 use pb::bundle_service_client::BundleServiceClient;
 use pb::fleet_service_client::FleetServiceClient;
+use pb::network_service_client::NetworkServiceClient;
 use pb::system_service_client::SystemServiceClient;
 use pb::token_service_client::TokenServiceClient;
 use pb::workload_service_client::WorkloadServiceClient;
@@ -24,6 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Clients of all services over one connection.
 pub(super) struct Client {
     pub(super) fleet: FleetServiceClient<Channel>,
+    pub(super) network: NetworkServiceClient<Channel>,
     pub(super) workload: WorkloadServiceClient<Channel>,
     pub(super) bundle: BundleServiceClient<Channel>,
     pub(super) backup: BackupServiceClient<Channel>,
@@ -43,6 +45,7 @@ pub(super) async fn connect(global: &Global) -> Result<Client, CliError> {
     let channel = channel.map_err(CliError::Unreachable)?;
     Ok(Client {
         fleet: FleetServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+        network: NetworkServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         workload: WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         bundle: BundleServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         backup: BackupServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),

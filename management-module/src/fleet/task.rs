@@ -29,7 +29,7 @@ const BACKOFF: Backoff = Backoff {
 /// One satellite's task.
 pub(super) struct Task {
     pub(super) name: SatelliteName,
-    pub(super) address: Address,
+    pub(super) address: watch::Receiver<Address>,
     pub(super) pin: Pin,
     pub(super) identity: watch::Receiver<Arc<Identity>>,
     pub(super) channel: watch::Sender<Channel>,
@@ -39,7 +39,7 @@ pub(super) struct Task {
 
 /// Why a session ended.
 enum End {
-    /// The identity was replaced: dial anew at once.
+    /// The identity was replaced, or the satellite has moved: dial anew at once.
     Reload,
     /// The satellite does not answer any more.
     Failed(Reachability, String),
@@ -49,6 +49,17 @@ enum End {
 pub(super) fn channel_to(address: &Address, pin: Pin, identity: &Identity) -> Result<Channel, FleetError> {
     let config = tls::client_config(identity, Expect::Pin(pin)).map_err(FleetError::Tls)?;
     Ok(tls::channel(address.to_string(), config))
+}
+
+/// Waits until the satellite has to be dialled anew. False if nobody wants it dialled any more.
+async fn replaced(
+    identity: &mut watch::Receiver<Arc<Identity>>,
+    address: &mut watch::Receiver<Address>,
+) -> bool {
+    tokio::select! {
+        changed = identity.changed() => changed.is_ok(),
+        changed = address.changed() => changed.is_ok(),
+    }
 }
 
 impl Task {
@@ -82,7 +93,7 @@ impl Task {
                 (reachability, problem)
             };
             if self.link.borrow().reachability != reachability {
-                warn!(address = %self.address, ?reachability, problem, "Satellite lost");
+                warn!(address = %*self.address.borrow(), ?reachability, problem, "Satellite lost");
             }
             self.publish(|link| {
                 link.reachability = reachability;
@@ -94,7 +105,12 @@ impl Task {
             debug!(?wait, attempt, "Satellite is tried again");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                changed = self.identity.changed() => if changed.is_ok() { self.replace_channel() } else { return },
+                wanted = replaced(&mut self.identity, &mut self.address) => {
+                    if !wanted {
+                        return;
+                    }
+                    self.replace_channel();
+                }
             }
         }
     }
@@ -105,7 +121,7 @@ impl Task {
             .max_decoding_message_size(satellite_proto::wire::MAX_MESSAGE);
         let opened = tokio::select! {
             opened = timeout(DIAL * 2, client.watch_satellite(WatchSatelliteRequest {})) => opened,
-            _ = self.identity.changed() => return (false, End::Reload),
+            _ = replaced(&mut self.identity, &mut self.address) => return (false, End::Reload),
         };
         let mut stream = match opened {
             Ok(Ok(response)) => response.into_inner(),
@@ -116,12 +132,12 @@ impl Task {
         loop {
             let message = tokio::select! {
                 message = timeout(SILENCE, stream.message()) => message,
-                _ = self.identity.changed() => return (heard, End::Reload),
+                _ = replaced(&mut self.identity, &mut self.address) => return (heard, End::Reload),
             };
             let satellite = match message {
                 Ok(Ok(Some(response))) => response.satellite,
                 Ok(Ok(None)) => {
-                    let problem = format!("{} ended the session", self.address);
+                    let problem = format!("{} ended the session", *self.address.borrow());
                     return (heard, End::Failed(Reachability::Unreachable, problem));
                 }
                 Ok(Err(status)) => return (heard, self.failed(&status)),
@@ -129,7 +145,7 @@ impl Task {
             };
             let Some(satellite) = satellite else { continue };
             if !heard {
-                info!(address = %self.address, "Satellite answers");
+                info!(address = %*self.address.borrow(), "Satellite answers");
             }
             heard = true;
             self.note(satellite).await;
@@ -154,7 +170,8 @@ impl Task {
 
     fn replace_channel(&mut self) {
         let identity = self.identity.borrow_and_update().clone();
-        match channel_to(&self.address, self.pin, &identity) {
+        let address = self.address.borrow_and_update().clone();
+        match channel_to(&address, self.pin, &identity) {
             Ok(channel) => {
                 self.channel.send_replace(channel);
             }
@@ -165,7 +182,7 @@ impl Task {
     fn silent(&self) -> End {
         End::Failed(
             Reachability::Unreachable,
-            format!("{} does not answer", self.address),
+            format!("{} does not answer", *self.address.borrow()),
         )
     }
 
@@ -173,20 +190,20 @@ impl Task {
         format!(
             "the satellite at {} was disconnected from this server at its console. Forget it, or forget it and pair it \
              again",
-            self.address
+            *self.address.borrow()
         )
     }
 
     fn failed(&self, status: &Status) -> End {
+        let address = self.address.borrow().clone();
         let state = status.metadata().get(STATE_HEADER);
         if state.is_some_and(|state| state == DISCONNECTED) {
             return End::Failed(Reachability::Disconnected, self.goodbye());
         }
         if tls::is_wrong_peer(status) {
             let problem = format!(
-                "another machine answers at {}: its key is not the one that was paired. If the satellite was set up \
-                 anew, forget it and pair it again; if its address changed, pair it at the new one",
-                self.address
+                "another machine answers at {address}: its key is not the one that was paired. If the satellite was set up \
+                 anew, forget it and pair it again; if its address changed, name the new one by `network address`"
             );
             return End::Failed(Reachability::Refused, problem);
         }
@@ -194,16 +211,15 @@ impl Task {
             || matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated);
         if refused {
             let problem = format!(
-                "the satellite at {} does not trust this server any more (it was disconnected at its console, or paired \
-                 elsewhere). Forget it and pair it again",
-                self.address
+                "the satellite at {address} does not trust this server any more (it was disconnected at its console, or paired \
+                 elsewhere). Forget it and pair it again"
             );
             return End::Failed(Reachability::Refused, problem);
         }
         let cause = crate::error_chain(status);
         End::Failed(
             Reachability::Unreachable,
-            format!("{} cannot be reached: {cause}", self.address),
+            format!("{address} cannot be reached: {cause}"),
         )
     }
 }

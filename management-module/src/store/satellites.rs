@@ -140,6 +140,20 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that a satellite is dialled at another address. True if it is known.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn note_address(&self, name: &SatelliteName, address: &Address) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE satellites SET address = $2 WHERE name = $1")
+            .bind(name.as_str())
+            .bind(address.as_str())
+            .execute(&self.pool)
+            .await
+            .map_err(failed("move a satellite"))?;
+        Ok(done.rows_affected() > 0)
+    }
+
     /// Removes a satellite and all that is desired of it. True if it was there.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod fail;
 pub mod files;
 pub mod iptables;
 pub mod journal;
+pub mod neighbour;
 pub mod net;
 pub mod network;
 pub mod systemd;

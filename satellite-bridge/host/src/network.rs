@@ -2,14 +2,17 @@
 //!
 //! **Invariant:** addresses are never set here: systemd-networkd does that, from files that others write.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 
 use ipnet::IpNet;
 
 use crate::exec::ExecError;
+use crate::neighbour::Hardware;
 
 #[cfg(any(test, feature = "testing"))]
 mod fake;
@@ -32,6 +35,15 @@ pub enum NetworkError {
         /// Why not.
         #[source]
         source: ExecError,
+    },
+    /// The neighbours could not be asked.
+    #[error("cannot ask the neighbours at {port}")]
+    Ask {
+        /// At which port.
+        port: String,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
     },
     /// A program wrote something that makes no sense.
     #[error("cannot {action}: the answer of `{program}` is not understood")]
@@ -102,6 +114,10 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
 
     /// Routers that packets for everywhere go to.
     fn gateways(&self) -> Answer<'_, Vec<IpAddr>>;
+
+    /// Who of the neighbours at `port` has which of `addresses`; those that nobody has are not in the answer.
+    fn owners<'a>(&'a self, port: &'a str, addresses: &'a [IpAddr])
+    -> Answer<'a, BTreeMap<IpAddr, Hardware>>;
 
     /// Lets systemd-networkd read its files anew and bring what changed into force. If it does not run, they count
     /// when it is started.

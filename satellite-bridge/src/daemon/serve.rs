@@ -10,9 +10,10 @@ use satellite_proto::{
         MAX_FRAME, MAX_MESSAGE,
         bridge::v1::{
             console_service_server::ConsoleServiceServer, firewall_service_server::FirewallServiceServer,
-            log_service_server::LogServiceServer, operation_service_server::OperationServiceServer,
-            pairing_service_server::PairingServiceServer, satellite_service_server::SatelliteServiceServer,
-            update_service_server::UpdateServiceServer, workload_service_server::WorkloadServiceServer,
+            log_service_server::LogServiceServer, network_service_server::NetworkServiceServer,
+            operation_service_server::OperationServiceServer, pairing_service_server::PairingServiceServer,
+            satellite_service_server::SatelliteServiceServer, update_service_server::UpdateServiceServer,
+            workload_service_server::WorkloadServiceServer,
         },
     },
 };
@@ -24,11 +25,14 @@ use tonic::{service::Routes, transport::Server};
 use super::{DaemonError, GRACE};
 use crate::{
     join::Joiner,
+    network::Network,
+    operations::Replies,
     pairing::Pairing,
     proxy::Proxy,
     rpc::{
-        console::ConsoleRpc, firewall::FirewallRpc, gate::Gate, log::LogRpc, operation::OperationRpc,
-        pairing::PairingRpc, satellite::SatelliteRpc, update::UpdateRpc, workload::WorkloadRpc,
+        console::ConsoleRpc, firewall::FirewallRpc, gate::Gate, log::LogRpc, network::NetworkRpc,
+        operation::OperationRpc, pairing::PairingRpc, satellite::SatelliteRpc, update::UpdateRpc,
+        workload::WorkloadRpc,
     },
 };
 
@@ -61,6 +65,10 @@ pub(super) struct Services {
     pub(super) logs: LogRpc,
     /// None where the packet filter cannot be kept.
     pub(super) firewall: Option<FirewallRpc>,
+    /// None where the machine's network is not ours to set.
+    pub(super) network: Option<Network>,
+    /// First answers.
+    pub(super) replies: Replies,
 }
 
 impl Services {
@@ -84,7 +92,11 @@ impl Services {
         if let Some(firewall) = self.firewall {
             routes = routes.add_service(limited!(FirewallServiceServer, firewall));
         }
-        let gate = Gate::new(routes.prepare(), self.pairing, self.proxy);
+        if let Some(network) = self.network.clone() {
+            let network = NetworkRpc::new(network, self.replies);
+            routes = routes.add_service(limited!(NetworkServiceServer, network));
+        }
+        let gate = Gate::new(routes.prepare(), self.pairing, self.proxy).telling(self.network);
         let served = server().serve_with_incoming_shutdown(gate, calls, stop.clone().cancelled_owned());
         bounded(served, stop).await
     }

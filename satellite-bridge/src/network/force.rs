@@ -23,6 +23,8 @@ const LIMIT: u64 = 64 * 1024;
 pub(super) struct Places {
     /// Of systemd-networkd.
     pub(super) network_dir: PathBuf,
+    /// Ours, that stay.
+    pub(super) state_dir: PathBuf,
     /// Ours, gone at the next start.
     pub(super) run_dir: PathBuf,
 }
@@ -30,7 +32,7 @@ pub(super) struct Places {
 impl Places {
     /// Packet sizes that ports had before we changed them.
     fn packet_sizes(&self) -> PathBuf {
-        self.run_dir.join("packet-sizes.json")
+        self.state_dir.join("network").join("packet-sizes.json")
     }
 
     /// What workloads are told of the proxy.
@@ -181,6 +183,10 @@ async fn give_back_packet_sizes(
                 .await
                 .map_err(NetworkError::Machine)?;
         }
+    }
+    // Kept while a size is set, for the port keeps it over a restart of systemd-networkd, and some over one of ours.
+    if settings.mtu.is_none() {
+        files::remove(&places.packet_sizes()).map_err(NetworkError::Files)?;
     }
     Ok(())
 }

@@ -15,6 +15,9 @@ use super::store::Confirmed;
 use super::{Network, NetworkError, Open, PortName, Settings, check, force};
 use crate::change::{Armed, Lock, Subject};
 
+/// How long a change made at the console waits for the server to hear of it.
+const ANNOUNCEMENT: Duration = Duration::from_secs(3);
+
 /// Who made a change, and so who may confirm it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -76,8 +79,14 @@ impl Network {
     /// changed. After any other error the settings are those from before.
     pub async fn apply(&self, wanted: &Settings) -> Result<Open, NetworkError> {
         // The lock is kept from the record to the end, so that nobody takes the record for one that a crash left.
-        let lock = self.lock().await?;
+        let mut lock = self.lock().await?;
         let id = self.record(&lock, wanted, Opener::Console, self.confirm).await?;
+        if self.is_paired() {
+            // The daemon tells the server where to look, while it still hears it; it needs the lock to say how it is.
+            drop(lock);
+            tokio::time::sleep(ANNOUNCEMENT).await;
+            lock = self.lock().await?;
+        }
         self.bring_into_force(&lock, id).await?;
         drop(lock);
         self.open_change()
@@ -155,6 +164,24 @@ impl Network {
         self.make_final(&lock, id, change).await
     }
 
+    /// The server has called, over a connection made at `established`. That confirms a change made at the console, if
+    /// the connection is younger than it; any other stays as it is.
+    pub async fn reached(&self, established: Instant) {
+        let open = self.open_change();
+        let Some(open) = open.filter(|open| open.opener == Opener::Console && open.is_in_force) else {
+            return;
+        };
+        match self.confirm_over(open.id, established).await {
+            Ok(()) => {
+                tracing::info!(change = %open.id, "The server has reached the satellite after a change at the console")
+            }
+            Err(NetworkError::OldConnection | NetworkError::NoSuchChange) => {}
+            Err(error) => {
+                tracing::warn!(change = %open.id, error = ?error, "A change that the server has reached is not confirmed")
+            }
+        }
+    }
+
     /// Undoes the change `id` now.
     ///
     /// # Errors
@@ -176,7 +203,11 @@ impl Network {
     }
 
     /// Undoes the open change if its time is up, or if `left_by_crash` and whoever made it did not live to finish it.
-    pub(super) async fn tend(&self, left_by_crash: bool) -> Result<(), NetworkError> {
+    ///
+    /// # Errors
+    ///
+    /// If the settings from before cannot be brought into force: the change stays open.
+    pub async fn tend(&self, left_by_crash: bool) -> Result<(), NetworkError> {
         if self.open_change().is_none() {
             return Ok(());
         }
@@ -196,7 +227,11 @@ impl Network {
     }
 
     /// Writes the files of the confirmed settings before there is a network, and ends an open change.
-    pub(super) async fn restore(&self) -> Result<(), NetworkError> {
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written: the shipped settings then hold.
+    pub async fn restore(&self) -> Result<(), NetworkError> {
         // A data partition that is full or read-only keeps nobody from having a network.
         let lock = self.lock().await;
         let confirmed = self.store.load()?;

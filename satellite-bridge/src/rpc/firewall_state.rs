@@ -59,6 +59,7 @@ impl FirewallState {
         let Some(firewall) = &self.firewall else {
             return Summary::default();
         };
+        let of_network = || self.changes.peek().map(|change| change.id.to_string());
         let mut last = self.last.lock().await;
         if let Some((when, summary)) = last.as_ref()
             && when.elapsed() < FRESH
@@ -68,7 +69,7 @@ impl FirewallState {
         let summary = match firewall.get().await {
             Ok(status) => {
                 let open = status.open_change.map(|change| change.id.to_string());
-                (status.revision, open.unwrap_or_default())
+                (status.revision, open.or_else(of_network).unwrap_or_default())
             }
             Err(error) => {
                 tracing::warn!(%error, "State of the firewall not known");

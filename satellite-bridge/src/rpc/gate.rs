@@ -22,6 +22,7 @@ use tower::Service;
 
 use crate::{
     access::{self, Asking},
+    network::Network,
     pairing::Pairing,
     proxy::Proxy,
 };
@@ -37,6 +38,7 @@ pub struct Gate<S> {
     services: S,
     pairing: Pairing,
     proxy: Proxy,
+    network: Option<Network>,
 }
 
 impl<S> Gate<S> {
@@ -47,7 +49,15 @@ impl<S> Gate<S> {
             services,
             pairing,
             proxy,
+            network: None,
         }
+    }
+
+    /// Tells `network` when the installation has reached the satellite.
+    #[must_use]
+    pub fn telling(mut self, network: Option<Network>) -> Self {
+        self.network = network;
+        self
     }
 }
 
@@ -68,12 +78,15 @@ where
         let spare = self.services.clone();
         let mut services = std::mem::replace(&mut self.services, spare);
         let admitted = admit(&self.pairing, &request);
-        let proxy = self.proxy.clone();
+        let (proxy, network) = (self.proxy.clone(), self.network.clone());
         Box::pin(async move {
             let role = match admitted {
                 Ok(role) => role,
                 Err(status) => return Ok(status.into_http()),
             };
+            if let (Some(network), Some(_)) = (network, role) {
+                tell(network, &request);
+            }
             request.headers_mut().remove(ROLE_HEADER);
             let path = request.uri().path();
             if let (true, Some(role)) = (Proxy::is_foreign(path), role) {
@@ -87,6 +100,16 @@ where
                 Ok(Status::deadline_exceeded("the satellite took too long: try again").into_http())
             })
         })
+    }
+}
+
+/// A member is here: the network may be as good as it has to be.
+fn tell(network: Network, request: &Request<Body>) {
+    let established = request.extensions().get::<Peer>().map(|peer| peer.established);
+    if let Some(established) = established
+        && network.is_any_change_open()
+    {
+        tokio::spawn(async move { network.reached(established).await });
     }
 }
 

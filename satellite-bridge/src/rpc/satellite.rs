@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::firewall_state::FirewallState;
 use crate::{
     machine::Machine,
+    network::{Network, wire::change_to_wire},
     operations::{Operations, Replies},
     pairing::Pairing,
     workload::Workloads,
@@ -27,6 +28,8 @@ use crate::{
 const PULSE: Duration = Duration::from_secs(30);
 /// Changes within this time are sent as one.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How often is looked for a change of the network that somebody else has opened.
+const LOOK: Duration = Duration::from_secs(1);
 /// What the answer to a restart needs to leave.
 const BEFORE_REBOOT: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,8 @@ pub struct SatelliteRpc {
     pub replies: Replies,
     /// The packet filter.
     pub firewall: FirewallState,
+    /// The network, where it is ours to set.
+    pub network: Option<Network>,
     /// What is installed.
     pub workloads: Workloads,
     /// The service manager.
@@ -54,11 +59,25 @@ impl SatelliteRpc {
     pub(crate) async fn snapshot(&self) -> Satellite {
         let (firewall_revision, open_change_id) = self.firewall.summary().await;
         let workloads = self.workloads.list();
+        let network_change = self.network.as_ref().and_then(Network::open_change);
         Satellite {
             firewall_revision,
             open_change_id,
             workloads,
+            network_change: network_change.as_ref().map(change_to_wire),
             ..self.machine.satellite()
+        }
+    }
+
+    /// Returns when another change of the network is open than at the beginning, or none any more.
+    async fn network_change(&self) {
+        let Some(network) = &self.network else {
+            return std::future::pending().await;
+        };
+        let seen = || network.open_change().map(|open| (open.id, open.is_in_force));
+        let before = seen();
+        while seen() == before {
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -70,7 +89,7 @@ impl SatelliteRpc {
         }
         if self.firewall.is_open() {
             return Err(Status::failed_precondition(
-                "a change of the firewall waits to be confirmed: confirm it or take it back, or use force",
+                "a change of the firewall or the network waits to be confirmed: confirm it or take it back, or use force",
             ));
         }
         Ok(())
@@ -110,6 +129,7 @@ impl SatelliteService for SatelliteRpc {
                     changed = pairing.changed() => if changed.is_err() { return },
                     changed = workloads.changed() => if changed.is_err() { return },
                     changed = operations.changed() => if changed.is_err() { return },
+                    () = this.network_change() => {}
                     () = tokio::time::sleep(PULSE) => continue,
                 }
                 // The last word, before the connection is cut.

@@ -60,6 +60,11 @@ pub(super) fn render(places: &Places, digest: Digest, manifest: &Manifest) -> St
                 .to_string_lossy()
         )
     ));
+    // Before the manifest's own words, which the file outranks: the proxy is the machine's to name.
+    line(&format!(
+        "EnvironmentFile=-{}",
+        specifiers(&places.run_dir.join("proxy.env").to_string_lossy())
+    ));
     for (key, value) in &manifest.unit.environment {
         line(&format!("Environment={}", variable(key, value)));
     }

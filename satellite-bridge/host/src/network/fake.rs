@@ -1,10 +1,12 @@
 //! A network that remembers what was asked of it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Answer, Link, Network, NetworkError};
 use crate::exec::ExecError;
+use crate::neighbour::Hardware;
 
 /// A network that remembers what was asked of it. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +17,7 @@ pub struct FakeNetwork {
 #[derive(Debug, Default)]
 struct Inner {
     links: Vec<Link>,
+    neighbours: BTreeMap<IpAddr, Hardware>,
     calls: Vec<String>,
     is_broken: bool,
 }
@@ -30,6 +33,11 @@ impl FakeNetwork {
         Self {
             inner: Arc::new(Mutex::new(inner)),
         }
+    }
+
+    /// From now on there is a neighbour with this address.
+    pub fn add_neighbour(&self, address: IpAddr, hardware: Hardware) {
+        self.lock().neighbours.insert(address, hardware);
     }
 
     /// What was asked to change, in order.
@@ -72,6 +80,16 @@ impl Network for FakeNetwork {
 
     fn gateways(&self) -> Answer<'_, Vec<IpAddr>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn owners<'a>(
+        &'a self,
+        _port: &'a str,
+        addresses: &'a [IpAddr],
+    ) -> Answer<'a, BTreeMap<IpAddr, Hardware>> {
+        let mut found = self.lock().neighbours.clone();
+        found.retain(|address, _| addresses.contains(address));
+        Box::pin(std::future::ready(Ok(found)))
     }
 
     fn reload(&self) -> Answer<'_, ()> {

@@ -1,5 +1,6 @@
 //! The machine's own network, through iproute2, networkctl and hostnamectl.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use super::{Answer, Link, Network, NetworkError, parse};
 use crate::exec::{Exec, ExecError};
+use crate::neighbour::{self, Hardware};
 
 /// How long one of the programs may take.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -88,6 +90,20 @@ impl Network for SystemNetwork {
 
     fn gateways(&self) -> Answer<'_, Vec<IpAddr>> {
         Box::pin(gateways())
+    }
+
+    fn owners<'a>(
+        &'a self,
+        port: &'a str,
+        addresses: &'a [IpAddr],
+    ) -> Answer<'a, BTreeMap<IpAddr, Hardware>> {
+        Box::pin(async move {
+            let found = neighbour::owners(port, addresses).await;
+            found.map_err(|source| NetworkError::Ask {
+                port: port.to_owned(),
+                source,
+            })
+        })
     }
 
     fn reload(&self) -> Answer<'_, ()> {
