@@ -12,6 +12,8 @@ use crate::network::write;
 use crate::release::Release;
 use crate::wait::until;
 
+/// Characters that tmux takes in one command.
+const LONGEST_PASTE: usize = 2_000;
 /// What a screen may take to change.
 const SCREEN: Duration = Duration::from_secs(30);
 
@@ -119,7 +121,12 @@ impl Terminal {
     ///
     /// If the menu has ended.
     pub async fn paste(&self, text: &str) -> anyhow::Result<()> {
-        self.press(&["-l", text]).await
+        // tmux takes no longer ones at once.
+        let letters: Vec<char> = text.chars().collect();
+        for piece in letters.chunks(LONGEST_PASTE) {
+            self.press(&["-l", &String::from_iter(piece)]).await?;
+        }
+        Ok(())
     }
 
     /// Changes the size of the terminal.
@@ -161,7 +168,7 @@ impl Terminal {
     }
 
     /// Ends the menu and takes its disk away.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         let _ = self.tmux(&[], &["kill-server"]).await;
         if self.is_mounted {
             let state = self.state().display().to_string();
@@ -171,5 +178,18 @@ impl Terminal {
 
     async fn tmux(&self, options: &[&str], words: &[&str]) -> anyhow::Result<String> {
         run("tmux", &[&["-L", self.server.as_str()], options, words].concat()).await
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                if let Ok(runtime) = runtime {
+                    runtime.block_on(self.stop());
+                }
+            });
+        });
     }
 }
