@@ -182,6 +182,7 @@ async fn no_key_no_paste_and_no_size_leaves_the_menu() {
     menu.shows("The same again").await.unwrap();
     menu.press(&["C-c", "C-z", "C-\\", "C-d"]).await.unwrap();
     menu.paste(&"x".repeat(20_000)).await.unwrap();
+    menu.press(&["Down"]).await.unwrap();
     menu.shows("The two are not the same").await.unwrap();
     assert_eq!(menu.pid().await.unwrap(), pid);
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

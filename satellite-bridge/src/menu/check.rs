@@ -99,19 +99,24 @@ pub(super) fn page(language: Language, tested: &[Tested], is_over: bool) -> Page
         page.text(language.say(t::TESTING));
         return page;
     }
-    let mut advice = Page::default();
+    let room = HEIGHT - 2;
+    let mut is_fine = true;
+    // What is nearest to the satellite comes first; the rest often works once that does, and is told then.
     for one in tested {
         let (Outcome::Wrong(text) | Outcome::Open(text)) = one.outcome else {
             continue;
         };
+        is_fine = false;
+        let mut advice = Page::default();
         advice.text(language.say(text));
+        if page.lines.len() + advice.lines.len() > room {
+            break;
+        }
+        page.lines.extend(advice.lines);
     }
-    if advice.lines.is_empty() {
-        advice.text(language.say(t::ALL_FINE));
+    if is_fine {
+        page.text(language.say(t::ALL_FINE));
     }
-    // What is nearest to the satellite comes first; the rest often works once that does.
-    advice.lines.truncate(HEIGHT - 2 - page.lines.len());
-    page.lines.extend(advice.lines);
     page
 }
 

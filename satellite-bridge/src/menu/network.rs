@@ -22,7 +22,7 @@ use crate::{
 /// Typed to keep settings with which the server did not get through.
 const KEEP: &str = "KEEP";
 /// Columns of the names of facts.
-const LABEL: usize = 18;
+pub(super) const LABEL: usize = 22;
 
 /// How an open change ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

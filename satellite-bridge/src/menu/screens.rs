@@ -72,7 +72,7 @@ fn network_now(language: Language) -> Page {
     };
     let entries = vec![language.say(n::CHANGE).to_owned()];
     List::new(language.say(c::NETWORK), entries)
-        .rows(network::now(language, &observed), 18)
+        .rows(network::now(language, &observed), network::LABEL)
         .page(language)
 }
 
