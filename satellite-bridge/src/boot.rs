@@ -37,6 +37,9 @@ pub struct Machine {
     /// The disk that holds the root, and shall hold the data.
     #[arg(long)]
     disk: PathBuf,
+    /// Show the rescue page first: somebody chose it in the loader's menu.
+    #[arg(long)]
+    rescue: bool,
 }
 
 /// What a container keeps.
@@ -83,6 +86,9 @@ impl Boot {
 impl Machine {
     async fn run(&self) -> Result<(), BootError> {
         let places = data::Places::default();
+        if self.rescue {
+            rescue::ask(data::DataError::Asked, &self.disk).await?;
+        }
         loop {
             match data::prepare(&self.disk, &places).await {
                 Ok(found) => {

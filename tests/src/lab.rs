@@ -59,6 +59,12 @@ impl Lab {
         })
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Its data.
     #[must_use]
     pub fn data(&self) -> &Path {

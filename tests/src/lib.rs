@@ -19,4 +19,5 @@ pub mod server;
 pub mod tell;
 pub mod terminal;
 pub mod variant;
+pub mod vm;
 pub mod wait;

@@ -75,6 +75,11 @@ impl Lan {
             "link", "add", "lan0", "type", "veth", "peer", "name", "eth0", "netns", &satellite,
         ];
         run("ip", &[&["-n", server.as_str()][..], &cable[..]].concat()).await?;
+        self.address_server().await
+    }
+
+    async fn address_server(&self) -> anyhow::Result<()> {
+        let server = self.server_side();
         let address = format!("{SERVER}/24");
         run("ip", &["-n", &server, "address", "add", &address, "dev", "lan0"]).await?;
         run(
@@ -93,6 +98,34 @@ impl Lan {
         .await?;
         run("ip", &["-n", &server, "link", "set", "lan0", "up"]).await?;
         Ok(())
+    }
+
+    /// Lays the LAN as a switch on the server's side, with a socket `port` that a machine's card can be put in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lan::up`].
+    pub async fn switch(&self, port: &str) -> anyhow::Result<()> {
+        let server = self.server_side();
+        if !namespace_path(&server).exists() {
+            run("ip", &["netns", "add", &server]).await?;
+            run("ip", &["-n", &server, "link", "set", "lo", "up"]).await?;
+        }
+        if run("ip", &["-n", &server, "link", "show", "lan0"]).await.is_err() {
+            run("ip", &["-n", &server, "link", "add", "lan0", "type", "bridge"]).await?;
+            self.address_server().await?;
+        }
+        run(
+            "ip",
+            &["-n", &server, "tuntap", "add", "dev", port, "mode", "tap"],
+        )
+        .await?;
+        run(
+            "ip",
+            &["-n", &server, "link", "set", port, "master", "lan0", "up"],
+        )
+        .await?;
+        self.up().await
     }
 
     async fn start_dhcp(&self) -> anyhow::Result<()> {

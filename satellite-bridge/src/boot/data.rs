@@ -52,6 +52,9 @@ pub enum DataError {
     /// It cannot be mounted.
     #[error("the data partition cannot be mounted")]
     Mount(#[source] ExecError),
+    /// Nothing is wrong that we know of.
+    #[error("the rescue page was chosen in the boot menu; nothing was found to be wrong")]
+    Asked,
     /// What was asked for before the start could not be done.
     #[error(transparent)]
     Reset(#[from] reset::ResetError),

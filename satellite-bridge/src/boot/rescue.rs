@@ -21,7 +21,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Longer lines mean nothing.
 const LINE: usize = 64;
 /// What must be typed to erase everything.
-const WORD: &str = "RESET";
+const WORD: &str = "DELETE";
+/// What must be typed to correct everything. As in [`WORD`], no letter moves between keyboards.
+const FIX: &str = "FIX";
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl Page {
             (Self::Choices, "2") => (Self::ConfirmRepair, None),
             (Self::Choices, "3") => (Self::ConfirmReset, None),
             (Self::Choices, "4") => (Self::Choices, Some(Wish::PowerOff)),
-            (Self::ConfirmRepair, "YES") => (Self::Choices, Some(Wish::Repair)),
+            (Self::ConfirmRepair, FIX) => (Self::Choices, Some(Wish::Repair)),
             (Self::ConfirmReset, WORD) => (Self::Choices, Some(Wish::Reset)),
             _ => (Self::Choices, None),
         }
@@ -58,15 +60,17 @@ impl Page {
     fn text(self, why: &str) -> String {
         let text = match self {
             Self::Choices => format!(
-                "  SATELLITE: RESCUE\n\n  This satellite cannot use its data, so it did not start.\n\n  What happened:\n\
+                "  SATELLITE: RESCUE\n\n  This satellite has not started.\n\n  What happened:\n\
                  {}\n\n  1  Restart\n  2  Repair the data partition\n  3  Factory reset\n  4  Shut down\n\n  \
                  Type a number and press Enter: ",
                 folded(why)
             ),
             Self::ConfirmRepair => {
-                "  REPAIR\n\n  The data partition is checked and corrected. What cannot be corrected is lost.\n  \
-                 If the disk can be copied, copy it first.\n\n  Type YES and press Enter, or only Enter to go back: "
-                    .to_owned()
+                format!(
+                    "  REPAIR\n\n  The data partition is checked and corrected. What cannot be corrected is lost.\n  \
+                     If the disk can be copied, copy it first.\n\n  Type {FIX} and press Enter, or only Enter to go \
+                     back: "
+                )
             }
             Self::ConfirmReset => format!(
                 "  FACTORY RESET\n\n  Everything on this satellite is erased: its identity, its network settings, its\n  \
@@ -225,16 +229,16 @@ mod tests {
     #[test]
     fn everything_is_erased_only_after_the_word() {
         check(&["3"], None);
-        check(&["3", "RESET"], Some(Wish::Reset));
-        check(&["3", "reset"], None);
-        check(&["3", "", "RESET"], None);
-        check(&["RESET"], None);
+        check(&["3", "DELETE"], Some(Wish::Reset));
+        check(&["3", "delete"], None);
+        check(&["3", "", "DELETE"], None);
+        check(&["DELETE"], None);
     }
 
     #[test]
     fn repair_is_confirmed_too() {
-        check(&["2", "YES"], Some(Wish::Repair));
-        check(&["2", "yes please"], None);
+        check(&["2", "FIX"], Some(Wish::Repair));
+        check(&["2", "fix it"], None);
     }
 
     #[test]
