@@ -125,7 +125,8 @@ impl Network {
     /// [`NetworkError::ServerMustConfirm`] of a paired satellite, [`NetworkError::NotInForce`],
     /// [`NetworkError::NoSuchChange`]: the change stays as it is.
     pub async fn confirm(&self, id: Uuid) -> Result<(), NetworkError> {
-        if self.is_paired() {
+        let is_open = self.open_change().is_some_and(|open| open.id == id);
+        if is_open && self.is_paired() {
             return Err(NetworkError::ServerMustConfirm);
         }
         self.keep_without_server(id).await
@@ -218,7 +219,9 @@ impl Network {
         let Subject::Network(change) = &armed.subject else {
             return Ok(());
         };
-        let is_over = change.remaining().is_zero() || (left_by_crash && !change.is_in_force());
+        let is_confirmed = self.store.load()?.change == Some(armed.id);
+        let is_over =
+            change.remaining().is_zero() || (left_by_crash && (is_confirmed || !change.is_in_force()));
         if is_over {
             self.undo(&lock, armed.id).await
         } else {
@@ -352,9 +355,10 @@ impl Network {
             last_good: Some(change.previous),
         })?;
         fail_point("network.confirm-recorded");
+        // Before the record, by which it would be found again.
+        self.stop_timer(id).await;
         lock.disarm().map_err(NetworkError::Change)?;
         fail_point("network.confirmed");
-        self.stop_timer(id).await;
         tracing::info!(change = %id, "Network settings are confirmed");
         Ok(())
     }
@@ -364,10 +368,10 @@ impl Network {
         let confirmed = self.store.load()?;
         force::live(&self.places, &*self.machine, &confirmed.settings).await?;
         fail_point("network.rolled-back");
+        self.stop_timer(id).await;
         lock.disarm().map_err(NetworkError::Change)?;
         fail_point("network.rollback-recorded");
         say_how_it_ended(id, &confirmed);
-        self.stop_timer(id).await;
         Ok(())
     }
 
