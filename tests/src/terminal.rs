@@ -124,7 +124,7 @@ impl Terminal {
         // tmux takes no longer ones at once.
         let letters: Vec<char> = text.chars().collect();
         for piece in letters.chunks(LONGEST_PASTE) {
-            self.press(&["-l", &String::from_iter(piece)]).await?;
+            self.press(&["-l", "--", &String::from_iter(piece)]).await?;
         }
         Ok(())
     }
