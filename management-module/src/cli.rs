@@ -19,6 +19,7 @@ mod system;
 mod texts;
 mod token;
 mod update;
+mod vm;
 mod workload;
 
 use std::path::{Path, PathBuf};

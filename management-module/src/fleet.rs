@@ -6,6 +6,7 @@
 mod backoff;
 mod link;
 mod task;
+mod trail;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use tonic::transport::Channel;
 
 pub use backoff::Backoff;
 pub use link::{Link, Reachability};
+pub use trail::Trail;
 
 use crate::names::{Address, SatelliteName};
 
@@ -80,6 +82,7 @@ struct Member {
     pin: Pin,
     channel: watch::Receiver<Channel>,
     link: watch::Receiver<Link>,
+    trusted: watch::Sender<u64>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -96,6 +99,8 @@ pub struct Known {
     pub observed: Option<bridge::Satellite>,
     /// When that was.
     pub seen_at: Option<Timestamp>,
+    /// What is remembered of the meetings with it.
+    pub trail: Trail,
 }
 
 impl Fleet {
@@ -148,6 +153,7 @@ impl Fleet {
         let (channel_sender, channel) = watch::channel(first);
         let (link_sender, link) = watch::channel(Link::first(known));
         let (address, dialled) = watch::channel(address.clone());
+        let trusted = watch::Sender::new(0);
         let task = task::Task {
             name: name.clone(),
             address: dialled,
@@ -155,6 +161,7 @@ impl Fleet {
             identity: self.inner.identity.subscribe(),
             channel: channel_sender,
             link: link_sender,
+            trusted: trusted.subscribe(),
             reports: self.inner.reports.clone(),
         };
         let task = tokio::spawn(task.run());
@@ -163,10 +170,19 @@ impl Fleet {
             pin,
             channel,
             link,
+            trusted,
             task,
         };
         self.lock().insert(name.clone(), member);
         Ok(())
+    }
+
+    /// Meets a satellite anew whose machine a person trusts: whatever was met under its name before is not it.
+    ///
+    /// # Errors
+    /// [`FleetError::Unknown`].
+    pub fn trust(&self, name: &SatelliteName) -> Result<(), FleetError> {
+        self.with(name, |member| member.trusted.send_modify(|number| *number += 1))
     }
 
     /// Lets go of a satellite; its task and its connection end.

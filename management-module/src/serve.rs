@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is decided here.
 
 mod joins;
+mod trails;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -129,6 +130,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         let known = Known {
             observed: row.observed,
             seen_at: row.seen_at,
+            trail: serde_json::from_str(&row.trail).unwrap_or_default(),
         };
         app.fleet
             .add(&row.name, &row.address, row.pin, known)
@@ -183,12 +185,14 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
 async fn note_reports(app: App, mut reported: mpsc::Receiver<SatelliteName>) {
     let mut noted = std::collections::HashMap::new();
     let mut followed = std::collections::HashMap::new();
+    let mut trails = trails::Trails::default();
     while let Some(name) = reported.recv().await {
         let Ok(link) = app.fleet.observed(&name) else {
             noted.remove(&name);
             followed.remove(&name);
             continue;
         };
+        trails.note(&app, &name, &link).await;
         let (Some(satellite), Some(seen_at), Reachability::Reachable) =
             (&link.satellite, link.seen_at, link.reachability)
         else {

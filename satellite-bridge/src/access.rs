@@ -144,12 +144,19 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Unpaired => "unpaired",
         Stage::Candidate => "candidate",
         Stage::Paired => "paired",
+        Stage::Quarantined => "quarantined",
     }
 }
 
 const UNPAIRED: &[Stage] = &[Stage::Unpaired];
 const MEMBERS: &[Stage] = &[Stage::Candidate, Stage::Paired];
-const ALWAYS: &[Stage] = &[Stage::Unpaired, Stage::Candidate, Stage::Paired];
+const KNOWN: &[Stage] = &[Stage::Candidate, Stage::Paired, Stage::Quarantined];
+const ALWAYS: &[Stage] = &[
+    Stage::Unpaired,
+    Stage::Candidate,
+    Stage::Paired,
+    Stage::Quarantined,
+];
 
 const fn member(method: &'static str, role: Role) -> Row {
     Row {
@@ -181,6 +188,11 @@ const fn console(method: &'static str) -> Row {
     }
 }
 
+/// Also with a satellite that is or may be a copy: it says what it is, and changes nothing that the other one has.
+const fn of_copies_too(row: Row) -> Row {
+    Row { states: KNOWN, ..row }
+}
+
 /// The person at the machine may do this too, in any state.
 const fn and_console(row: Row) -> Row {
     Row {
@@ -197,11 +209,14 @@ pub const TABLE: &[Row] = &[
         states: UNPAIRED,
         at_console: false,
     },
-    viewer("/satellite.bridge.v1.SatelliteService/GetSatellite"),
-    viewer("/satellite.bridge.v1.SatelliteService/WatchSatellite"),
-    admin("/satellite.bridge.v1.SatelliteService/Unpair"),
-    admin("/satellite.bridge.v1.SatelliteService/RevokePeer"),
-    and_console(admin("/satellite.bridge.v1.SatelliteService/Reboot")),
+    of_copies_too(viewer("/satellite.bridge.v1.SatelliteService/GetSatellite")),
+    of_copies_too(viewer("/satellite.bridge.v1.SatelliteService/WatchSatellite")),
+    of_copies_too(admin("/satellite.bridge.v1.SatelliteService/Synchronise")),
+    of_copies_too(admin("/satellite.bridge.v1.SatelliteService/Quarantine")),
+    of_copies_too(admin("/satellite.bridge.v1.SatelliteService/TrustInstance")),
+    of_copies_too(admin("/satellite.bridge.v1.SatelliteService/Unpair")),
+    of_copies_too(admin("/satellite.bridge.v1.SatelliteService/RevokePeer")),
+    of_copies_too(and_console(admin("/satellite.bridge.v1.SatelliteService/Reboot"))),
     viewer("/satellite.bridge.v1.OperationService/GetOperation"),
     viewer("/satellite.bridge.v1.OperationService/ListOperations"),
     viewer("/satellite.bridge.v1.OperationService/WatchOperation"),
@@ -217,8 +232,10 @@ pub const TABLE: &[Row] = &[
     admin("/satellite.bridge.v1.UpdateService/InstallUpdate"),
     viewer("/satellite.bridge.v1.UpdateService/ListUpdates"),
     admin("/satellite.bridge.v1.UpdateService/AbortUpdate"),
-    and_console(operator("/satellite.bridge.v1.LogService/ListLogSources")),
-    and_console(operator("/satellite.bridge.v1.LogService/FetchLogs")),
+    of_copies_too(and_console(operator(
+        "/satellite.bridge.v1.LogService/ListLogSources",
+    ))),
+    of_copies_too(and_console(operator("/satellite.bridge.v1.LogService/FetchLogs"))),
     viewer("/satellite.bridge.v1.FirewallService/GetFirewall"),
     admin("/satellite.bridge.v1.FirewallService/SetFirewall"),
     admin("/satellite.bridge.v1.FirewallService/ConfirmFirewall"),

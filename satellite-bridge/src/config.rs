@@ -63,6 +63,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where the data partition is mounted; a factory reset is asked for there.
     pub data_dir: PathBuf,
+    /// What the hypervisor calls this machine.
+    pub instance_id: PathBuf,
+    /// What the hypervisor changes with each copy and each return to a snapshot.
+    pub vm_generation_id: PathBuf,
     /// Sockets.
     pub run_dir: PathBuf,
     /// Where units of workloads are generated.
@@ -85,6 +89,8 @@ struct File {
     listen: Option<SocketAddr>,
     state_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
+    instance_id: Option<PathBuf>,
+    vm_generation_id: Option<PathBuf>,
     run_dir: Option<PathBuf>,
     unit_dir: Option<PathBuf>,
     network_dir: Option<PathBuf>,
@@ -99,6 +105,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, BRIDGE_PORT)),
             state_dir: "/var/lib/satellite".into(),
             data_dir: "/var".into(),
+            instance_id: "/sys/class/dmi/id/product_uuid".into(),
+            vm_generation_id: "/sys/firmware/qemu_fw_cfg/by_name/etc/vmgenid_guid/raw".into(),
             run_dir: "/run/satellite".into(),
             unit_dir: "/run/systemd/system".into(),
             network_dir: "/run/systemd/network".into(),
@@ -145,6 +153,8 @@ impl Config {
             listen: file.listen.unwrap_or(usual.listen),
             state_dir: file.state_dir.unwrap_or(usual.state_dir),
             data_dir: file.data_dir.unwrap_or(usual.data_dir),
+            instance_id: file.instance_id.unwrap_or(usual.instance_id),
+            vm_generation_id: file.vm_generation_id.unwrap_or(usual.vm_generation_id),
             run_dir: file.run_dir.unwrap_or(usual.run_dir),
             unit_dir: file.unit_dir.unwrap_or(usual.unit_dir),
             network_dir: file.network_dir.unwrap_or(usual.network_dir),
@@ -156,6 +166,8 @@ impl Config {
         let paths = [
             ("state-dir", &config.state_dir),
             ("data-dir", &config.data_dir),
+            ("instance-id", &config.instance_id),
+            ("vm-generation-id", &config.vm_generation_id),
             ("run-dir", &config.run_dir),
             ("unit-dir", &config.unit_dir),
             ("network-dir", &config.network_dir),

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use satellite_host::systemd::{SystemUnits, Units};
+use satellite_host::{
+    files::FileError,
+    systemd::{SystemUnits, Units},
+};
 use satellite_proto::tls::Connections;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -28,12 +31,17 @@ use crate::{
     cli::error_chain,
     config::Config,
     firewall::Firewall,
+    generation::{self, Generations, Instance},
     join::Joiner,
+    journal::JournalError,
     logs::Logs,
     machine::{self, Machine},
     network::Network,
     operations::{OperationError, Operations, Replies},
-    pairing::{Clock, LoadError, Pairing, PairingError, load_or_make},
+    pairing::{
+        Clock, LoadError, Pairing, PairingError, Stage, finish_disconnection, is_paired_on_disk,
+        load_or_make, remove_identity,
+    },
     proxy::{Proxy, Routes as WorkloadRoutes},
     reset,
     rpc::{
@@ -73,6 +81,15 @@ pub enum DaemonError {
     /// No trust.
     #[error("pairing cannot be set up")]
     Pairing(#[source] PairingError),
+    /// The copied key cannot be removed.
+    #[error("the key of the satellite that this disk was copied from cannot be removed")]
+    Copied(#[source] FileError),
+    /// No record of the machine.
+    #[error("it cannot be recorded which machine this is")]
+    Generation(#[source] JournalError),
+    /// The satellite has another key now.
+    #[error("the satellite starts anew with a key of its own")]
+    Renewed,
     /// No records of operations.
     #[error("operations cannot be recorded")]
     Operations(#[source] OperationError),
@@ -166,7 +183,9 @@ impl Daemon {
 
         let workloads = Workloads::open(places(config), options.units.clone(), operations.clone());
         let workloads = workloads.map_err(DaemonError::Workloads)?;
-        workloads.recover();
+        if pairing.stage() != Stage::Quarantined {
+            workloads.recover();
+        }
         operations.fail_unadopted();
         let installed = Arc::new(Installed {
             workloads: workloads.clone(),
@@ -205,16 +224,13 @@ impl Daemon {
                 .serve_console(console, address.port(), stop.clone()),
         );
         tasks.spawn(services.serve_network(listener, connections.clone(), stop.clone()));
-        let watched = stop.clone();
-        tasks.spawn(async move {
-            workloads.run(watched).await;
-            Ok(())
-        });
+        tasks.spawn(watch(workloads, stop.clone()));
         tasks.spawn(keep_time(pairing.clone(), stop.clone()));
         tasks.spawn(join(joiner, stop.clone()));
         if let Some(network) = network {
             tasks.spawn(keep_network(network, stop.clone()));
         }
+        tasks.spawn(renew(pairing.clone(), stop.clone()));
         tracing::info!(%address, fingerprint = %pairing.pin(), stage = ?pairing.stage(), "Daemon started");
         Ok(Self {
             address,
@@ -254,14 +270,23 @@ async fn first_end(tasks: &mut JoinSet<Result<(), DaemonError>>) -> DaemonError 
 
 fn open_pairing(config: &Config, connections: &Connections, clock: Clock) -> Result<Pairing, DaemonError> {
     let place = config.state_dir.join("identity");
+    let instance = Instance::of_the_machine(config);
+    finish_disconnection(&config.state_dir);
+    let is_paired = is_paired_on_disk(&config.state_dir);
+    if !is_paired && generation::is_copied(&config.state_dir, &instance) {
+        tracing::warn!("This disk was copied from another satellite: this one gets a key of its own");
+        remove_identity(&place).map_err(DaemonError::Copied)?;
+    }
     let is_first = !place.join("key.pem").exists();
     let identity = load_or_make(&place, &machine::name());
     let identity = identity.map_err(DaemonError::Identity)?;
     if is_first {
         reset::report_first_start(config);
     }
+    let generations = Generations::open(&config.state_dir, instance, is_paired);
+    let generations = generations.map_err(DaemonError::Generation)?;
     let record = config.state_dir.join("pairing.json");
-    Pairing::open(record, identity, connections.clone(), clock).map_err(DaemonError::Pairing)
+    Pairing::open(record, identity, connections.clone(), clock, generations).map_err(DaemonError::Pairing)
 }
 
 /// A packet filter that cannot be kept leaves the satellite reachable, so that somebody can repair it.
@@ -279,6 +304,11 @@ async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option
     }
 }
 
+async fn watch(workloads: Workloads, stop: CancellationToken) -> Result<(), DaemonError> {
+    workloads.run(stop).await;
+    Ok(())
+}
+
 async fn join(joiner: Joiner, stop: CancellationToken) -> Result<(), DaemonError> {
     joiner.run(stop).await;
     Ok(())
@@ -287,6 +317,17 @@ async fn join(joiner: Joiner, stop: CancellationToken) -> Result<(), DaemonError
 async fn keep_network(network: Network, stop: CancellationToken) -> Result<(), DaemonError> {
     network.keep(stop).await;
     Ok(())
+}
+
+/// A key is exchanged by starting anew, which the service manager does.
+async fn renew(pairing: Pairing, stop: CancellationToken) -> Result<(), DaemonError> {
+    tokio::select! {
+        () = pairing.renewed() => {
+            tokio::time::sleep(GRACE).await;
+            Err(DaemonError::Renewed)
+        }
+        () = stop.cancelled() => Ok(()),
+    }
 }
 
 async fn keep_time(pairing: Pairing, stop: CancellationToken) -> Result<(), DaemonError> {

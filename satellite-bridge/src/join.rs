@@ -8,6 +8,7 @@
 
 mod attempt;
 mod record;
+pub mod seed;
 pub mod source;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -119,10 +120,8 @@ impl Joiner {
     pub fn open(config: &Config, pairing: Pairing, port: u16) -> Self {
         let path = config.state_dir.join("join.json");
         let record = record::read(&path);
-        let token = (pairing.stage() != Stage::Paired)
-            .then(|| {
-                record::open_token(record.as_ref()).or_else(|| fresh_token(config, &path, record.as_ref()))
-            })
+        let token = (pairing.stage() == Stage::Unpaired || pairing.stage() == Stage::Candidate)
+            .then(|| record::open_token(record.as_ref()).or_else(|| fresh_token(&path, record.as_ref())))
             .flatten();
         let standing = match (&token, record.and_then(|record| record.ended)) {
             (Some(token), _) => trying(token, String::new()),
@@ -186,7 +185,7 @@ impl Joiner {
                 continue;
             };
             let wait = match self.shared.pairing.stage() {
-                Stage::Paired => {
+                Stage::Paired | Stage::Quarantined => {
                     self.end(&token, Ended::Joined);
                     continue;
                 }
@@ -271,8 +270,8 @@ fn trying(token: &Token, problem: String) -> Standing {
 }
 
 /// The token that whoever made the machine has left, if it is another one than the one that has ended.
-fn fresh_token(config: &Config, path: &std::path::Path, record: Option<&Record>) -> Option<Token> {
-    let (place, text) = source::find(config)?;
+fn fresh_token(path: &std::path::Path, record: Option<&Record>) -> Option<Token> {
+    let (place, text) = source::find()?;
     let token: Token = match text.parse() {
         Ok(token) => token,
         Err(error) => {

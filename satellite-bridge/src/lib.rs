@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod firewall;
+pub mod generation;
 pub mod join;
 pub mod journal;
 pub mod keyboard;

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use satellite_host::{clock, disk, net};
-use satellite_proto::wire::bridge::v1::Satellite;
+use satellite_proto::wire::bridge::v1::{QuarantineReason, Satellite};
 
 use crate::pairing::Pairing;
 
@@ -23,6 +23,12 @@ impl Machine {
     #[must_use]
     pub fn new(state_dir: PathBuf, pairing: Pairing) -> Self {
         Self { state_dir, pairing }
+    }
+
+    /// Differs after every boot.
+    #[must_use]
+    pub fn boot_id(&self) -> String {
+        clock::boot_id().map(|id| id.to_string()).unwrap_or_default()
     }
 
     /// The satellite as it is now, without what other modules know: workloads and firewall.
@@ -46,7 +52,15 @@ impl Machine {
             disk_total_bytes: disk.map_or(0, |space| space.total),
             memory_available_bytes: memory.map_or(0, |space| space.free),
             memory_total_bytes: memory.map_or(0, |space| space.total),
-            boot_id: clock::boot_id().map(|id| id.to_string()).unwrap_or_default(),
+            generation: self.pairing.generations().generation(),
+            quarantine: self
+                .pairing
+                .generations()
+                .quarantine()
+                .map_or(QuarantineReason::Unspecified, QuarantineReason::from)
+                .into(),
+            instance_id: self.pairing.generations().instance(),
+            boot_id: self.boot_id(),
             ..Satellite::default()
         }
     }

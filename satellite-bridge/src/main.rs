@@ -30,6 +30,8 @@ enum Command {
     Rollback(Rollback),
     /// Joins a server by the token on stdin; the daemon tries it from now on.
     Join,
+    /// Looks for a join token on disks beside the satellite's own. Run at boot.
+    Seed,
     /// Disconnects from the server, with or without the daemon.
     Disconnect,
     /// Asks for a factory reset and restarts the machine: everything on the data partition is lost.
@@ -71,6 +73,7 @@ impl Cli {
             Command::Status(status) => Ok(status.run(&config).await?),
             Command::Rollback(rollback) => Ok(cli::rollback(&config, rollback.change_id).await?),
             Command::Join => Ok(cli::join(&config).await?),
+            Command::Seed => Ok(satellite_bridge::join::seed::run(&config).await?),
             Command::Disconnect => Ok(cli::disconnect(&config).await?),
             Command::FactoryReset => Ok(reset::request_factory_reset(&config).await?),
             Command::SelfTest => Ok(cli::self_test(&config)?),

@@ -28,17 +28,17 @@ use satellite_proto::{
     pairing::{Code, PROTOCOL_VERSION, Transcript},
     tls::{Connections, Peer, ServerTls, Trust},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use self::clock::Clock;
 pub use self::error::PairingError;
-pub use self::identity::{LoadError, load_or_make};
+pub use self::identity::{LoadError, load_or_make, remove as remove_identity};
 use self::join::{Candidate, is_name};
 use self::leave::Tombstone;
-pub use self::leave::{disconnect_on_disk, is_paired_on_disk};
+pub use self::leave::{disconnect_on_disk, finish_disconnection, is_paired_on_disk};
 use self::membership::{Membership, installation_of};
 pub use self::view::{Overview, WindowView};
-use crate::journal;
+use crate::{generation::Generations, journal};
 
 /// How long a window is open, and how long a candidate may take for its first call.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -58,6 +58,8 @@ pub enum Stage {
     Candidate,
     /// It belongs to an installation.
     Paired,
+    /// It belongs to an installation, and is or may be a copy of another satellite: it does nothing.
+    Quarantined,
 }
 
 /// The satellite's side of pairing and trust. A cheap handle.
@@ -75,6 +77,8 @@ struct Shared {
     clock: Clock,
     state: Mutex<State>,
     version: watch::Sender<u64>,
+    generations: Generations,
+    renewal: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +113,7 @@ impl Pairing {
         identity: Identity,
         connections: Connections,
         clock: Clock,
+        generations: Generations,
     ) -> Result<Self, PairingError> {
         let tls = ServerTls::new(&identity, &Trust::Nobody).map_err(PairingError::Tls)?;
         let tombstone = leave::finish(&path, &identity);
@@ -140,6 +145,8 @@ impl Pairing {
             clock,
             state,
             version,
+            generations,
+            renewal: Notify::new(),
         };
         let pairing = Self {
             shared: Arc::new(shared),
@@ -346,7 +353,17 @@ impl Pairing {
     /// Where pairing stands.
     #[must_use]
     pub fn stage(&self) -> Stage {
-        self.lock().stage()
+        let stage = self.lock().stage();
+        match (stage, self.shared.generations.quarantine()) {
+            (Stage::Paired, Some(_)) => Stage::Quarantined,
+            (stage, _) => stage,
+        }
+    }
+
+    /// How often the satellite was met, and whether it is a copy.
+    #[must_use]
+    pub fn generations(&self) -> &Generations {
+        &self.shared.generations
     }
 
     /// What the console shows.

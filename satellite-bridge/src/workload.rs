@@ -36,6 +36,9 @@ pub(crate) use self::watching::timestamp;
 use crate::journal::JournalError;
 use crate::operations::{OperationError, Operations};
 
+/// How long a workload may take to stop when the satellite is quarantined.
+const HOLD: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Why a call about a workload is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -124,6 +127,18 @@ impl Workloads {
         Ok(Self {
             inner: Arc::new(inner),
         })
+    }
+
+    /// Stops what runs, without wanting it to be stopped: the next [`Workloads::recover`] starts it again.
+    pub async fn hold(&self) {
+        let names: Vec<_> = self.inner.table().keys().cloned().collect();
+        for name in names {
+            let unit = unit_name(&name);
+            if let Err(error) = self.inner.units.stop(&unit, HOLD).await {
+                tracing::error!(workload = name.as_str(), error = %crate::cli::error_chain(&error), "Workload not stopped");
+            }
+        }
+        self.inner.changed.notify_one();
     }
 
     /// All workloads as they were when last looked at, by name.

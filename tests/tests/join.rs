@@ -152,3 +152,43 @@ async fn the_server_listens_for_satellites_only_while_a_token_is_out() {
     let listed = lab.server.cli(&["satellite", "token", "list"]).await.unwrap();
     assert!(listed.contains("used") && !listed.contains("SJ1"), "{listed}");
 }
+
+#[tokio::test]
+async fn a_virtual_machine_is_prepared_with_its_token_in_files_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Scratch::new().await.unwrap();
+    lab.lan.up().await.unwrap();
+    lab.serve().await.unwrap();
+    let (image, vm) = (lab.data().join("satellite.qcow2"), lab.data().join("vm"));
+    e2e::network::write(&image, "").unwrap();
+    let (image, to, server) = (
+        image.display().to_string(),
+        vm.display().to_string(),
+        SERVER.to_string(),
+    );
+    let words = [
+        "satellite",
+        "vm",
+        "create",
+        "--image",
+        &image,
+        "--to",
+        &to,
+        "--server",
+        &server,
+    ];
+    let said = lab.server.cli(&words).await.unwrap();
+    assert!(
+        said.contains("-fw_cfg") && said.contains("virsh define"),
+        "{said}"
+    );
+    assert!(!said.contains("SJ1-"), "{said}");
+    let token = std::fs::read_to_string(vm.join("join-token")).unwrap();
+    assert!(token.starts_with("SJ1-"), "{token}");
+    for (file, has_token) in [("join-token", true), ("ovf-env.xml", true), ("domain.xml", false)] {
+        let text = std::fs::read_to_string(vm.join(file)).unwrap();
+        assert_eq!(text.contains(&token), has_token, "{file}");
+        let mode = std::fs::metadata(vm.join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}

@@ -22,7 +22,7 @@ pub use limit::Limit;
 
 use super::satellites::{self, NewMember};
 use super::{Actor, App, AppError};
-use crate::fleet::Known;
+use crate::fleet::{Known, Trail};
 use crate::names::{Address, SatelliteName};
 use crate::store::{DesiredWorkload, SatelliteRow, TokenRow};
 
@@ -281,6 +281,8 @@ async fn take_in(app: &App, row: &TokenRow, caller: &Caller, ask: &Ask) -> Resul
         let known = Known {
             observed: member.observed,
             seen_at: member.seen_at,
+            // A satellite that joins is met for the first time, whoever it was before.
+            trail: Trail::default(),
         };
         match app.fleet.add(&member.name, &member.address, member.pin, known) {
             Ok(()) => app.reconciler.add(&app, &member.name),

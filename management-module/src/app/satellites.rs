@@ -315,6 +315,7 @@ pub(super) async fn store(app: &App, new: NewMember<'_>) -> Result<SatelliteRow,
             paired_at: Timestamp::now(),
             observed: None,
             seen_at: None,
+            trail: String::new(),
         };
         match app.store.add_satellite(&row).await {
             Ok(()) => return Ok(row),
@@ -381,6 +382,19 @@ pub async fn forget(app: &App, name: &SatelliteName) -> Result<bool, AppError> {
     app.store.remove_satellite(name).await?;
     info!(satellite = %name, told, "Satellite forgotten");
     Ok(told)
+}
+
+/// Trusts the machine that answers as this satellite. True if it was quarantined.
+///
+/// # Errors
+/// The satellite is not known or does not answer.
+pub async fn trust(app: &App, name: &SatelliteName) -> Result<bool, AppError> {
+    let mut client = SatelliteServiceClient::new(app.fleet.fresh_channel(name).await?);
+    // First here: met again before that, it would be taken for the copy that it was.
+    app.fleet.trust(name)?;
+    let request = bridge::TrustInstanceRequest {};
+    let answer = call(name, app.config.call_deadline, client.trust_instance(request)).await?;
+    Ok(answer.was_quarantined)
 }
 
 /// Restarts the machine.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use satellite_proto::wire::management::v1::{
     FleetSatellite, ForgetSatelliteRequest, GetSatelliteRequest, ListSatellitesRequest, PairSatelliteRequest,
-    RebootSatelliteRequest, WatchSatelliteRequest,
+    RebootSatelliteRequest, TrustSatelliteRequest, WatchSatelliteRequest,
 };
 use serde::Serialize;
 
@@ -17,6 +17,7 @@ use super::job::Progress;
 use super::logs::Logs;
 use super::texts::Text;
 use super::token::Token;
+use super::vm::Vm;
 use super::workload::WorkloadView;
 use super::{CliError, Global, client, prompt, render, texts};
 
@@ -35,6 +36,11 @@ pub(super) enum Satellite {
     Logs(Logs),
     /// Restarts the satellite's machine.
     Reboot(Reboot),
+    /// Virtual machines of satellites.
+    #[command(subcommand)]
+    Vm(Vm),
+    /// Trusts the machine that answers as a satellite, after its disk was moved or copied.
+    Trust(Trust),
     /// Lets satellites join with nobody at their console.
     #[command(subcommand)]
     Token(Token),
@@ -73,6 +79,15 @@ pub(super) struct Pair {
 pub(super) struct Show {
     /// Name of the satellite.
     name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Trust {
+    /// Name of the satellite.
+    name: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -313,6 +328,8 @@ impl Satellite {
             Self::Forget(command) => command.run(global).await,
             Self::Logs(command) => command.run(global).await,
             Self::Reboot(command) => command.run(global).await,
+            Self::Vm(command) => command.run(global).await,
+            Self::Trust(command) => command.run(global).await,
             Self::Token(command) => command.run(global).await,
             Self::Revoke(command) => command.run(global).await,
         }
@@ -438,6 +455,20 @@ impl Forget {
             "`{}` is forgotten here and could not be told: disconnect it at its console before it is paired again",
             self.name
         )))
+    }
+}
+
+impl Trust {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let question = format!(
+            "Is the machine that answers as `{}` at its address the one that you mean? Copies of it are shut out then",
+            self.name
+        );
+        prompt::confirm_loss(&question, self.yes)?;
+        let request = TrustSatelliteRequest { name: self.name };
+        client.fleet.trust_satellite(request).await?;
+        render::done(global.output, texts::DONE.say())
     }
 }
 

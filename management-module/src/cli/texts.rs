@@ -239,6 +239,7 @@ texts! {
     REVOKED = ["revoked", "widerrufen", "révoqué", "revocato"];
     SERVER = ["Server", "Server", "Serveur", "Server"];
     EXPIRES = ["Expires", "Läuft ab", "Expire", "Scade"];
+    COMMAND = ["Command", "Befehl", "Commande", "Comando"];
     TOKEN = ["Join token", "Beitrittsschlüssel", "Jeton d'adhésion", "Token di adesione"];
     DISCONNECTED = ["disconnected", "getrennt", "déconnecté", "scollegato"];
     QUARANTINED = ["quarantined", "in Quarantäne", "en quarantaine", "in quarantena"];

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use satellite_proto::wire::bridge::v1 as bridge;
 
-use super::Known;
+use super::{Known, Trail};
 
 /// Whether a satellite answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,16 +35,23 @@ pub struct Link {
     pub problem: String,
     /// Counts the sessions with it.
     pub epoch: u64,
+    /// What is remembered of the meetings with it.
+    pub trail: Trail,
 }
 
 impl Link {
     pub(super) fn first(known: Known) -> Self {
         Self {
-            reachability: Reachability::Connecting,
+            reachability: if known.trail.disconnected {
+                Reachability::Disconnected
+            } else {
+                Reachability::Connecting
+            },
             satellite: known.observed,
             seen_at: known.seen_at,
             problem: String::new(),
             epoch: 0,
+            trail: known.trail,
         }
     }
 
@@ -54,6 +61,7 @@ impl Link {
         let satellite = self.satellite.as_ref();
         Gist {
             reachability: self.reachability,
+            reverts: self.trail.reverts,
             boot_id: satellite.map(|s| s.boot_id.clone()).unwrap_or_default(),
             firewall: satellite.map(|s| s.firewall_revision.clone()).unwrap_or_default(),
             workloads: satellite
@@ -72,6 +80,7 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gist {
     reachability: Reachability,
+    reverts: u64,
     boot_id: String,
     firewall: String,
     workloads: Vec<(String, String, i32, bool)>,

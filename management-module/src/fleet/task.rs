@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use satellite_proto::identity::{Identity, Pin};
 use satellite_proto::tls::{self, Expect};
 use satellite_proto::wire::bridge::v1::satellite_service_client::SatelliteServiceClient;
-use satellite_proto::wire::bridge::v1::{self as bridge, WatchSatelliteRequest};
+use satellite_proto::wire::bridge::v1::{
+    self as bridge, QuarantineRequest, SynchroniseRequest, WatchSatelliteRequest,
+};
 use satellite_proto::wire::{DISCONNECTED, STATE_HEADER};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -15,11 +17,15 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use super::trail::{Met, Verdict};
 use super::{Backoff, DIAL, FleetError, Link, Reachability};
 use crate::names::{Address, SatelliteName};
 
 /// A satellite reports at least every 30 seconds; after this it counts as silent.
 const SILENCE: Duration = Duration::from_secs(75);
+
+/// The wait before a satellite that answers is met anew.
+const AGAIN: Duration = Duration::from_millis(200);
 
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(1),
@@ -34,6 +40,7 @@ pub(super) struct Task {
     pub(super) identity: watch::Receiver<Arc<Identity>>,
     pub(super) channel: watch::Sender<Channel>,
     pub(super) link: watch::Sender<Link>,
+    pub(super) trusted: watch::Receiver<u64>,
     pub(super) reports: mpsc::Sender<SatelliteName>,
 }
 
@@ -41,6 +48,8 @@ pub(super) struct Task {
 enum End {
     /// The identity was replaced, or the satellite has moved: dial anew at once.
     Reload,
+    /// It has to be found out anew who it is.
+    Meet,
     /// The satellite does not answer any more.
     Failed(Reachability, String),
 }
@@ -83,6 +92,11 @@ impl Task {
                     self.replace_channel();
                     continue;
                 }
+                End::Meet => {
+                    // Not in a tight loop, whatever it says of itself.
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
             };
             let is_gone = self.link.borrow().reachability == Reachability::Disconnected;
             let says_nothing_new = matches!(reachability, Reachability::Refused | Reachability::Unreachable);
@@ -96,6 +110,7 @@ impl Task {
                 warn!(address = %*self.address.borrow(), ?reachability, problem, "Satellite lost");
             }
             self.publish(|link| {
+                link.trail.disconnected |= reachability == Reachability::Disconnected;
                 link.reachability = reachability;
                 link.problem = problem;
             })
@@ -119,6 +134,17 @@ impl Task {
     async fn session(&mut self) -> (bool, End) {
         let mut client = SatelliteServiceClient::new(self.channel.borrow().clone())
             .max_decoding_message_size(satellite_proto::wire::MAX_MESSAGE);
+        let (mut identity, mut address) = (self.identity.clone(), self.address.clone());
+        let met = tokio::select! {
+            met = self.meet(&mut client) => met,
+            _ = replaced(&mut identity, &mut address) => return (false, End::Reload),
+        };
+        let apart = match met {
+            Ok(apart) => apart,
+            Err(end) => return (false, end),
+        };
+        // Looked at here, taken note of when it is met.
+        let mut trusted = self.trusted.clone();
         let opened = tokio::select! {
             opened = timeout(DIAL * 2, client.watch_satellite(WatchSatelliteRequest {})) => opened,
             _ = replaced(&mut self.identity, &mut self.address) => return (false, End::Reload),
@@ -133,6 +159,7 @@ impl Task {
             let message = tokio::select! {
                 message = timeout(SILENCE, stream.message()) => message,
                 _ = replaced(&mut self.identity, &mut self.address) => return (heard, End::Reload),
+                _ = trusted.changed() => return (heard, End::Meet),
             };
             let satellite = match message {
                 Ok(Ok(Some(response))) => response.satellite,
@@ -148,18 +175,87 @@ impl Task {
                 info!(address = %*self.address.borrow(), "Satellite answers");
             }
             heard = true;
-            self.note(satellite).await;
+            if (satellite.quarantine != 0) != apart {
+                return (heard, End::Meet);
+            }
+            self.note(satellite, apart).await;
         }
     }
 
-    async fn note(&self, satellite: bridge::Satellite) {
+    async fn note(&self, satellite: bridge::Satellite, apart: bool) {
+        let problem = if apart { self.copied() } else { String::new() };
         self.publish(|link| {
-            link.reachability = Reachability::Reachable;
+            link.reachability = if apart {
+                Reachability::Quarantined
+            } else {
+                Reachability::Reachable
+            };
             link.satellite = Some(satellite);
             link.seen_at = Some(Timestamp::now());
-            link.problem = String::new();
+            link.problem = problem;
         })
         .await;
+    }
+
+    /// Compares what both sides remember of each other; whether it is a copy with which nothing is done.
+    async fn meet(&mut self, client: &mut SatelliteServiceClient<Channel>) -> Result<bool, End> {
+        let generation = self.link.borrow().trail.generation;
+        let asked = timeout(DIAL * 2, client.synchronise(SynchroniseRequest { generation })).await;
+        let met = match asked {
+            Ok(Ok(response)) => response.into_inner(),
+            // A bridge that does not know of this keeps no counter; nothing can be said of it.
+            Ok(Err(status)) if is_unknown(&status) => return Ok(false),
+            Ok(Err(status)) => return Err(self.failed(&status)),
+            Err(_) => return Err(self.silent()),
+        };
+        let met = Met {
+            found: met.found,
+            generation: met.generation,
+            reverted: met.reverted,
+            boot_id: met.boot_id,
+            uptime_millis: met.uptime_millis,
+            quarantined: met.quarantine != 0,
+        };
+        let is_trusted = self.trusted.has_changed().unwrap_or(false);
+        self.trusted.mark_unchanged();
+        let mut verdict = Verdict::Same;
+        self.publish(|link| {
+            if is_trusted {
+                link.trail.trust(&met.boot_id);
+            }
+            verdict = link.trail.meet(&met, Timestamp::now());
+        })
+        .await;
+        match verdict {
+            Verdict::Same => Ok(false),
+            Verdict::Reverted => {
+                warn!(address = %*self.address.borrow(), found = met.found, generation, "Satellite was set back to an earlier state");
+                Ok(false)
+            }
+            Verdict::TwinElsewhere => {
+                warn!(address = %*self.address.borrow(), "Another machine with the satellite's key is alive");
+                Ok(false)
+            }
+            Verdict::Quarantined => Ok(true),
+            Verdict::Copy => {
+                warn!(address = %*self.address.borrow(), "A copy of the satellite answers, and is told to keep still");
+                match timeout(DIAL * 2, client.quarantine(QuarantineRequest {})).await {
+                    Ok(Ok(_)) => Ok(true),
+                    Ok(Err(status)) => Err(self.failed(&status)),
+                    Err(_) => Err(self.silent()),
+                }
+            }
+        }
+    }
+
+    fn copied(&self) -> String {
+        format!(
+            "the machine at {} is quarantined: it is a copy of this satellite, or runs in another machine than the one that \
+             was paired. If it is to be the satellite from now on: `management-module satellite trust {}`. If not: disconnect \
+             it at its console, and see that this address is the satellite's own",
+            *self.address.borrow(),
+            self.name
+        )
     }
 
     async fn publish(&self, change: impl FnOnce(&mut Link)) {
@@ -222,4 +318,10 @@ impl Task {
             format!("{address} cannot be reached: {cause}"),
         )
     }
+}
+
+/// Whether a bridge answers that it does not know the method.
+fn is_unknown(status: &Status) -> bool {
+    let is_refused = status.code() == Code::PermissionDenied && status.message().contains("no right to call");
+    status.code() == Code::Unimplemented || is_refused
 }

@@ -234,6 +234,22 @@ impl wire::fleet_service_server::FleetService for Fleet {
         }))
     }
 
+    async fn trust_satellite(
+        &self,
+        request: Request<wire::TrustSatelliteRequest>,
+    ) -> Result<Response<wire::TrustSatelliteResponse>, Status> {
+        let actor = actor(&request)?;
+        let name = name_of(&request.into_inner().name)?;
+        let app = self.0.clone();
+        let was_quarantined = to_the_end(async move {
+            let result = satellites::trust(&app, &name).await;
+            let action = "FleetService/TrustSatellite";
+            app.audit.recorded(&actor, action, name.as_str(), result).await
+        })
+        .await?;
+        Ok(Response::new(wire::TrustSatelliteResponse { was_quarantined }))
+    }
+
     async fn reboot_satellite(
         &self,
         request: Request<wire::RebootSatelliteRequest>,

@@ -23,6 +23,8 @@ pub struct SatelliteRow {
     pub observed: Option<bridge::Satellite>,
     /// When that was.
     pub seen_at: Option<Timestamp>,
+    /// What is remembered of the meetings with it, as the fleet writes it.
+    pub trail: String,
 }
 
 #[derive(sqlx::FromRow)]
@@ -33,6 +35,7 @@ struct Row {
     paired_at: i64,
     observed: Option<Vec<u8>>,
     seen_at: Option<i64>,
+    trail: String,
 }
 
 impl TryFrom<Row> for SatelliteRow {
@@ -57,6 +60,7 @@ impl TryFrom<Row> for SatelliteRow {
                 .seen_at
                 .map(|millis| to_time(millis, "time of last contact"))
                 .transpose()?,
+            trail: row.trail,
         })
     }
 }
@@ -152,6 +156,20 @@ impl Store {
             .await
             .map_err(failed("move a satellite"))?;
         Ok(done.rows_affected() > 0)
+    }
+
+    /// Notes what is remembered of the meetings with a satellite. Does nothing if it is not known.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn note_trail(&self, name: &SatelliteName, trail: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE satellites SET trail = $2 WHERE name = $1")
+            .bind(name.as_str())
+            .bind(trail)
+            .execute(&self.pool)
+            .await
+            .map_err(failed("note the meetings with a satellite"))?;
+        Ok(())
     }
 
     /// Removes a satellite and all that is desired of it. True if it was there.

@@ -27,6 +27,7 @@ pub(crate) fn satellite(name: &str) -> SatelliteRow {
         paired_at: at(1),
         observed: None,
         seen_at: None,
+        trail: String::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where whoever made the machine may have left a token.
 //!
 //! The service manager gathers credentials of the hypervisor (SMBIOS type 11, fw_cfg) and of a container's manager; what
-//! lies on a disk beside ours (OVF environment, NoCloud seed) is gathered by `satellite-bridge seed` before the daemon.
+//! lies on a disk beside ours (OVF environment, NoCloud seed) is gathered by [`super::seed`].
 //!
 //! **Invariant:** a source is read and nothing else; what is too long is none.
 
@@ -10,25 +10,14 @@ use std::path::{Path, PathBuf};
 use satellite_host::files;
 use satellite_proto::join::LONGEST;
 
-use crate::config::Config;
-
 /// Name of the credential, and of the key elsewhere.
 pub const NAME: &str = "satellite.join-token";
 
 /// The text of a token, and where it was found.
 #[must_use]
-pub fn find(config: &Config) -> Option<(&'static str, String)> {
+pub fn find() -> Option<(&'static str, String)> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(|dir| PathBuf::from(dir).join(NAME));
-    let places = [("credential", credentials), ("seed", Some(seed_file(config)))];
-    places
-        .into_iter()
-        .find_map(|(place, path)| Some((place, read(&path?)?)))
-}
-
-/// Where `satellite-bridge seed` leaves what it finds.
-#[must_use]
-pub fn seed_file(config: &Config) -> PathBuf {
-    config.run_dir.join("join-token")
+    Some(("credential", read(&credentials?)?))
 }
 
 fn read(path: &Path) -> Option<String> {

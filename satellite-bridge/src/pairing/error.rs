@@ -1,5 +1,6 @@
 //! Why pairing, or a change of it, is refused, and how a caller is told.
 
+use satellite_host::files::FileError;
 use satellite_proto::{pairing::PROTOCOL_VERSION, tls::TlsError};
 use tonic::{Code as StatusCode, Status};
 
@@ -38,6 +39,9 @@ pub enum PairingError {
     /// Too many.
     #[error("{MOST_REVOKED} keys are revoked already: pair the satellite anew")]
     TooManyRevoked,
+    /// The key of a copy cannot be removed.
+    #[error("the copied key cannot be removed: check the disk of the satellite")]
+    Key(#[source] FileError),
     /// The disk does not take it.
     #[error("the change cannot be recorded: check the disk of the satellite")]
     Record(#[source] JournalError),
@@ -58,7 +62,7 @@ impl From<PairingError> for Status {
             E::NoWindow | E::Paired | E::NotPaired => StatusCode::FailedPrecondition,
             E::Proof => StatusCode::PermissionDenied,
             E::TooManyRevoked => StatusCode::ResourceExhausted,
-            E::Record(_) | E::Tls(_) | E::NoRandomness => StatusCode::Internal,
+            E::Record(_) | E::Key(_) | E::Tls(_) | E::NoRandomness => StatusCode::Internal,
         };
         Self::new(code, error.to_string())
     }

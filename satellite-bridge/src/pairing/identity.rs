@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use satellite_host::files::{self, FileError};
 use satellite_proto::identity::{Identity, IdentityError};
 
 use crate::journal::write_bytes;
@@ -72,6 +73,17 @@ pub fn load_or_make(dir: &Path, name: &str) -> Result<Identity, LoadError> {
     write_bytes(&chain_path, identity.chain_pem().as_bytes()).map_err(file(&chain_path))?;
     tracing::warn!(fingerprint = %identity.pin(), "Certificate was missing and is made anew");
     Ok(identity)
+}
+
+/// Removes the identity in `dir`: the next start makes another one.
+///
+/// # Errors
+///
+/// [`FileError`]: the key may still be there.
+pub fn remove(dir: &Path) -> Result<(), FileError> {
+    files::remove(&dir.join("key.pem"))?;
+    files::remove(&dir.join("cert.pem"))?;
+    Ok(())
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {

@@ -19,11 +19,11 @@ use satellite_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Clock, Membership, PARTING, Pairing, PairingError, State,
+    Clock, Membership, PARTING, Pairing, PairingError, State, identity,
     membership::{floor, installation_of},
     record,
 };
-use crate::journal::{self, JournalError};
+use crate::{generation, journal};
 
 /// How long the former server's connections may take to hear the last word.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -37,6 +37,10 @@ pub(super) struct Tombstone {
     time: Timestamp,
     /// Nothing else is left.
     done: bool,
+    /// It was a copy of another satellite: it gets a key of its own, and the server hears nothing from it, for it would
+    /// take that for a word of the other one.
+    #[serde(default)]
+    was_copy: bool,
 }
 
 impl Tombstone {
@@ -76,8 +80,14 @@ impl Pairing {
         if !is_there {
             return Err(PairingError::NotPaired);
         }
-        let tombstone = bury(&self.shared.path, state.membership.clone(), &self.shared.clock)
-            .map_err(PairingError::Record)?;
+        let was_copy = self.shared.generations.quarantine().is_some();
+        let tombstone = Tombstone {
+            former: state.membership.clone().filter(|_| !was_copy),
+            time: self.shared.clock.wall(),
+            done: false,
+            was_copy,
+        };
+        let tombstone = bury(&self.shared.path, tombstone)?;
         *state = State {
             tombstone: Some(tombstone),
             ..State::default()
@@ -90,8 +100,16 @@ impl Pairing {
             tokio::time::sleep(PARTING).await;
             connections.cut(|_| true);
         });
-        tracing::info!("Disconnected at the console");
+        if was_copy {
+            self.shared.renewal.notify_one();
+        }
+        tracing::info!(was_copy, "Disconnected at the console");
         Ok(())
+    }
+
+    /// Waits until the satellite has to start anew, because its key is another one now.
+    pub async fn renewed(&self) {
+        self.shared.renewal.notified().await;
     }
 
     /// Waits until the former installation's connections have ended, for at most two seconds.
@@ -116,6 +134,11 @@ impl Pairing {
     }
 }
 
+/// Ends a disconnection that was cut off: before the identity is read, which may go with it.
+pub fn finish_disconnection(state_dir: &Path) {
+    finish_on_disk(&record_in(state_dir));
+}
+
 /// Whether an installation is recorded below `state_dir`, damaged or not.
 #[must_use]
 pub fn is_paired_on_disk(state_dir: &Path) -> bool {
@@ -135,7 +158,14 @@ pub fn disconnect_on_disk(state_dir: &Path) -> Result<bool, PairingError> {
     }
     // A damaged one is let go of as well; there is nobody to tell then.
     let former = journal::read::<Membership>(&path).unwrap_or_default();
-    bury(&path, former, &Clock::default()).map_err(PairingError::Record)?;
+    let was_copy = generation::is_apart(state_dir);
+    let tombstone = Tombstone {
+        former: former.filter(|_| !was_copy),
+        time: Clock::default().wall(),
+        done: false,
+        was_copy,
+    };
+    bury(&path, tombstone)?;
     Ok(true)
 }
 
@@ -178,26 +208,27 @@ pub(super) fn forget(path: &Path) {
     }
 }
 
-fn bury(path: &Path, former: Option<Membership>, clock: &Clock) -> Result<Tombstone, JournalError> {
-    let tombstone = Tombstone {
-        former,
-        time: clock.wall(),
-        done: false,
-    };
-    journal::write(&beside(path), &tombstone)?;
+fn bury(path: &Path, tombstone: Tombstone) -> Result<Tombstone, PairingError> {
+    journal::write(&beside(path), &tombstone).map_err(PairingError::Record)?;
     fail_point("disconnect.recorded");
     release(path, tombstone)
 }
 
-fn release(path: &Path, tombstone: Tombstone) -> Result<Tombstone, JournalError> {
-    journal::remove(path)?;
-    record::forget_damaged(path)?;
+fn release(path: &Path, tombstone: Tombstone) -> Result<Tombstone, PairingError> {
+    journal::remove(path)
+        .and_then(|()| record::forget_damaged(path))
+        .map_err(PairingError::Record)?;
+    if tombstone.was_copy {
+        let state_dir = path.parent().unwrap_or(path);
+        identity::remove(&state_dir.join("identity")).map_err(PairingError::Key)?;
+        generation::forget(state_dir).map_err(PairingError::Record)?;
+    }
     fail_point("disconnect.released");
     let done = Tombstone {
         done: true,
         ..tombstone
     };
-    journal::write(&beside(path), &done)?;
+    journal::write(&beside(path), &done).map_err(PairingError::Record)?;
     fail_point("disconnect.done");
     Ok(done)
 }

@@ -34,7 +34,10 @@ impl ConsoleService for ConsoleRpc {
         let overview = self.satellite.pairing.overview();
         let standing = self.joiner.standing();
         let mut last_error = overview.last_error.clone();
-        if last_error.is_empty() && overview.stage == Stage::Unpaired {
+        let quarantine = self.satellite.pairing.generations().quarantine();
+        if let Some(reason) = quarantine {
+            reason.problem().clone_into(&mut last_error);
+        } else if last_error.is_empty() && overview.stage == Stage::Unpaired {
             last_error = standing.problem();
         }
         Ok(Response::new(GetConsoleResponse {
@@ -139,7 +142,7 @@ fn state_of(overview: &Overview) -> PairingState {
         (Stage::Unpaired, None) => PairingState::Unpaired,
         (Stage::Unpaired, Some(_)) => PairingState::WindowOpen,
         (Stage::Candidate, _) => PairingState::Candidate,
-        (Stage::Paired, _) => PairingState::Paired,
+        (Stage::Paired | Stage::Quarantined, _) => PairingState::Paired,
     }
 }
 

@@ -3,13 +3,14 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_stream::stream;
-use satellite_host::systemd::Units;
+use satellite_host::{clock, systemd::Units};
 use satellite_proto::{
     tls::Peer,
     wire::bridge::v1::{
-        GetSatelliteRequest, GetSatelliteResponse, RebootRequest, RebootResponse, RevokePeerRequest,
-        RevokePeerResponse, Satellite, UnpairRequest, UnpairResponse, WatchSatelliteRequest,
-        WatchSatelliteResponse, satellite_service_server::SatelliteService,
+        GetSatelliteRequest, GetSatelliteResponse, QuarantineReason, QuarantineRequest, QuarantineResponse,
+        RebootRequest, RebootResponse, RevokePeerRequest, RevokePeerResponse, Satellite, SynchroniseRequest,
+        SynchroniseResponse, TrustInstanceRequest, TrustInstanceResponse, UnpairRequest, UnpairResponse,
+        WatchSatelliteRequest, WatchSatelliteResponse, satellite_service_server::SatelliteService,
     },
 };
 use tokio_stream::Stream;
@@ -17,6 +18,8 @@ use tonic::{Request, Response, Status};
 
 use super::firewall_state::FirewallState;
 use crate::{
+    generation::Reason,
+    journal::JournalError,
     machine::Machine,
     network::{Network, wire::change_to_wire},
     operations::{Operations, Replies},
@@ -96,6 +99,11 @@ impl SatelliteRpc {
     }
 }
 
+fn not_recorded(error: JournalError) -> Status {
+    tracing::error!(error = %crate::cli::error_chain(&error), "Record of the machine not written");
+    Status::unavailable("the satellite cannot record it: check its disk, then try again")
+}
+
 #[tonic::async_trait]
 impl SatelliteService for SatelliteRpc {
     async fn get_satellite(
@@ -118,15 +126,18 @@ impl SatelliteService for SatelliteRpc {
     ) -> Result<Response<Self::WatchSatelliteStream>, Status> {
         let (this, peer) = (self.clone(), request.extensions().get::<Peer>().cloned());
         let (mut pairing, mut operations) = (this.pairing.changes(), this.operations.changes());
+        let mut generations = this.pairing.generations().changes();
         let mut workloads = this.workloads.watch();
         let states = stream! {
             loop {
                 pairing.mark_unchanged();
+                generations.mark_unchanged();
                 operations.mark_unchanged();
                 workloads.mark_unchanged();
                 yield Ok(WatchSatelliteResponse { satellite: Some(this.snapshot().await) });
                 tokio::select! {
                     changed = pairing.changed() => if changed.is_err() { return },
+                    changed = generations.changed() => if changed.is_err() { return },
                     changed = workloads.changed() => if changed.is_err() { return },
                     changed = operations.changed() => if changed.is_err() { return },
                     () = this.network_change() => {}
@@ -141,6 +152,55 @@ impl SatelliteService for SatelliteRpc {
             }
         };
         Ok(Response::new(Box::pin(states)))
+    }
+
+    async fn synchronise(
+        &self,
+        request: Request<SynchroniseRequest>,
+    ) -> Result<Response<SynchroniseResponse>, Status> {
+        let generations = self.pairing.generations();
+        let met = generations
+            .meet(request.into_inner().generation)
+            .map_err(not_recorded)?;
+        let uptime = clock::uptime().unwrap_or_default();
+        Ok(Response::new(SynchroniseResponse {
+            found: met.found,
+            generation: met.generation,
+            reverted: met.reverted,
+            boot_id: self.machine.boot_id(),
+            uptime_millis: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+            instance_id: met.instance,
+            quarantine: met
+                .quarantine
+                .map_or(QuarantineReason::Unspecified, QuarantineReason::from)
+                .into(),
+        }))
+    }
+
+    async fn quarantine(
+        &self,
+        _: Request<QuarantineRequest>,
+    ) -> Result<Response<QuarantineResponse>, Status> {
+        let is_new = self
+            .pairing
+            .generations()
+            .set_apart(Reason::Twin)
+            .map_err(not_recorded)?;
+        if is_new {
+            self.workloads.hold().await;
+        }
+        Ok(Response::new(QuarantineResponse {}))
+    }
+
+    async fn trust_instance(
+        &self,
+        _: Request<TrustInstanceRequest>,
+    ) -> Result<Response<TrustInstanceResponse>, Status> {
+        let was_quarantined = self.pairing.generations().trust().map_err(not_recorded)?;
+        if was_quarantined {
+            self.workloads.recover();
+        }
+        Ok(Response::new(TrustInstanceResponse { was_quarantined }))
     }
 
     async fn unpair(&self, request: Request<UnpairRequest>) -> Result<Response<UnpairResponse>, Status> {

@@ -48,6 +48,8 @@ impl Lab {
         config.listen = "127.0.0.1:0".parse().unwrap();
         config.state_dir = dir.path().join("state");
         config.data_dir = dir.path().to_owned();
+        config.instance_id = dir.path().join("instance");
+        config.vm_generation_id = dir.path().join("vm-generation");
         config.run_dir = dir.path().join("run");
         config.unit_dir = dir.path().join("units");
         config.workload_state_dir = dir.path().join("workload-state");

@@ -188,6 +188,7 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
             Known {
                 observed: None,
                 seen_at: None,
+                trail: crate::fleet::Trail::default(),
             },
         )
         .unwrap();
@@ -199,6 +200,7 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
         paired_at: now,
         observed: None,
         seen_at: None,
+        trail: String::new(),
     };
     store.add_satellite(&row).await.unwrap();
     let app = App {

@@ -158,6 +158,21 @@ impl SatelliteService for Fake {
         Ok(Response::new(pb::UnpairResponse {}))
     }
 
+    async fn synchronise(&self, _: Request<pb::SynchroniseRequest>) -> Answer<pb::SynchroniseResponse> {
+        missing()
+    }
+
+    async fn quarantine(&self, _: Request<pb::QuarantineRequest>) -> Answer<pb::QuarantineResponse> {
+        missing()
+    }
+
+    async fn trust_instance(
+        &self,
+        _: Request<pb::TrustInstanceRequest>,
+    ) -> Answer<pb::TrustInstanceResponse> {
+        missing()
+    }
+
     async fn revoke_peer(&self, request: Request<pb::RevokePeerRequest>) -> Answer<pb::RevokePeerResponse> {
         self.did(&format!("revoke {}", request.get_ref().fingerprint));
         Ok(Response::new(pb::RevokePeerResponse { connections_cut: 2 }))
