@@ -1,5 +1,4 @@
 //! A factory reset of a booted, paired satellite: it tells its server, and comes back as it was shipped.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::time::Duration;
 
