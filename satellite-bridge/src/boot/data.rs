@@ -53,7 +53,7 @@ pub enum DataError {
     #[error("the data partition cannot be mounted")]
     Mount(#[source] ExecError),
     /// Nothing is wrong that we know of.
-    #[error("the rescue page was chosen in the boot menu; nothing was found to be wrong")]
+    #[error("the rescue page was asked for; nothing was found to be wrong")]
     Asked,
     /// What was asked for before the start could not be done.
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! The console's PIN: how it is kept and checked.
 //!
 //! **Invariant:** only a slow hash is on the disk. Wrong tries slow the next ones down on all consoles together. A record
-//! that is damaged opens nothing: the way out is a factory reset from the boot menu.
+//! that is damaged opens nothing: the way out is a factory reset from the rescue page.
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -66,19 +66,19 @@ super::texts! {
         | "La lingua è cambiata. La disposizione della tastiera non è stata caricata; si riprova al prossimo avvio.";
 
     PIN_ASK = "PIN of the console" | "PIN der Konsole" | "Code PIN de la console" | "PIN della console";
-    PIN_FORGOTTEN = "Forgotten? Restart the machine and choose Factory reset in the boot menu. Everything on the satellite is lost then."
-        | "Vergessen? Maschine neu starten und im Startmenü den Werkszustand (Factory reset) wählen. Dann geht alles auf dem Satelliten verloren."
-        | "Oublié ? Redémarrez et choisissez Factory reset dans le menu de démarrage. Tout sur le satellite est alors perdu."
-        | "Dimenticato? Riavviare e scegliere Factory reset nel menu di avvio. Tutto sul satellite va perso.";
+    PIN_FORGOTTEN = "Forgotten? Whoever runs the virtual machine opens its rescue page with satellite.rescue on the kernel's command line. Factory reset there loses everything on the satellite."
+        | "Vergessen? Wer die virtuelle Maschine betreibt, öffnet ihre Rettungsseite mit satellite.rescue in der Kernel-Befehlszeile. Factory reset dort löscht alles auf dem Satelliten."
+        | "Oublié ? Qui gère la machine virtuelle ouvre sa page de secours avec satellite.rescue sur la ligne de commande du noyau. Factory reset y efface tout le satellite."
+        | "Dimenticato? Chi gestisce la macchina virtuale apre la pagina di soccorso con satellite.rescue nella riga di comando del kernel. Factory reset lì cancella tutto.";
     PIN_WRONG = "This is not the PIN." | "Das ist nicht die PIN." | "Ce n'est pas le code PIN." | "Non è il PIN.";
     PIN_WAIT = "Too many wrong PINs. The next try is possible in {} s." | "Zu viele falsche PINs. Nächster Versuch in {} s."
         | "Trop de codes faux. Prochain essai dans {} s." | "Troppi PIN errati. Prossimo tentativo tra {} s.";
     PIN_DAMAGED = "The record of the PIN is damaged: no PIN can be right." | "Der Eintrag der PIN ist beschädigt: keine PIN kann stimmen."
         | "L'enregistrement du code PIN est abîmé : aucun code ne peut convenir." | "La registrazione del PIN è danneggiata: nessun PIN può andare bene.";
-    PIN_INTRO = "With a PIN this menu opens only for who knows it. The status page stays visible. There is no way round a forgotten PIN but a factory reset from the boot menu."
-        | "Mit einer PIN öffnet sich dieses Menü nur für Eingeweihte. Die Statusseite bleibt sichtbar. Eine vergessene PIN hilft nur der Werkszustand aus dem Startmenü."
-        | "Avec un code PIN ce menu ne s'ouvre qu'à qui le connaît. La page d'état reste visible. Un code oublié ne se contourne que par l'état d'usine du menu de démarrage."
-        | "Con un PIN questo menu si apre solo a chi lo conosce. La pagina di stato resta visibile. Un PIN dimenticato si supera solo con lo stato di fabbrica dal menu di avvio.";
+    PIN_INTRO = "With a PIN this menu opens only for who knows it. The status page stays visible. There is no way round a forgotten PIN but a factory reset from the rescue page."
+        | "Mit einer PIN öffnet sich dieses Menü nur für Eingeweihte. Die Statusseite bleibt sichtbar. Gegen eine vergessene PIN hilft nur der Werkszustand von der Rettungsseite."
+        | "Avec un code PIN ce menu ne s'ouvre qu'à qui le connaît. La page d'état reste visible. Un code oublié ne se contourne que par l'état d'usine de la page de secours."
+        | "Con un PIN questo menu si apre solo a chi lo conosce. La pagina di stato resta visibile. Un PIN dimenticato si supera solo con lo stato di fabbrica dalla pagina di soccorso.";
     PIN_NEW = "New PIN (empty: none)" | "Neue PIN (leer: keine)" | "Nouveau code (vide : aucun)" | "Nuovo PIN (vuoto: nessuno)";
     PIN_AGAIN = "The same again" | "Nochmals dieselbe" | "Le même encore" | "Lo stesso ancora";
     PIN_HINT = "6 to 32 letters and digits." | "6 bis 32 Buchstaben und Ziffern." | "6 à 32 lettres et chiffres." | "Da 6 a 32 lettere e cifre.";
