@@ -114,7 +114,12 @@ async fn killed_anywhere_in_a_change_it_is_the_old_or_the_new_settings_whole() {
         assert_eq!(is_new, point.starts_with("network.confirm"), "{point}: {now}");
         if is_new {
             has_only(&lab, "10.77.0.201/24").await;
-            let line = manager.line_at("10.77.0.201").await.unwrap();
+            // The daemon that was killed is still on its way back.
+            let line = until("the satellite at its confirmed address", SETTLED, async || {
+                manager.line_at("10.77.0.201").await.ok()
+            })
+            .await
+            .unwrap();
             line.set_network(pb::NetworkSettings::default(), 600)
                 .await
                 .unwrap();
