@@ -130,6 +130,15 @@ pub struct Status {
     pub in_sync: bool,
 }
 
+/// What is meant, without a look at what is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meant {
+    /// What names the rules as they were set.
+    pub revision: String,
+    /// The open change, if there is one.
+    pub open_change: Option<OpenChange>,
+}
+
 /// What came of a request to set the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetOutcome {
@@ -176,6 +185,15 @@ impl Firewall {
     /// If what is stored cannot be read.
     pub async fn get(&self) -> Result<Status, FirewallError> {
         self.ask(owner::Request::Get).await
+    }
+
+    /// What is meant. Starts no program: for whoever asks every few seconds.
+    ///
+    /// # Errors
+    ///
+    /// If what is stored cannot be read.
+    pub async fn meant(&self) -> Result<Meant, FirewallError> {
+        self.ask(owner::Request::Meant).await
     }
 
     /// Replaces all rules; they are undone by themselves unless confirmed.

@@ -210,7 +210,13 @@ fn a_change_that_is_not_confirmed_is_undone_by_itself() {
         let outcome = set(&firewall, web(), Duration::from_secs(4)).await.unwrap();
         assert_ne!(outcome.revision, before);
         assert_eq!(is_web_open(&cable), [Fate::Passed; 2]);
-        assert_eq!(firewall.get().await.unwrap().open_change, outcome.change);
+        let status = firewall.get().await.unwrap();
+        assert_eq!(status.open_change, outcome.change);
+        let meant = firewall.meant().await.unwrap();
+        assert_eq!(
+            (meant.revision, meant.open_change),
+            (status.revision, status.open_change)
+        );
         let limit = Instant::now() + Duration::from_secs(30);
         while firewall.get().await.unwrap().open_change.is_some() {
             assert!(Instant::now() < limit, "the change is still open");

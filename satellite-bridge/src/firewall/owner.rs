@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::apply::{self, InForce};
 use super::render::render;
 use super::store::{Confirmed, Store, revision};
-use super::{FirewallError, OpenChange, Ruleset, SetOutcome, Settings, Status, Wanted};
+use super::{FirewallError, Meant, OpenChange, Ruleset, SetOutcome, Settings, Status, Wanted};
 use crate::change::{Armed, Changes, Lock, RollbackTimer, Subject};
 
 /// How often the task looks whether somebody else has changed our chains.
@@ -32,6 +32,7 @@ type Reply<T> = oneshot::Sender<Result<T, FirewallError>>;
 #[derive(Debug)]
 pub(super) enum Request {
     Get(Reply<Status>),
+    Meant(Reply<Meant>),
     Set(Wanted, Reply<SetOutcome>),
     Confirm(Uuid, Instant, Reply<String>),
     Rollback(Uuid, Reply<String>),
@@ -105,6 +106,7 @@ impl Owner {
     async fn answer(&mut self, request: Request) {
         match request {
             Request::Get(reply) => drop(reply.send(self.get().await)),
+            Request::Meant(reply) => drop(reply.send(self.brief().await)),
             Request::Set(wanted, reply) => drop(reply.send(self.set(wanted).await)),
             Request::Confirm(id, established, reply) => drop(reply.send(self.confirm(id, established).await)),
             Request::Rollback(id, reply) => drop(reply.send(self.rollback(id).await)),
@@ -125,6 +127,15 @@ impl Owner {
             ipv6: seen.v6,
             open_change,
             in_sync,
+        })
+    }
+
+    async fn brief(&self) -> Result<Meant, FirewallError> {
+        let lock = self.lock().await?;
+        let (ruleset, open_change) = self.meant(&lock)?;
+        Ok(Meant {
+            revision: revision(&ruleset)?,
+            open_change,
         })
     }
 

@@ -1,6 +1,6 @@
 //! What status answers say about the packet filter.
 //!
-//! **Invariant:** a burst of status calls does not become a burst of calls to the packet filter.
+//! **Invariant:** a status call starts no program, and a burst of them does not become a burst of reads.
 
 use std::{
     sync::Arc,
@@ -66,10 +66,10 @@ impl FirewallState {
         {
             return summary.clone();
         }
-        let summary = match firewall.get().await {
-            Ok(status) => {
-                let open = status.open_change.map(|change| change.id.to_string());
-                (status.revision, open.or_else(of_network).unwrap_or_default())
+        let summary = match firewall.meant().await {
+            Ok(meant) => {
+                let open = meant.open_change.map(|change| change.id.to_string());
+                (meant.revision, open.or_else(of_network).unwrap_or_default())
             }
             Err(error) => {
                 tracing::warn!(%error, "State of the firewall not known");
