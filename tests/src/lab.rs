@@ -154,22 +154,9 @@ impl Lab {
     ///
     /// If the console shows no code, or the code is not taken.
     pub async fn pair(&self, options: &[&str]) -> anyhow::Result<()> {
-        let satellite = self.satellite();
-        let code = console::pairing_code(&satellite).await?;
-        let file = self.run.join("code");
-        write(&file, &code)?;
-        let (address, file) = (self.address().await?.to_string(), file.display().to_string());
-        let words = [
-            "satellite",
-            "pair",
-            &address,
-            "--code-file",
-            &file,
-            "--name",
-            SATELLITE,
-        ];
-        self.server.cli(&[&words[..], options].concat()).await?;
-        Ok(())
+        let code = console::pairing_code(&self.satellite()).await?;
+        let address = self.address().await?.to_string();
+        self.server.pair(&address, &code, SATELLITE, options).await
     }
 
     /// Takes the release's bundle into the server's store; one that is known is no error.

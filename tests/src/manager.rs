@@ -477,3 +477,22 @@ impl LogReader {
         self.until("").await
     }
 }
+
+/// `before` with one more port open.
+#[must_use]
+pub fn with_port(before: &pb::Ruleset, port: u32) -> pb::Ruleset {
+    let mut rules = before.clone();
+    rules.rules.push(pb::Rule {
+        name: format!("probe-{port}"),
+        owner: "operator".to_owned(),
+        direction: pb::Direction::In.into(),
+        protocol: pb::Protocol::Tcp.into(),
+        ports: vec![pb::PortRange {
+            first: port,
+            last: port,
+        }],
+        action: pb::Action::Accept.into(),
+        ..Default::default()
+    });
+    rules
+}

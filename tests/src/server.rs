@@ -94,6 +94,20 @@ impl Server {
         Ok(true)
     }
 
+    /// Pairs the satellite at `address`, by the code on its console, as `name`. `options` are passed on to
+    /// `satellite pair`.
+    ///
+    /// # Errors
+    ///
+    /// If the code is not taken.
+    pub async fn pair(&self, address: &str, code: &str, name: &str, options: &[&str]) -> anyhow::Result<()> {
+        let file = self.run.join("code");
+        write(&file, code)?;
+        let file = file.display().to_string();
+        let words = ["satellite", "pair", address, "--code-file", &file, "--name", name];
+        self.cli(&[&words[..], options].concat()).await.map(drop)
+    }
+
     /// Ends it; what does not run is no error.
     pub async fn stop(&self) {
         let Some(pid) = self.pid() else { return };

@@ -1,6 +1,7 @@
 //! Copies and old snapshots of a paired satellite: the copied or restored data directory of a booted one.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use e2e::command::run;
 use e2e::lab::SATELLITE;
-use e2e::network::{SERVER, write};
+use e2e::network::{Lan, SERVER};
 use e2e::scratch::Scratch;
 use e2e::wait::until;
 use satellite_proto::wire::management::v1::{FleetSatellite, Reachability};
@@ -161,10 +162,10 @@ async fn a_copy_in_another_machine_is_quarantined_until_it_is_trusted_or_let_go_
     assert_ne!(known.reachability(), Reachability::Disconnected, "{known:?}");
 }
 
-/// Passes connections on to one of two addresses, as a network does in which two machines have one address.
-fn switch(lab: &Scratch, first: String, second: String) -> Arc<AtomicBool> {
+/// Passes connections at `listen` on to one of two addresses, as a network does in which two machines have one address.
+fn switch(lan: &Lan, listen: (Ipv4Addr, u16), first: String, second: String) -> Arc<AtomicBool> {
     let to_second = Arc::new(AtomicBool::new(false));
-    let (lan, chosen) = (lab.lan.clone(), to_second.clone());
+    let (lan, chosen) = (lan.clone(), to_second.clone());
     std::thread::spawn(move || {
         lan.enter().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -172,7 +173,7 @@ fn switch(lab: &Scratch, first: String, second: String) -> Arc<AtomicBool> {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind((SERVER, 17_640)).await.unwrap();
+            let listener = tokio::net::TcpListener::bind(listen).await.unwrap();
             loop {
                 let Ok((mut from, _)) = listener.accept().await else {
                     continue;
@@ -222,22 +223,11 @@ async fn of_two_satellites_with_one_key_the_newer_is_quarantined_and_both_ends_s
     ] {
         run("ip", &words).await.unwrap();
     }
-    let to_second = switch(&lab, first, "10.78.0.2:7640".to_owned());
+    let to_second = switch(&lab.lan, (SERVER, 17_640), first, "10.78.0.2:7640".to_owned());
     let code = e2e::console::pairing_code(&lab.satellite()).await.unwrap();
-    let file = lab.data().join("code");
-    write(&file, &code).unwrap();
-    let (address, file) = (format!("{SERVER}:17640"), file.display().to_string());
-    let pair = [
-        "satellite",
-        "pair",
-        &address,
-        "--code-file",
-        &file,
-        "--name",
-        SATELLITE,
-        "--bare",
-    ];
-    lab.server.cli(&pair).await.unwrap();
+    let address = format!("{SERVER}:17640");
+    let paired = lab.server.pair(&address, &code, SATELLITE, &["--bare"]).await;
+    paired.unwrap();
     let known = when(&lab, "the satellite to be met", |known| generation(known) > 0).await;
 
     // A copy of its disk, while it runs on.
@@ -249,31 +239,14 @@ async fn of_two_satellites_with_one_key_the_newer_is_quarantined_and_both_ends_s
     )
     .await;
     twin.boot().await.unwrap();
-    let second = twin.address().await.unwrap().to_string();
     // What reaches the twin's side of the cable is passed on to the twin.
-    let lan = twin.lan.clone();
-    std::thread::spawn(move || {
-        lan.enter().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("10.78.0.2:7640").await.unwrap();
-            loop {
-                let Ok((mut from, _)) = listener.accept().await else {
-                    continue;
-                };
-                let address = format!("{second}:7640");
-                tokio::spawn(async move {
-                    let Ok(mut to) = tokio::net::TcpStream::connect(&address).await else {
-                        return;
-                    };
-                    let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
-                });
-            }
-        });
-    });
+    let second = format!("{}:7640", twin.address().await.unwrap());
+    switch(
+        &twin.lan,
+        (Ipv4Addr::new(10, 78, 0, 2), 7640),
+        second.clone(),
+        second,
+    );
 
     let boot = |known: &FleetSatellite| {
         known

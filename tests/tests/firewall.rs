@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::lab::SATELLITE;
-use e2e::manager::{Line, Manager};
+use e2e::manager::{Line, Manager, with_port};
 use e2e::scratch::Scratch;
 use e2e::wait::until;
 use satellite_proto::wire::bridge::v1 as pb;
@@ -15,23 +15,6 @@ use tonic::Code;
 const SHORT: u32 = 10;
 /// That, with what a busy machine may add.
 const UNDONE: Duration = Duration::from_secs(40);
-
-fn with_port(before: &pb::Ruleset, port: u32) -> pb::Ruleset {
-    let mut rules = before.clone();
-    rules.rules.push(pb::Rule {
-        name: format!("probe-{port}"),
-        owner: "operator".to_owned(),
-        direction: pb::Direction::In.into(),
-        protocol: pb::Protocol::Tcp.into(),
-        ports: vec![pb::PortRange {
-            first: port,
-            last: port,
-        }],
-        action: pb::Action::Accept.into(),
-        ..Default::default()
-    });
-    rules
-}
 
 async fn rules(line: &Line) -> pb::Ruleset {
     line.firewall().await.unwrap().ruleset.unwrap()

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use e2e::manager::{Line, Manager, WORKLOAD};
+use e2e::manager::{Line, Manager, WORKLOAD, with_port};
 use e2e::scratch::Scratch;
 use e2e::variant::Variant;
 use e2e::wait::until;
@@ -340,24 +340,6 @@ async fn a_firewall_change_survives_a_kill_at_each_of_its_steps() {
         tried += 1;
     }
     println!("killed at {tried} points of a change of the firewall");
-}
-
-/// The ruleset with one more port open.
-fn with_port(before: &pb::Ruleset, port: u32) -> pb::Ruleset {
-    let mut rules = before.clone();
-    rules.rules.push(pb::Rule {
-        name: format!("probe-{port}"),
-        owner: "operator".to_owned(),
-        direction: pb::Direction::In.into(),
-        protocol: pb::Protocol::Tcp.into(),
-        ports: vec![pb::PortRange {
-            first: port,
-            last: port,
-        }],
-        action: pb::Action::Accept.into(),
-        ..Default::default()
-    });
-    rules
 }
 
 /// The rules in force: what is meant, in both families, with no change open and no timer left.

@@ -45,19 +45,7 @@ async fn restarted(vm: &Vm, lab: &Scratch) {
 async fn pair(vm: &Vm, lab: &Scratch, name: &str) {
     let code = console::pairing_code(&vm.console()).await.unwrap();
     let address = vm.address().await.unwrap().to_string();
-    let file = lab.data().join("code");
-    e2e::network::write(&file, code).unwrap();
-    let file = file.display().to_string();
-    let words = [
-        "satellite",
-        "pair",
-        &address,
-        "--code-file",
-        &file,
-        "--name",
-        name,
-    ];
-    lab.server.cli(&words).await.unwrap();
+    lab.server.pair(&address, &code, name, &[]).await.unwrap();
 }
 
 fn fingerprint_on(screen: &str) -> Option<String> {
