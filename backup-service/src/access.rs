@@ -4,7 +4,7 @@ use satellite_proto::identity::Role;
 use satellite_proto::wire::ROLE_HEADER;
 use tonic::{Request, Status};
 
-/// Methods of `satellite.backup.v1.ArchiveService` and the least role of each.
+/// Methods of the services of `satellite.backup.v1` and the least role of each; no two services have one of a name.
 pub const METHODS: &[(&str, Role)] = &[
     ("CreateArchive", Role::Operator),
     ("ListArchives", Role::Viewer),
@@ -14,6 +14,14 @@ pub const METHODS: &[(&str, Role)] = &[
     ("VerifyArchive", Role::Operator),
     ("DeleteArchive", Role::Admin),
     ("GetStorage", Role::Viewer),
+    ("TestDestination", Role::Operator),
+    ("CopyArchive", Role::Operator),
+    ("ListCopies", Role::Operator),
+    ("FetchCopy", Role::Operator),
+    ("VerifyCopy", Role::Operator),
+    ("DeleteCopy", Role::Admin),
+    ("BeginDropbox", Role::Operator),
+    ("FinishDropbox", Role::Operator),
 ];
 
 /// Checks the caller's role, which the bridge adds. `local` is the role of callers without one: nobody by default, as
@@ -52,11 +60,8 @@ mod tests {
     #[test]
     fn every_method_of_the_contract_has_a_row() {
         let set = prost_types::FileDescriptorSet::decode(satellite_proto::wire::DESCRIPTORS).unwrap();
-        let services = set
-            .file
-            .iter()
-            .flat_map(|f| &f.service)
-            .filter(|s| s.name() == "ArchiveService");
+        let ours = set.file.iter().filter(|f| f.package() == "satellite.backup.v1");
+        let services = ours.flat_map(|f| &f.service);
         let mut methods: Vec<_> = services
             .flat_map(|s| &s.method)
             .map(|m| m.name().to_owned())

@@ -260,6 +260,14 @@ pub const TABLE: &[Row] = &[
     operator("/satellite.backup.v1.ArchiveService/VerifyArchive"),
     admin("/satellite.backup.v1.ArchiveService/DeleteArchive"),
     viewer("/satellite.backup.v1.ArchiveService/GetStorage"),
+    operator("/satellite.backup.v1.DestinationService/TestDestination"),
+    operator("/satellite.backup.v1.DestinationService/CopyArchive"),
+    operator("/satellite.backup.v1.DestinationService/ListCopies"),
+    operator("/satellite.backup.v1.DestinationService/FetchCopy"),
+    operator("/satellite.backup.v1.DestinationService/VerifyCopy"),
+    admin("/satellite.backup.v1.DestinationService/DeleteCopy"),
+    operator("/satellite.backup.v1.DestinationService/BeginDropbox"),
+    operator("/satellite.backup.v1.DestinationService/FinishDropbox"),
 ];
 
 #[cfg(test)]
