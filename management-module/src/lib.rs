@@ -14,6 +14,7 @@ pub mod plan;
 pub mod rpc;
 pub mod serve;
 pub mod store;
+pub mod vault;
 
 /// An error with all its causes, for a log line or the last word to a person.
 #[must_use]

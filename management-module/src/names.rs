@@ -71,6 +71,31 @@ impl fmt::Display for SatelliteName {
     }
 }
 
+/// A destination's name in the installation, of the same form as a satellite's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DestinationName(SatelliteName);
+
+impl DestinationName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for DestinationName {
+    type Err = NotAName;
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for DestinationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A host name or IP address with a port, as it is dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);

@@ -2,6 +2,11 @@
 //!
 //! **Invariant:** planning from the state a plan leads to gives an empty plan.
 
+pub mod configuration;
+pub mod outcome;
+pub mod retention;
+pub mod schedule;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 

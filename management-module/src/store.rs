@@ -5,10 +5,16 @@
 mod audit;
 mod bundles;
 mod centrals;
+mod configurations;
 mod desired;
+mod destinations;
 mod jobs;
+mod leases;
+mod restores;
+mod runs;
 mod satellites;
 mod tokens;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +27,13 @@ use sqlx::sqlite::{
 pub use audit::AuditRow;
 pub use bundles::BundleRow;
 pub use centrals::Central;
+pub use configurations::ConfigurationRow;
 pub use desired::{Attempt, DesiredWorkload, Outcome};
+pub use destinations::DestinationRow;
 pub use jobs::{JobRow, JobState};
+pub use leases::{LeaseKind, LeaseRow};
+pub use restores::{RestoreOutcome, RestoreRow};
+pub use runs::{Cause, CopyRow, RunFilter, RunRow};
 pub use satellites::SatelliteRow;
 pub use tokens::TokenRow;
 

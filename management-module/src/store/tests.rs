@@ -1,5 +1,7 @@
 //! Every question, asked of a fresh file.
 
+mod plans;
+
 use jiff::Timestamp;
 use satellite_proto::bundle::Digest;
 use satellite_proto::identity::Pin;
