@@ -15,7 +15,7 @@ mod signature;
 
 pub use build::{Recipe, build};
 pub use chunk::{
-    CHUNK_AVERAGE, CHUNK_LEAST, CHUNK_MOST, Digest, Hasher, NotADigest, pack_chunk, unpack_chunk,
+    CHUNK_AVERAGE, CHUNK_LEAST, CHUNK_MOST, Digest, Hasher, NotADigest, Unpacker, pack_chunk, unpack_chunk,
 };
 pub use manifest::{
     ChunkEntry, Direction, FileEntry, Health, Manifest, ManifestRule, NotAWorkloadName, PortRange, Protocol,

@@ -156,7 +156,7 @@ impl Updates {
     #[must_use]
     pub fn new(workloads: Workloads, platform: Platform) -> Self {
         let places = workloads.places().clone();
-        let store = ChunkStore::new(places.chunks());
+        let store = workloads.chunks().clone();
         let inner = Inner {
             places,
             platform,
@@ -260,7 +260,9 @@ impl Updates {
         if !files::remove_tree(&inner.places.update(digest)).map_err(UpdateError::File)? {
             return Err(UpdateError::Unknown(digest));
         }
-        sweep(&inner.places).map(drop).map_err(UpdateError::File)
+        sweep(&inner.places, &inner.store)
+            .map(drop)
+            .map_err(UpdateError::File)
     }
 }
 
@@ -363,7 +365,9 @@ impl Inner {
             files::remove_tree(&self.places.update(upload.digest)).map_err(UpdateError::File)?;
             surplus -= 1;
         }
-        sweep(&self.places).map(drop).map_err(UpdateError::File)
+        sweep(&self.places, &self.store)
+            .map(drop)
+            .map_err(UpdateError::File)
     }
 }
 
@@ -372,7 +376,7 @@ impl Inner {
 /// # Errors
 ///
 /// If a directory or an upload cannot be read: then nothing is removed, for it may be needed.
-pub(crate) fn sweep(places: &Places) -> Result<usize, FileError> {
+pub(crate) fn sweep(places: &Places, store: &ChunkStore) -> Result<usize, FileError> {
     let mut kept = HashSet::new();
     let mut keep = |manifest: &Manifest| kept.extend(manifest.chunks.iter().map(|chunk| chunk.digest));
     match Upload::all(places) {
@@ -387,7 +391,7 @@ pub(crate) fn sweep(places: &Places) -> Result<usize, FileError> {
             home.manifest(digest).iter().for_each(&mut keep);
         }
     }
-    ChunkStore::new(places.chunks()).sweep(&kept)
+    store.sweep(&kept)
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub use self::places::{Home, Places, unit_name};
 pub(crate) use self::watching::timestamp;
 use crate::journal::JournalError;
 use crate::operations::{OperationError, Operations};
+use crate::update::ChunkStore;
 
 /// How long a workload may take to stop when the satellite is quarantined.
 const HOLD: std::time::Duration = std::time::Duration::from_secs(30);
@@ -83,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) places: Places,
     pub(crate) units: Arc<dyn Units>,
     pub(crate) operations: Operations,
+    pub(crate) chunks: ChunkStore,
     /// What is being done to which workload, and to which version.
     busy: Mutex<BTreeMap<WorkloadName, Option<Digest>>>,
     table: Mutex<BTreeMap<WorkloadName, Installed>>,
@@ -112,10 +114,12 @@ impl Workloads {
         operations: Operations,
     ) -> Result<Self, WorkloadError> {
         satellite_host::files::create_dir(&places.workloads(), 0o711).map_err(WorkloadError::File)?;
+        let chunks = ChunkStore::open(places.chunks()).map_err(WorkloadError::File)?;
         let inner = Inner {
             places,
             units,
             operations,
+            chunks,
             busy: Mutex::default(),
             table: Mutex::default(),
             seen: watch::Sender::new(Vec::new()),
@@ -139,6 +143,11 @@ impl Workloads {
             }
         }
         self.inner.changed.notify_one();
+    }
+
+    /// The chunks that versions are made of.
+    pub(crate) fn chunks(&self) -> &ChunkStore {
+        &self.inner.chunks
     }
 
     /// All workloads as they were when last looked at, by name.

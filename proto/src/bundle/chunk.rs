@@ -136,31 +136,76 @@ pub fn pack_chunk(chunk: &[u8]) -> Result<Bytes, BundleError> {
         })
 }
 
-/// Decompresses a chunk and checks it. Never takes more memory than the manifest says the chunk has.
+/// Decompresses and checks chunks, one after the other, in the same memory.
+pub struct Unpacker {
+    decompressor: zstd::bulk::Decompressor<'static>,
+    chunk: Vec<u8>,
+}
+
+impl fmt::Debug for Unpacker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unpacker")
+    }
+}
+
+impl Unpacker {
+    /// Has no memory of chunks yet.
+    ///
+    /// # Errors
+    /// [`BundleError::Io`] if there is too little memory.
+    pub fn new() -> Result<Self, BundleError> {
+        let decompressor = zstd::bulk::Decompressor::new().map_err(|source| BundleError::Io {
+            doing: "decompress a chunk",
+            source,
+        })?;
+        Ok(Self {
+            decompressor,
+            chunk: Vec::new(),
+        })
+    }
+
+    /// The content of the chunk in `frame`. Never takes more memory than the manifest says the chunk has.
+    ///
+    /// # Errors
+    /// [`BundleError::Chunk`]: damaged, larger or smaller than listed, or another chunk.
+    pub fn unpack(&mut self, entry: &ChunkEntry, frame: &[u8]) -> Result<&[u8], BundleError> {
+        let damaged = |fault| BundleError::Chunk {
+            digest: entry.digest,
+            fault,
+        };
+        let size = usize::try_from(entry.size).map_err(|_| damaged("its size is not possible"))?;
+        if size == 0 || size > CHUNK_MOST {
+            return Err(damaged("its size is not possible"));
+        }
+        if frame.len() > frame_most(size) {
+            return Err(damaged("it is larger packed than it can be"));
+        }
+        self.chunk.clear();
+        self.chunk.reserve_exact(size);
+        let unpacked = self.decompressor.decompress_to_buffer(frame, &mut self.chunk);
+        unpacked.map_err(|_| damaged("it cannot be decompressed to the size that is listed"))?;
+        if self.chunk.len() < size {
+            return Err(damaged("it is shorter than listed"));
+        }
+        // A chunk before it may have been larger, and have left more room than this one may take.
+        if self.chunk.len() > size {
+            return Err(damaged("it cannot be decompressed to the size that is listed"));
+        }
+        if Digest::of(&self.chunk) != entry.digest {
+            return Err(damaged("its digest is another one"));
+        }
+        Ok(&self.chunk)
+    }
+}
+
+/// Decompresses one chunk and checks it: see [`Unpacker::unpack`].
 ///
 /// # Errors
-/// [`BundleError::Chunk`]: damaged, larger or smaller than listed, or another chunk.
+/// [`BundleError::Chunk`], [`BundleError::Io`].
 pub fn unpack_chunk(entry: &ChunkEntry, frame: &[u8]) -> Result<Bytes, BundleError> {
-    let damaged = |fault| BundleError::Chunk {
-        digest: entry.digest,
-        fault,
-    };
-    let size = usize::try_from(entry.size).map_err(|_| damaged("its size is not possible"))?;
-    if size == 0 || size > CHUNK_MOST {
-        return Err(damaged("its size is not possible"));
-    }
-    if frame.len() > frame_most(size) {
-        return Err(damaged("it is larger packed than it can be"));
-    }
-    let chunk = zstd::bulk::decompress(frame, size)
-        .map_err(|_| damaged("it cannot be decompressed to the size that is listed"))?;
-    if chunk.len() != size {
-        return Err(damaged("it is shorter than listed"));
-    }
-    if Digest::of(&chunk) != entry.digest {
-        return Err(damaged("its digest is another one"));
-    }
-    Ok(Bytes::from(chunk))
+    let mut unpacker = Unpacker::new()?;
+    unpacker.unpack(entry, frame)?;
+    Ok(Bytes::from(unpacker.chunk))
 }
 
 /// The most bytes a frame of a chunk of `size` bytes can have.

@@ -102,8 +102,16 @@ impl<R: Read> BundleReader<R> {
             source: self.source,
             ahead: Some(self.ahead),
             left: manifest.chunks.iter(),
-            packed: Some(Hasher::default()),
+            packed: Packed::Digested(Hasher::default()),
             expected: manifest.packed,
+        }
+    }
+
+    /// The same for a receiver that checks each chunk: the digest over all of them is not computed.
+    pub fn chunks_unchecked(self, manifest: &Manifest) -> Chunks<'_, R> {
+        Chunks {
+            packed: Packed::Taken,
+            ..self.chunks(manifest)
         }
     }
 }
@@ -114,8 +122,17 @@ pub struct Chunks<'m, R> {
     source: R,
     ahead: Option<[u8; BLOCK]>,
     left: std::slice::Iter<'m, ChunkEntry>,
-    packed: Option<Hasher>,
+    packed: Packed,
     expected: Digest,
+}
+
+/// What is known of the bytes of all chunks so far.
+enum Packed {
+    Digested(Hasher),
+    /// Somebody else checks them.
+    Taken,
+    /// There are no more, for good or bad.
+    Ended,
 }
 
 impl<R> std::fmt::Debug for Chunks<'_, R> {
@@ -128,9 +145,9 @@ impl<R> std::fmt::Debug for Chunks<'_, R> {
 
 impl<R: Read> Chunks<'_, R> {
     fn step(&mut self) -> Result<Option<(ChunkEntry, Bytes)>, BundleError> {
-        let Some(packed) = self.packed.as_mut() else {
+        if matches!(self.packed, Packed::Ended) {
             return Ok(None);
-        };
+        }
         let block = match self.ahead.take() {
             Some(block) => block,
             None => read_block(&mut self.source)?,
@@ -143,11 +160,15 @@ impl<R: Read> Chunks<'_, R> {
                 &format!("{CHUNKS_DIR}{}", entry.digest),
                 most,
             )?;
-            packed.update(&frame);
+            if let Packed::Digested(packed) = &mut self.packed {
+                packed.update(&frame);
+            }
             return Ok(Some((*entry, frame)));
         }
-        let packed = self.packed.take().map(Hasher::finish);
-        if packed != Some(self.expected) {
+        let packed = std::mem::replace(&mut self.packed, Packed::Ended);
+        if let Packed::Digested(packed) = packed
+            && packed.finish() != self.expected
+        {
             return Err(BundleError::Structure(
                 "its chunks are not the ones that were signed".to_owned(),
             ));
@@ -175,7 +196,7 @@ impl<R: Read> Iterator for Chunks<'_, R> {
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.step().transpose();
         if matches!(item, Some(Err(_))) {
-            self.packed = None;
+            self.packed = Packed::Ended;
         }
         item
     }

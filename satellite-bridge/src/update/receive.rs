@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use satellite_proto::bundle::{ChunkEntry, Digest, unpack_chunk};
+use satellite_proto::bundle::{ChunkEntry, Digest, Unpacker};
 use satellite_proto::wire::bridge::v1::Update;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::store::FRAME_MOST;
+use super::store::{FRAME_MOST, Writer};
 use super::uploads::Upload;
-use super::{ChunkStore, UpdateError, Updates};
+use super::{UpdateError, Updates};
 
 /// Batches that are worked on at the same time.
 const WORKERS: usize = 3;
@@ -106,21 +106,17 @@ impl Updates {
             .collect();
         let listed = Arc::new(listed);
         let store = self.inner.store.clone();
+        let writer = Arc::new(store.writer());
         let held = pieces.then(|piece| {
             let bounds = bounds.clone();
             async move { Ok::<_, E>(bounds.hold(piece?).await?) }
         });
         // What is ready goes on at once; nobody waits for a batch to fill.
         let batches = held.ready_chunks(BATCH).map(|batch| {
-            let (listed, store) = (listed.clone(), store.clone());
+            let (listed, writer) = (listed.clone(), writer.clone());
             async move {
                 let batch: Vec<Held> = batch.into_iter().collect::<Result<_, E>>()?;
-                blocking(move || {
-                    batch
-                        .iter()
-                        .try_for_each(|held| take(&listed, &store, &held.piece))
-                })
-                .await?;
+                blocking(move || take(&listed, &writer, &batch)).await?;
                 Ok::<(), E>(())
             }
         });
@@ -128,14 +124,14 @@ impl Updates {
             .buffer_unordered(WORKERS)
             .try_for_each(|()| async { Ok(()) })
             .await;
-        let store = self.inner.store.clone();
+        drop(writer);
+        let synced = store.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = store.sync() {
+            if let Err(error) = synced.sync() {
                 tracing::warn!(error = %crate::cli::error_chain(&error), "Chunks are not on the disk yet");
             }
         });
         taken?;
-        let store = self.inner.store.clone();
         Ok(blocking(move || Ok(upload.describe(&store))).await?)
     }
 
@@ -149,12 +145,28 @@ impl Updates {
     }
 }
 
-fn take(listed: &HashMap<Digest, ChunkEntry>, store: &ChunkStore, piece: &Piece) -> Result<(), UpdateError> {
-    let entry = listed
-        .get(&piece.digest)
-        .ok_or(UpdateError::Foreign(piece.digest))?;
-    unpack_chunk(entry, &piece.frame).map_err(UpdateError::Bundle)?;
-    store.put(piece.digest, &piece.frame).map_err(UpdateError::File)
+/// Checks the chunks of a batch and stores those before the first that is wrong.
+fn take(listed: &HashMap<Digest, ChunkEntry>, writer: &Writer, batch: &[Held]) -> Result<(), UpdateError> {
+    let mut unpacker = Unpacker::new().map_err(UpdateError::Bundle)?;
+    let mut check = |piece: &Piece| {
+        let entry = listed.get(&piece.digest);
+        let entry = entry.ok_or(UpdateError::Foreign(piece.digest))?;
+        unpacker
+            .unpack(entry, &piece.frame)
+            .map_err(UpdateError::Bundle)?;
+        Ok(())
+    };
+    let mut good = Vec::with_capacity(batch.len());
+    let mut checked = Ok(());
+    for Held { piece, .. } in batch {
+        checked = check(piece);
+        if checked.is_err() {
+            break;
+        }
+        good.push((piece.digest, piece.frame.as_ref()));
+    }
+    writer.put(&good).map_err(UpdateError::File)?;
+    checked
 }
 
 async fn blocking<T: Send + 'static>(

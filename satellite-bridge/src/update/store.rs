@@ -1,79 +1,115 @@
-//! The chunks that are on the satellite, packed as they came, by digest.
+//! The chunks that are on the satellite, packed as they came. Those of one stream lie in one file: to make and name a
+//! file for each would cost more than to check it.
 //!
-//! **Invariant:** a chunk lies under its name only after its content was checked; who reads it checks it again, so a
-//! power cut or a bad disk costs a chunk and never a wrong file.
+//! **Invariant:** a chunk is stored only after its content was checked; who reads it checks it again, so a power cut or a
+//! bad disk costs a chunk and never a wrong file.
 
-use std::collections::HashSet;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+mod pack;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use satellite_host::files::{self, FileError};
 use satellite_proto::bundle::Digest;
+use tracing::warn;
 use uuid::Uuid;
+
+use self::pack::{HEADER, Record};
+use crate::cli::error_chain;
 
 /// The longest packed chunk that is read, in bytes: the largest chunk with what packing may add.
 pub(super) const FRAME_MOST: u64 = 512 * 1024;
 
-/// How long writing a chunk may take before what is there of it counts as left by an interrupted write.
-const WRITING: Duration = Duration::from_secs(3600);
+/// Packs beyond which small ones are made one.
+const PACKS_MOST: usize = 16;
 
-/// The directory of chunks. A cheap handle.
+/// Bytes below which a pack is a small one.
+const SMALL: u64 = 64 * 1024 * 1024;
+
+/// Bytes that are copied with one write when a pack is written anew.
+const COPIED: usize = 1024 * 1024;
+
+/// The directory of chunks, and what lies in it. A cheap handle; one process has one store.
 #[derive(Debug, Clone)]
 pub struct ChunkStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     dir: PathBuf,
+    /// Never held across an await.
+    index: Mutex<Index>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    packs: HashMap<Uuid, Pack>,
+    chunks: HashMap<Digest, Place>,
+}
+
+#[derive(Debug)]
+struct Pack {
+    file: Arc<File>,
+    /// Where its last chunk ends.
+    end: u64,
+    /// Whether a stream still appends to it.
+    open: bool,
+}
+
+/// Where a chunk lies.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    pack: Uuid,
+    offset: u64,
+    length: u32,
 }
 
 impl ChunkStore {
-    /// Uses `dir`, which is made when the first chunk comes.
-    #[must_use]
-    pub fn new(dir: PathBuf) -> Self {
-        Self { dir }
-    }
-
-    /// Whether the chunk is there. A name without content is what a power cut leaves of one that was not on the disk.
-    #[must_use]
-    pub fn has(&self, digest: Digest) -> bool {
-        fs::metadata(self.path_of(digest)).is_ok_and(|found| found.is_file() && found.len() > 0)
-    }
-
-    /// Stores a packed chunk whose content the caller has checked. It is on the disk only after [`ChunkStore::sync`].
+    /// Looks at what lies in `dir`, which is made when the first chunk comes. A file that cannot be read counts as
+    /// not there.
     ///
     /// # Errors
     ///
-    /// If it cannot be written; nothing of it is then there.
-    pub fn put(&self, digest: Digest, frame: &[u8]) -> Result<(), FileError> {
-        if self.has(digest) {
-            return Ok(());
-        }
-        let path = self.path_of(digest);
-        if let Some(shelf) = path.parent().filter(|shelf| !shelf.is_dir()) {
-            // Like the chunk it is on the disk with the next sync: a wait for each of 256 shelves is felt.
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(shelf);
-            made.map_err(|source| FileError {
-                action: "make directory",
-                path: shelf.to_owned(),
-                source,
-            })?;
-        }
-        let temporary = path.with_file_name(format!(".{}", Uuid::new_v4().simple()));
-        let written = fs::File::options()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(frame))
-            .and_then(|()| fs::rename(&temporary, &path));
-        written.map_err(|source| {
-            // Whatever is left of it is swept with the next collection.
-            let _ = fs::remove_file(&temporary);
-            FileError {
-                action: "write",
-                path,
-                source,
+    /// If the directory cannot be read.
+    pub fn open(dir: PathBuf) -> Result<Self, FileError> {
+        let mut index = Index::default();
+        for path in entries(&dir)? {
+            let Some(id) = id_of(&path) else { continue };
+            match look(&path) {
+                Ok((file, records, end)) => index.enter(id, file, records, end),
+                Err(error) => warn!(path = %path.display(), %error, "Stored chunks cannot be read"),
             }
+        }
+        let inner = Inner {
+            dir,
+            index: Mutex::new(index),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
         })
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.inner.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the chunk is there.
+    #[must_use]
+    pub fn has(&self, digest: Digest) -> bool {
+        self.index().chunks.contains_key(&digest)
+    }
+
+    /// Takes the chunks of one stream.
+    #[must_use]
+    pub fn writer(&self) -> Writer {
+        Writer {
+            store: self.clone(),
+            appending: Mutex::default(),
+        }
     }
 
     /// The packed chunk, unchecked; `None` if it is not there.
@@ -82,16 +118,39 @@ impl ChunkStore {
     ///
     /// If it cannot be read.
     pub fn read(&self, digest: Digest) -> Result<Option<Vec<u8>>, FileError> {
-        files::read(&self.path_of(digest), FRAME_MOST)
+        let found = self.index().place(digest);
+        let Some((file, place)) = found else {
+            return Ok(None);
+        };
+        match pack::read(&file, place.offset, place.length) {
+            Ok(frame) => Ok(Some(frame)),
+            // The file is shorter than it was.
+            Err(err) if err.kind() == io::ErrorKind::UnexpectedEof => Ok(Some(Vec::new())),
+            Err(source) => Err(self.failed("read", place.pack)(source)),
+        }
     }
 
-    /// Forgets a chunk.
+    /// Forgets a chunk that is damaged, also after a restart.
     ///
     /// # Errors
     ///
-    /// If it cannot be removed.
+    /// If that cannot be recorded.
     pub fn remove(&self, digest: Digest) -> Result<(), FileError> {
-        files::remove(&self.path_of(digest)).map(drop)
+        let mut index = self.index();
+        let Some((file, place)) = index.place(digest) else {
+            return Ok(());
+        };
+        pack::mark_damaged(&file, place.offset).map_err(self.failed("write", place.pack))?;
+        index.chunks.remove(&digest);
+        Ok(())
+    }
+
+    /// Makes another chunk of it, as a bad disk does.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, digest: Digest) {
+        use std::os::unix::fs::FileExt as _;
+        let (file, place) = self.index().place(digest).unwrap();
+        file.write_all_at(b"rotten", place.offset).unwrap();
     }
 
     /// Brings all chunks to the disk.
@@ -100,55 +159,253 @@ impl ChunkStore {
     ///
     /// If the disk does not take them.
     pub fn sync(&self) -> Result<(), FileError> {
-        if self.dir.is_dir() {
-            files::sync_file_system(&self.dir)
+        if self.inner.dir.is_dir() {
+            files::sync_file_system(&self.inner.dir)
         } else {
             Ok(())
         }
     }
 
-    /// Removes every chunk that is not in `kept`, and what interrupted writes left. Returns how many went.
+    /// Forgets every chunk that is not in `kept` and of no stream under way, and gives its space back: files of which
+    /// nothing is needed are removed, files of which a quarter or more is not needed are written anew, and so are many
+    /// small ones. Returns how many chunks went.
     ///
     /// # Errors
     ///
-    /// If the directory cannot be read or a chunk cannot be removed.
+    /// If the directory cannot be read or a file cannot be removed.
     pub fn sweep(&self, kept: &HashSet<Digest>) -> Result<usize, FileError> {
-        let mut swept = 0;
-        for shelf in entries(&self.dir)? {
-            for path in entries(&shelf)? {
-                let digest = path
-                    .file_name()
-                    .and_then(|name| name.to_str()?.parse::<Digest>().ok());
-                let keep = digest.map_or_else(|| is_young(&path), |digest| kept.contains(&digest));
-                if keep {
-                    continue;
-                }
-                match fs::remove_file(&path) {
-                    Ok(()) => swept += 1,
-                    Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-                    Err(source) => {
-                        return Err(FileError {
-                            action: "remove",
-                            path,
-                            source,
-                        });
-                    }
-                }
-            }
+        let mut index = self.index();
+        let Index { packs, chunks } = &mut *index;
+        let before = chunks.len();
+        let is_open = |pack: &Uuid| packs.get(pack).is_some_and(|pack| pack.open);
+        chunks.retain(|digest, place| kept.contains(digest) || is_open(&place.pack));
+        let swept = before.saturating_sub(chunks.len());
+        let mut needed: HashMap<Uuid, u64> = HashMap::new();
+        for place in chunks.values() {
+            *needed.entry(place.pack).or_default() += HEADER + u64::from(place.length);
         }
+        packs.retain(|id, pack| pack.open || needed.contains_key(id));
+        let many = packs.len() > PACKS_MOST;
+        let sparse = packs.iter().filter(|(id, pack)| {
+            let needed = needed.get(id).copied().unwrap_or_default();
+            !pack.open && (needed <= pack.end / 4 * 3 || many && needed < SMALL)
+        });
+        let sparse: Vec<Uuid> = sparse.map(|(id, _)| *id).collect();
+        if !sparse.is_empty()
+            && let Err(error) = self.rewrite(&mut index, &sparse)
+        {
+            // For want of space, as a rule: nothing is lost, and another sweep follows.
+            warn!(error = %error_chain(&error), "Space of chunks that are not needed is given back later");
+        }
+        self.clear(&index)?;
         Ok(swept)
     }
 
-    fn path_of(&self, digest: Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.dir.join(&name[..2]).join(name)
+    /// Copies what is needed of the packs `old` into a new one, which replaces them.
+    fn rewrite(&self, index: &mut Index, old: &[Uuid]) -> Result<(), FileError> {
+        let needed = index.chunks.iter().filter(|(_, place)| old.contains(&place.pack));
+        let mut needed: Vec<(Digest, Place)> = needed.map(|(digest, place)| (*digest, *place)).collect();
+        needed.sort_by_key(|(_, place)| (place.pack, place.offset));
+        let id = Uuid::now_v7();
+        let part = self.path_of(id).with_extension("part");
+        let failed = |action| {
+            let path = part.clone();
+            move |source| FileError { action, path, source }
+        };
+        let file = create(&part).map_err(failed("make"))?;
+        let (mut records, mut end) = (Vec::with_capacity(needed.len()), 0);
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut left = needed.into_iter().peekable();
+        while let Some((digest, place)) = left.next() {
+            // What cannot be read is left behind: it is missing then, and pushed again.
+            if let Some(pack) = index.packs.get(&place.pack)
+                && let Ok(frame) = pack::read(&pack.file, place.offset, place.length)
+            {
+                bytes += frame.len();
+                batch.push((digest, frame));
+            }
+            if bytes >= COPIED || left.peek().is_none() {
+                let chunks: Vec<(Digest, &[u8])> =
+                    batch.iter().map(|(d, frame)| (*d, frame.as_slice())).collect();
+                let written = pack::append(&file, end, &chunks).map_err(failed("write"))?;
+                end = end_of(&written, end);
+                records.extend(written);
+                (batch, bytes) = (Vec::new(), 0);
+            }
+        }
+        file.sync_all().map_err(failed("write"))?;
+        files::rename(&part, &self.path_of(id))?;
+        index.chunks.retain(|_, place| !old.contains(&place.pack));
+        index.packs.retain(|id, _| !old.contains(id));
+        index.enter(id, file, records, end);
+        Ok(())
+    }
+
+    /// Removes whatever lies among the packs and is none of them: the index is locked, so nobody makes one now.
+    fn clear(&self, index: &Index) -> Result<(), FileError> {
+        for path in entries(&self.inner.dir)? {
+            let is_pack = id_of(&path).is_some_and(|id| index.packs.contains_key(&id));
+            if !is_pack {
+                files::remove_tree(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path_of(&self, pack: Uuid) -> PathBuf {
+        self.inner.dir.join(format!("{}.pack", pack.simple()))
+    }
+
+    fn failed(&self, action: &'static str, pack: Uuid) -> impl FnOnce(io::Error) -> FileError {
+        let path = self.path_of(pack);
+        move |source| FileError { action, path, source }
     }
 }
 
-/// Whether what has no chunk's name may still be being written.
-fn is_young(path: &Path) -> bool {
-    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| written.elapsed().map_or(true, |age| age < WRITING))
+impl Index {
+    fn place(&self, digest: Digest) -> Option<(Arc<File>, Place)> {
+        let place = self.chunks.get(&digest)?;
+        Some((self.packs.get(&place.pack)?.file.clone(), *place))
+    }
+
+    fn enter(&mut self, id: Uuid, file: File, records: Vec<Record>, end: u64) {
+        let pack = Pack {
+            file: Arc::new(file),
+            end,
+            open: false,
+        };
+        self.packs.insert(id, pack);
+        self.list(id, records);
+    }
+
+    fn list(&mut self, pack: Uuid, records: Vec<Record>) {
+        self.chunks.extend(records.into_iter().map(|record| {
+            let Record {
+                digest,
+                offset,
+                length,
+            } = record;
+            (digest, Place { pack, offset, length })
+        }));
+    }
+}
+
+/// Appends the chunks of one stream to a file of their own, which is made with the first of them. Its threads share it.
+#[derive(Debug)]
+pub struct Writer {
+    store: ChunkStore,
+    appending: Mutex<Option<Appending>>,
+}
+
+#[derive(Debug)]
+struct Appending {
+    id: Uuid,
+    file: Arc<File>,
+    end: u64,
+}
+
+impl Writer {
+    /// Stores packed chunks whose content the caller has checked. They are on the disk only after [`ChunkStore::sync`].
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written; none of them is then there.
+    pub fn put(&self, chunks: &[(Digest, &[u8])]) -> Result<(), FileError> {
+        let mut appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = HashSet::new();
+        let mut new = chunks.to_vec();
+        {
+            let index = self.store.index();
+            new.retain(|(digest, _)| !index.chunks.contains_key(digest) && seen.insert(*digest));
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut current = match appending.take() {
+            Some(current) => current,
+            None => self.begin()?,
+        };
+        match pack::append(&current.file, current.end, &new) {
+            Ok(records) => {
+                current.end = end_of(&records, current.end);
+                let mut index = self.store.index();
+                if let Some(pack) = index.packs.get_mut(&current.id) {
+                    pack.end = current.end;
+                }
+                index.list(current.id, records);
+                *appending = Some(current);
+                Ok(())
+            }
+            Err(source) => {
+                // Its position is beyond its end now: what comes next begins another.
+                self.close(current.id);
+                Err(self.store.failed("write", current.id)(source))
+            }
+        }
+    }
+
+    fn begin(&self) -> Result<Appending, FileError> {
+        let id = Uuid::now_v7();
+        let path = self.store.path_of(id);
+        let mut index = self.store.index();
+        files::create_dir(&self.store.inner.dir, 0o700)?;
+        let file = create(&path).map_err(self.store.failed("make", id))?;
+        let file = Arc::new(file);
+        let pack = Pack {
+            file: file.clone(),
+            end: 0,
+            open: true,
+        };
+        index.packs.insert(id, pack);
+        Ok(Appending { id, file, end: 0 })
+    }
+
+    fn close(&self, id: Uuid) {
+        if let Some(pack) = self.store.index().packs.get_mut(&id) {
+            pack.open = false;
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let appending = self.appending.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(appending) = appending.take() {
+            self.close(appending.id);
+        }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// A pack that is there; what a cut left behind its last chunk is cut off, so that it takes no space.
+fn look(path: &Path) -> io::Result<(File, Vec<Record>, u64)> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let (records, end) = pack::scan(&file)?;
+    if file.metadata()?.len() > end {
+        file.set_len(end)?;
+    }
+    Ok((file, records, end))
+}
+
+fn end_of(records: &[Record], before: u64) -> u64 {
+    records
+        .last()
+        .map_or(before, |last| last.offset + u64::from(last.length))
+}
+
+fn id_of(path: &Path) -> Option<Uuid> {
+    let is_pack = path.extension().is_some_and(|extension| extension == "pack");
+    is_pack.then(|| path.file_stem()?.to_str()?.parse().ok())?
 }
 
 /// What lies in a directory; nothing if there is none.
@@ -168,40 +425,4 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, FileError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_are_kept_until_nobody_needs_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = ChunkStore::new(dir.path().join("chunks"));
-        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-        assert_eq!(store.read(a).unwrap(), None);
-        store.put(a, b"packed a").unwrap();
-        store.put(a, b"packed a").unwrap();
-        store.put(b, b"packed b").unwrap();
-        store.sync().unwrap();
-        fs::File::create(store.path_of(b)).unwrap();
-        assert!(!store.has(b), "only its name survived a power cut");
-        store.put(b, b"packed b").unwrap();
-        assert_eq!(store.read(a).unwrap().unwrap(), b"packed a");
-        assert_eq!(store.sweep(&HashSet::from([a])).unwrap(), 1);
-        assert!(store.has(a) && !store.has(b));
-        assert_eq!(store.sweep(&HashSet::new()).unwrap(), 1);
-    }
-
-    #[test]
-    fn what_an_interrupted_write_left_is_swept() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = ChunkStore::new(dir.path().to_owned());
-        store.put(Digest::of(b"a"), b"x").unwrap();
-        let shelf = entries(dir.path()).unwrap().remove(0);
-        let half = fs::File::create(shelf.join(".half")).unwrap();
-        let kept = HashSet::from([Digest::of(b"a")]);
-        assert_eq!(store.sweep(&kept).unwrap(), 0, "it may be being written");
-        half.set_modified(std::time::SystemTime::now() - 2 * WRITING)
-            .unwrap();
-        assert_eq!(store.sweep(&HashSet::from([Digest::of(b"a")])).unwrap(), 1);
-        assert!(store.has(Digest::of(b"a")));
-    }
-}
+mod tests;

@@ -321,9 +321,7 @@ async fn a_stored_chunk_that_rotted_is_noticed_when_it_is_used() {
     let satellite = world.boot();
     let bundle = world.bundle(1, "good one");
     satellite.upload(&bundle).await;
-    let digest = bundle.pieces[1].digest.to_string();
-    let path = world.places.chunks().join(&digest[..2]).join(&digest);
-    files::write_atomic(&path, b"rotten", 0o600).unwrap();
+    satellite.workloads.chunks().spoil(bundle.pieces[1].digest);
     let operation = satellite.install(&bundle, true).await;
     assert!(operation.error.unwrap().message.contains("push the bundle again"));
     assert!(satellite.workloads.get(&name()).await.is_err());
@@ -338,9 +336,7 @@ async fn all_chunks_that_rotted_come_with_one_push() {
     let bundle = world.bundle(1, "good one");
     satellite.upload(&bundle).await;
     for piece in &bundle.pieces[1..4] {
-        let digest = piece.digest.to_string();
-        let path = world.places.chunks().join(&digest[..2]).join(&digest);
-        files::write_atomic(&path, b"rotten", 0o600).unwrap();
+        satellite.workloads.chunks().spoil(piece.digest);
     }
     let operation = satellite.install(&bundle, true).await;
     assert!(operation.error.is_some());
@@ -356,7 +352,7 @@ async fn an_upload_that_is_being_made_is_not_taken_away_by_a_look() {
     let half = world.places.update(Digest::of(b"half")).with_extension("part");
     files::create_dir(&half, 0o700).unwrap();
     satellite.updates.list().unwrap();
-    sweep(&world.places).unwrap();
+    sweep(&world.places, satellite.workloads.chunks()).unwrap();
     assert!(half.exists());
     satellite.upload(&world.bundle(2, "good two")).await;
     assert!(!half.exists(), "whoever makes the next one removes what was left");
@@ -371,8 +367,8 @@ async fn nothing_is_swept_while_an_upload_cannot_be_read() {
     // A directory where a file is expected stands for a disk that gives an error.
     let unreadable = world.places.update(Digest::of(b"x")).join("manifest.json");
     files::create_dir(&unreadable, 0o700).unwrap();
-    assert!(sweep(&world.places).is_err());
-    let store = ChunkStore::new(world.places.chunks());
+    let store = satellite.workloads.chunks();
+    assert!(sweep(&world.places, store).is_err());
     assert!(bundle.pieces.iter().all(|piece| store.has(piece.digest)));
 }
 

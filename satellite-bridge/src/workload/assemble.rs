@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use satellite_host::files::{self, Beneath, FileError};
-use satellite_proto::bundle::{BundleError, Digest, FileEntry, Hasher, Manifest, unpack_chunk};
+use satellite_proto::bundle::{BundleError, Digest, FileEntry, Hasher, Manifest, Unpacker, unpack_chunk};
 
 use crate::update::ChunkStore;
 
@@ -109,6 +109,7 @@ fn write_file(
         top.create_dirs(parent, 0o755).map_err(AssembleError::File)?;
     }
     let mut file = top.create_file(path, entry.mode).map_err(AssembleError::File)?;
+    let mut unpacker = Unpacker::new().map_err(AssembleError::Damaged)?;
     let mut hasher = Hasher::default();
     let mut size = 0_u64;
     for index in &entry.chunks {
@@ -119,16 +120,16 @@ fn write_file(
             .ok_or_else(|| differs("it has a chunk that is not listed"))?;
         let frame = store.read(chunk.digest).map_err(AssembleError::File)?;
         let frame = frame.ok_or(AssembleError::Missing(chunk.digest))?;
-        let bytes = match unpack_chunk(chunk, &frame) {
+        let bytes = match unpacker.unpack(chunk, &frame) {
             Ok(bytes) => bytes,
             Err(err) => {
                 store.remove(chunk.digest).map_err(AssembleError::File)?;
                 return Err(AssembleError::Damaged(err));
             }
         };
-        hasher.update(&bytes);
+        hasher.update(bytes);
         size = size.saturating_add(u64::from(chunk.size));
-        file.write_all(&bytes).map_err(|source| AssembleError::Open {
+        file.write_all(bytes).map_err(|source| AssembleError::Open {
             path: entry.path.clone(),
             source,
         })?;

@@ -213,7 +213,8 @@ fn stage(claim: &Claim, staged: &Staged, home: &Home) -> Result<(), Fault> {
 /// The upload has done its work; its chunks stay as long as the version is installed.
 fn forget_upload(claim: &Claim, digest: Digest) {
     let places = &claim.inner.places;
-    let gone = files::remove_tree(&places.update(digest)).and_then(|_| update::sweep(places));
+    let gone =
+        files::remove_tree(&places.update(digest)).and_then(|_| update::sweep(places, &claim.inner.chunks));
     if let Err(err) = gone {
         warn!(error = %chain(&err), "What an upload left is removed later");
     }

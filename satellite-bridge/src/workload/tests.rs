@@ -109,10 +109,8 @@ async fn a_damaged_chunk_or_a_silent_service_manager_is_not_held_against_the_ver
     let satellite = world.boot();
     let bundle = world.bundle(1, "good one");
     satellite.upload(&bundle).await;
-    for shelf in fs::read_dir(world.places.chunks()).unwrap() {
-        for chunk in fs::read_dir(shelf.unwrap().path()).unwrap() {
-            files::write_atomic(&chunk.unwrap().path(), b"spoilt", 0o600).unwrap();
-        }
+    for piece in &bundle.pieces {
+        satellite.workloads.chunks().spoil(piece.digest);
     }
     let operation = satellite.updates.install(bundle.digest, "spoilt", true).unwrap();
     let error = satellite.end_of(operation).await.error.unwrap();

@@ -71,7 +71,7 @@ impl Client {
         let (sender, receiver) = mpsc::channel(16);
         let upload = name.clone();
         let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-            for chunk in reader.chunks(&manifest) {
+            for chunk in reader.chunks_unchecked(&manifest) {
                 let (entry, data) = chunk?;
                 if !missing.contains(&entry.digest) {
                     continue;
