@@ -221,6 +221,25 @@ fn discard(path: &Path) {
     }
 }
 
+/// Reads at `offset` into the free room of `buffer` until that is full or the file ends, without zeroing it first.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn fill_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()> {
+    let before = buffer.len();
+    while buffer.len() < buffer.capacity() {
+        let done = u64::try_from(buffer.len().saturating_sub(before)).unwrap_or(u64::MAX);
+        let room = rustix::buffer::spare_capacity(buffer);
+        match rustix::io::pread(file, room, offset.saturating_add(done)) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

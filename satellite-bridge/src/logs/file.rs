@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use satellite_host::files::{Beneath, FileError};
 
-use super::stream::{self, CHUNK, Compressor};
+use super::stream::{self, CHUNK, Compressor, Lines};
 use super::{Format, LogError, Piece, QUEUE, Query, Sink};
 
 /// How often a followed file is looked at.
@@ -150,14 +150,11 @@ impl Tail {
 
     fn pump(&mut self, format: Format, sink: &Sink) -> Result<(), LogError> {
         let mut compressor = Compressor::new().map_err(LogError::Read)?;
-        let mut buffer = vec![0_u8; CHUNK];
         loop {
-            let filled = fill(&self.file, &mut buffer, self.place.offset).map_err(LogError::Read)?;
-            let raw = buffer.get(..filled).unwrap_or_default();
-            let whole = self.whole(raw);
-            if whole > 0 {
-                let raw = raw.get(..whole).unwrap_or_default();
-                if !self.send_lines(raw, format, &mut compressor, sink)? {
+            let mut lines = Lines::read(&self.file, self.place.offset).map_err(LogError::Read)?;
+            lines.keep(self.whole(lines.bytes()));
+            if !lines.bytes().is_empty() {
+                if !self.send_lines(lines, format, &mut compressor, sink)? {
                     return Ok(());
                 }
             } else if !self.follow {
@@ -181,27 +178,27 @@ impl Tail {
 
     fn send_lines(
         &mut self,
-        raw: &[u8],
+        lines: Lines,
         format: Format,
         compressor: &mut Compressor,
         sink: &Sink,
     ) -> Result<bool, LogError> {
-        let json;
-        let sent = match format {
-            Format::Text => raw,
+        let (length, number) = (lines.bytes().len() as u64, count(lines.bytes()));
+        let parts = match format {
+            Format::Text => vec![lines],
             Format::Json => {
-                json = as_json(raw).map_err(LogError::Read)?;
-                json.as_slice()
+                let json = as_json(lines.bytes()).map_err(LogError::Read)?;
+                json.chunks(CHUNK).map(Lines::of).collect()
             }
         };
         // Until the last part is sent, the place to go on is before all of them.
-        let mut parts = sent.chunks(CHUNK).peekable();
+        let mut parts = parts.into_iter().peekable();
         while let Some(part) = parts.next() {
             if parts.peek().is_none() {
-                self.place.offset = self.place.offset.saturating_add(raw.len() as u64);
-                self.lines = self.lines.saturating_add(count(raw));
+                self.place.offset = self.place.offset.saturating_add(length);
+                self.lines = self.lines.saturating_add(number);
             }
-            if !self.send_bytes(part, compressor, sink)? {
+            if !self.send_part(part, compressor, sink)? {
                 return Ok(false);
             }
         }
@@ -210,17 +207,17 @@ impl Tail {
 
     /// Says whether somebody still listens. A caller that has taken all so far is faster than the compressor: on a
     /// fast network, lines go out sooner as they are.
-    fn send_bytes(
+    fn send_part(
         &mut self,
-        bytes: &[u8],
+        lines: Lines,
         compressor: &mut Compressor,
         sink: &Sink,
     ) -> Result<bool, LogError> {
         let is_waiting = sink.capacity() == QUEUE;
         let data = if is_waiting && self.sent >= WARM_UP {
-            stream::stored(bytes)
+            lines.stored()
         } else {
-            compressor.piece(bytes)
+            compressor.piece(lines.bytes())
         };
         self.sent = self.sent.saturating_add(1);
         let piece = self.piece(data.map_err(LogError::Read)?);

@@ -2,14 +2,15 @@
 //!
 //! **Invariant:** the concatenation of all pieces is what any zstd decoder reads as one stream (RFC 8878 §3).
 
+use std::fs::File;
 use std::io;
 
 use bytes::Bytes;
-use satellite_proto::wire::MAX_PIECE;
+use satellite_host::files;
 use zstd::bulk;
 
-/// How many bytes of lines go into a piece: what does not shrink still fits into a message.
-pub(super) const CHUNK: usize = MAX_PIECE - 8 * 1024;
+/// How many bytes of lines go into a piece: the largest block of a frame, so that what does not shrink is one block.
+pub(super) const CHUNK: usize = 128 * 1024;
 
 /// Fast, for the network is faster than a stronger level.
 const LEVEL: i32 = 1;
@@ -20,8 +21,54 @@ const MAGIC: u32 = 0xFD2F_B528;
 /// A frame that is one segment and says its length in four bytes.
 const DESCRIPTOR: u8 = 0b1010_0000;
 
-/// Largest block in a frame.
-const BLOCK: usize = 128 * 1024;
+/// What comes before the lines of a frame with one block: magic, descriptor, length, and the block's header.
+const HEADER: usize = 12;
+
+/// Lines with room for a header before them, so that they become a frame where they were read.
+#[derive(Debug)]
+pub(super) struct Lines {
+    frame: Vec<u8>,
+}
+
+impl Lines {
+    /// The first [`CHUNK`] bytes at `offset` of `file`, or fewer at its end.
+    pub(super) fn read(file: &File, offset: u64) -> io::Result<Self> {
+        let mut frame = Vec::with_capacity(HEADER + CHUNK);
+        frame.resize(HEADER, 0);
+        files::fill_at(file, &mut frame, offset)?;
+        frame.truncate(HEADER + CHUNK);
+        Ok(Self { frame })
+    }
+
+    pub(super) fn of(lines: &[u8]) -> Self {
+        let mut frame = Vec::with_capacity(HEADER.saturating_add(lines.len()));
+        frame.resize(HEADER, 0);
+        frame.extend_from_slice(lines);
+        Self { frame }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.frame.get(HEADER..).unwrap_or_default()
+    }
+
+    /// Forgets what follows the first `length` bytes.
+    pub(super) fn keep(&mut self, length: usize) {
+        self.frame.truncate(HEADER.saturating_add(length));
+    }
+
+    /// A frame without compression: for those who take pieces faster than they can be compressed.
+    pub(super) fn stored(mut self) -> io::Result<Bytes> {
+        let length = u32::try_from(self.bytes().len()).map_err(io::Error::other)?;
+        // Bit 0: the last block; bits 1 and 2: raw; the length above them.
+        let block = (length << 3 | 1).to_le_bytes();
+        let mut header = MAGIC.to_le_bytes().to_vec();
+        header.push(DESCRIPTOR);
+        header.extend_from_slice(&length.to_le_bytes());
+        header.extend(block.iter().take(3));
+        self.frame.splice(..HEADER, header);
+        Ok(self.frame.into())
+    }
+}
 
 /// Compresses pieces of one stream.
 pub(super) struct Compressor {
@@ -33,7 +80,7 @@ impl Compressor {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             compressor: bulk::Compressor::new(LEVEL)?,
-            scratch: Vec::with_capacity(MAX_PIECE),
+            scratch: Vec::with_capacity(zstd::zstd_safe::compress_bound(CHUNK)),
         })
     }
 
@@ -44,41 +91,20 @@ impl Compressor {
         if self.scratch.len() < lines.len() {
             Ok(Bytes::copy_from_slice(&self.scratch))
         } else {
-            stored(lines)
+            Lines::of(lines).stored()
         }
-    }
-}
-
-/// `lines`, at most [`CHUNK`] bytes, in a frame without compression: for those who take pieces faster than they can
-/// be compressed.
-pub(super) fn stored(lines: &[u8]) -> io::Result<Bytes> {
-    let length = u32::try_from(lines.len()).map_err(io::Error::other)?;
-    let mut frame = Vec::with_capacity(lines.len().saturating_add(32));
-    frame.extend_from_slice(&MAGIC.to_le_bytes());
-    frame.push(DESCRIPTOR);
-    frame.extend_from_slice(&length.to_le_bytes());
-    let mut rest = lines;
-    loop {
-        let (block, behind) = rest.split_at(rest.len().min(BLOCK));
-        let size = u32::try_from(block.len()).map_err(io::Error::other)?;
-        // Bit 0: the last block; bits 1 and 2: raw; the length above them.
-        let header = (size << 3) | u32::from(behind.is_empty());
-        frame.extend_from_slice(header.to_le_bytes().get(..3).unwrap_or_default());
-        frame.extend_from_slice(block);
-        if behind.is_empty() {
-            return Ok(frame.into());
-        }
-        rest = behind;
     }
 }
 
 /// The end of the stream: a frame that holds nothing, so that even an empty log is a stream.
 pub(super) fn end() -> io::Result<Bytes> {
-    stored(&[])
+    Lines::of(&[]).stored()
 }
 
 #[cfg(test)]
 mod tests {
+    use satellite_proto::wire::MAX_PIECE;
+
     use super::*;
 
     fn noise(length: usize) -> Vec<u8> {
@@ -105,12 +131,12 @@ mod tests {
         let mut compressor = Compressor::new().unwrap();
         let mut stream = Vec::new();
         let mut expected = Vec::new();
-        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, CHUNK] {
+        for length in [0, 1, 2, CHUNK - 1, CHUNK] {
             let (random, even) = (noise(length), vec![b'a'; length]);
             for (piece, content) in [
-                (stored(&random).unwrap(), &random),
+                (Lines::of(&random).stored().unwrap(), &random),
                 (compressor.piece(&even).unwrap(), &even),
-                (stored(&even).unwrap(), &even),
+                (Lines::of(&even).stored().unwrap(), &even),
             ] {
                 assert!(piece.len() <= MAX_PIECE);
                 stream.extend_from_slice(&piece);
