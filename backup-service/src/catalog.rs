@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::archive::manifest::Manifest;
 use crate::archive::names::Label;
 use crate::archive::write::Room;
+use crate::destination::path::Mark;
 use crate::durable::{self, PART};
 pub use record::Record;
 
@@ -136,12 +137,34 @@ impl Catalog {
             reserve,
             known,
         }));
-        for place in [catalog.root(), catalog.records(), catalog.spool()] {
+        for place in [
+            catalog.root(),
+            catalog.records(),
+            catalog.spool(),
+            catalog.copies(),
+        ] {
             durable::create_dir(&place).map_err(failed("make the directory", &place))?;
         }
         catalog.clean()?;
         catalog.load()?;
         Ok(catalog)
+    }
+
+    /// What marks the temporaries of this service at destinations: made at the first start, and kept.
+    ///
+    /// # Errors
+    /// [`CatalogError::Io`].
+    pub fn mark(&self) -> Result<Mark, CatalogError> {
+        let path = self.0.state.join("mark.json");
+        let kept = std::fs::read(&path).ok();
+        let kept = kept.and_then(|bytes| serde_json::from_slice::<String>(&bytes).ok());
+        if let Some(mark) = kept.as_deref().and_then(Mark::new) {
+            return Ok(mark);
+        }
+        let mark = Mark::random();
+        durable::write_atomic(&path, format!("{:?}\n", mark.as_str()).as_bytes())
+            .map_err(failed("write", &path))?;
+        Ok(mark)
     }
 
     /// Where archives lie, a directory for each configuration.
@@ -155,6 +178,12 @@ impl Catalog {
 
     fn spool(&self) -> PathBuf {
         self.0.state.join("spool")
+    }
+
+    /// Where copies lie that are wanted on this very disk.
+    #[must_use]
+    pub fn copies(&self) -> PathBuf {
+        self.0.state.join("copies")
     }
 
     /// The space for new archives.

@@ -1,5 +1,6 @@
 //! The configuration: the file as written, what the bridge's unit says, and the checked result.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Config {
     pub stall: Duration,
     /// How long calls may go on after the order to stop.
     pub grace: Duration,
+    /// Tries at a destination without any progress before it is given up.
+    pub tries: u32,
     /// Role of callers that did not come through a bridge; none: they are refused.
     pub local_role: Option<Role>,
 }
@@ -38,6 +41,7 @@ struct File {
     stall: Option<Duration>,
     #[serde(with = "humantime_serde")]
     grace: Option<Duration>,
+    tries: Option<NonZeroU32>,
     local_role: Option<String>,
 }
 
@@ -140,6 +144,7 @@ impl Config {
             reserve: file.reserve_mib.unwrap_or(64).saturating_mul(1 << 20),
             stall: positive(file.stall, Duration::from_secs(15 * 60), "stall")?,
             grace: positive(file.grace, Duration::from_secs(20), "grace")?,
+            tries: file.tries.map_or(8, NonZeroU32::get),
             local_role: file.local_role.map(role).transpose()?,
         })
     }
@@ -170,6 +175,7 @@ mod tests {
             ("stall = '0s'", "stall"),
             ("directory = '..'", "directory"),
             ("local-role = 'root'", "local-role"),
+            ("tries = 0", "tries"),
             ("colour = 1", "colour"),
         ] {
             assert!(check(text).unwrap_err().contains(key), "{text}");

@@ -1,13 +1,15 @@
 //! Writes, keeps and serves the archives of centrals.
 //!
 //! The layers, from the outside in: [`cli`] and [`serve`] start things; [`rpc`] turns calls into calls of the
-//! [`catalog`]; the catalogue knows where archives are kept; [`archive`] is the format and knows of nothing else.
+//! [`catalog`] or of [`destination`]; the catalogue knows where archives are kept, destinations are where copies of them
+//! go; [`archive`] is the format and knows of nothing else.
 
 pub mod access;
 pub mod archive;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod destination;
 mod durable;
 pub mod rpc;
 pub mod serve;

@@ -5,6 +5,7 @@
 //! happened and never what a disk's path is unless that helps.
 
 mod create;
+pub mod destination;
 mod read;
 mod wire;
 

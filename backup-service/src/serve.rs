@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use satellite_proto::wire::MAX_FRAME;
 use satellite_proto::wire::backup::v1::archive_service_server::ArchiveServiceServer;
+use satellite_proto::wire::backup::v1::destination_service_server::DestinationServiceServer;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +20,7 @@ use tonic::transport::Server;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::Config;
+use crate::rpc::destination::Destinations;
 use crate::rpc::{Archives, chain};
 
 /// Name under which the health service answers for this one.
@@ -75,6 +77,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 pub async fn serve_until(config: Config, stop: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
     let catalog =
         Catalog::open(&config.state, config.directory.clone(), config.reserve).map_err(ServeError::State)?;
+    let mark = catalog.mark().map_err(ServeError::State)?;
     let listener = bind(&config.socket).map_err(|source| ServeError::Socket {
         path: config.socket.clone(),
         source,
@@ -85,7 +88,10 @@ pub async fn serve_until(config: Config, stop: impl Future<Output = ()> + Send) 
         .await;
     let adoption = Adoption::start(catalog.clone());
     let grace = config.grace;
-    let archives = Archives::new(catalog, Arc::new(config));
+    let config = Arc::new(config);
+    let destinations = Destinations::new(catalog.clone(), Arc::clone(&config), mark);
+    let destinations = DestinationServiceServer::new(destinations).max_decoding_message_size(MAX_REQUEST);
+    let archives = Archives::new(catalog, config);
     let archives = ArchiveServiceServer::new(archives).max_decoding_message_size(MAX_REQUEST);
     let (stopping, mut stopped) = watch::channel(false);
     let server = Server::builder()
@@ -94,6 +100,7 @@ pub async fn serve_until(config: Config, stop: impl Future<Output = ()> + Send) 
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(health_service)
         .add_service(archives)
+        .add_service(destinations)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         });

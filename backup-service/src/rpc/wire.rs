@@ -67,7 +67,7 @@ pub(super) fn left_out(trailer: &pb::ArchiveTrailer) -> Result<LeftOut, Status> 
     }
 }
 
-fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     // jiff's fraction has the sign of the seconds, protobuf's is never negative.
     let (seconds, nanos) = (at.as_second(), at.subsec_nanosecond());
     if nanos < 0 {

@@ -47,6 +47,7 @@ impl Service {
             reserve: 0,
             stall: Duration::from_secs(30),
             grace: Duration::from_secs(5),
+            tries: 3,
             local_role: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();

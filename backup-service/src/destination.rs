@@ -1,0 +1,28 @@
+//! Copies of archives at destinations.
+//!
+//! [`target`] is the checked description of a destination; [`place`] is what each kind of destination can do, and all that
+//! the engine knows of it; [`visit`] connects and begins anew after a cut; [`copy`], [`fetch`], [`check`] and [`probe`]
+//! are the use cases, written once above all kinds.
+//!
+//! **Invariants:** what has the name of an archive at a destination was read back there and found right; a credential is
+//! neither stored nor printed; memory does not grow with the size of an archive; a copy that is cut leaves a temporary
+//! with our mark on it and nothing else.
+
+pub mod check;
+pub mod copy;
+pub mod directory;
+pub mod fault;
+pub mod fetch;
+pub mod gauge;
+mod pace;
+pub mod path;
+pub mod place;
+pub mod probe;
+pub mod target;
+pub mod visit;
+
+/// Bytes that are read or written at once.
+pub const PIECE: usize = 1 << 20;
+
+/// Most entries of a directory at a destination that are looked at.
+const MOST_ENTRIES: usize = 100_000;
