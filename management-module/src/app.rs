@@ -5,18 +5,25 @@
 pub mod audit;
 pub mod backup;
 pub mod bundles;
+pub mod configurations;
+pub mod destinations;
 pub mod error;
 mod execute;
 pub mod firewall;
 pub mod jobs;
 pub mod join;
+pub mod leases;
+pub mod local;
 pub mod network;
 mod observe;
 pub mod peers;
 mod push;
 pub mod reconcile;
 mod remote;
+pub mod runs;
 pub mod satellites;
+pub mod scheduler;
+pub mod verify;
 pub mod workloads;
 
 use std::sync::Arc;
@@ -49,6 +56,8 @@ pub struct App {
     pub audit: Audit,
     /// Where satellites with tokens are received.
     pub desk: join::Desk,
+    /// The runs of this process.
+    pub runs: runs::Desk,
     /// The installation key.
     pub installation: Arc<Installation>,
     /// When the process was started.

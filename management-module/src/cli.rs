@@ -6,6 +6,7 @@ mod backup;
 mod bundle;
 mod central;
 mod client;
+mod destination;
 mod exit;
 mod firewall;
 mod job;
@@ -105,6 +106,9 @@ enum Command {
     /// Makes, keeps and restores backups of centrals.
     #[command(subcommand)]
     Backup(backup::Backup),
+    /// Knows where archives are copied to.
+    #[command(subcommand)]
+    Destination(destination::Destination),
     /// Knows the centrals and what their data is.
     #[command(subcommand)]
     Central(central::Central),
@@ -149,6 +153,7 @@ impl Command {
             Self::Firewall(command) => command.run(global).await,
             Self::Network(command) => command.run(global).await,
             Self::Backup(command) => command.run(global).await,
+            Self::Destination(command) => command.run(global).await,
             Self::Central(command) => command.run(global).await,
             Self::Config(command) => command.run(global),
             Self::Audit(command) => command.run(global).await,

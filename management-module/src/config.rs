@@ -27,8 +27,14 @@ pub struct Config {
     pub join_listen: SocketAddr,
     /// The server's address in join tokens; none: the machine's own, if it has one only.
     pub join_address: Option<String>,
+    /// Socket of a backup-service on the server itself; none: there is none.
+    pub local_backup_service: Option<PathBuf>,
     /// How often each satellite is checked without cause.
     pub reconcile_interval: Duration,
+    /// How long a run that is due waits for its satellite to answer.
+    pub satellite_patience: Duration,
+    /// After how long an archive and its copies are read whole again; zero: never by themselves.
+    pub verify_interval: Duration,
     /// How many satellites are changed at once.
     pub max_concurrent_changes: usize,
     /// How long a call to a satellite may take.
@@ -103,6 +109,12 @@ impl Config {
         self.state_dir.join("stopped-services")
     }
 
+    /// Where restores are tried; emptied at each start.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.state_dir.join("scratch")
+    }
+
     /// What one process of the module holds while it serves.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
@@ -161,8 +173,13 @@ struct File {
     server_name: Option<String>,
     join_listen: SocketAddr,
     join_address: Option<String>,
+    local_backup_service: Option<PathBuf>,
     #[serde(with = "humantime_serde")]
     reconcile_interval: Duration,
+    #[serde(with = "humantime_serde")]
+    satellite_patience: Duration,
+    #[serde(with = "humantime_serde")]
+    verify_interval: Duration,
     max_concurrent_changes: usize,
     #[serde(with = "humantime_serde")]
     call_deadline: Duration,
@@ -180,7 +197,10 @@ impl Default for File {
             server_name: None,
             join_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, JOIN_PORT)),
             join_address: None,
+            local_backup_service: None,
             reconcile_interval: Duration::from_mins(5),
+            satellite_patience: Duration::from_mins(10),
+            verify_interval: Duration::from_hours(24 * 30),
             max_concurrent_changes: 10,
             call_deadline: Duration::from_secs(20),
             operation_deadline: Duration::from_mins(15),
@@ -212,6 +232,13 @@ impl From<File> for Checked {
             if !path.is_absolute() {
                 faults.push(format!("`{key}` must be an absolute path"));
             }
+        }
+        if file
+            .local_backup_service
+            .as_ref()
+            .is_some_and(|path| !path.is_absolute())
+        {
+            faults.push("`local-backup-service` must be an absolute path".to_owned());
         }
         for (key, value, least, most) in [
             ("reconcile-interval", file.reconcile_interval, 1, 86_400),
@@ -245,7 +272,10 @@ impl From<File> for Checked {
             server_name,
             join_listen: file.join_listen,
             join_address: file.join_address,
+            local_backup_service: file.local_backup_service,
             reconcile_interval: file.reconcile_interval,
+            satellite_patience: file.satellite_patience,
+            verify_interval: file.verify_interval,
             max_concurrent_changes: file.max_concurrent_changes,
             call_deadline: file.call_deadline,
             operation_deadline: file.operation_deadline,

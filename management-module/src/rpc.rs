@@ -4,9 +4,12 @@
 
 pub mod backup;
 pub mod bundle;
+pub mod configuration;
+pub mod destination;
 pub mod fleet;
 pub mod join;
 pub mod network;
+pub mod run;
 pub mod system;
 pub mod token;
 pub mod workload;
@@ -20,8 +23,11 @@ use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::management::v1::JobEvent;
 use satellite_proto::wire::management::v1::backup_service_server::BackupServiceServer;
 use satellite_proto::wire::management::v1::bundle_service_server::BundleServiceServer;
+use satellite_proto::wire::management::v1::configuration_service_server::ConfigurationServiceServer;
+use satellite_proto::wire::management::v1::destination_service_server::DestinationServiceServer;
 use satellite_proto::wire::management::v1::fleet_service_server::FleetServiceServer;
 use satellite_proto::wire::management::v1::network_service_server::NetworkServiceServer;
+use satellite_proto::wire::management::v1::run_service_server::RunServiceServer;
 use satellite_proto::wire::management::v1::system_service_server::SystemServiceServer;
 use satellite_proto::wire::management::v1::token_service_server::TokenServiceServer;
 use satellite_proto::wire::management::v1::workload_service_server::WorkloadServiceServer;
@@ -43,6 +49,13 @@ pub fn routes(app: &App) -> tonic::service::Routes {
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(usize::MAX),
     );
+    routes.add_service(DestinationServiceServer::new(destination::DestinationApi::new(
+        app.clone(),
+    )));
+    routes.add_service(ConfigurationServiceServer::new(
+        configuration::ConfigurationApi::new(app.clone()),
+    ));
+    routes.add_service(RunServiceServer::new(run::RunApi::new(app.clone())));
     routes.add_service(TokenServiceServer::new(token::Token(app.clone())));
     routes.add_service(NetworkServiceServer::new(network::Network(app.clone())));
     routes.add_service(WorkloadServiceServer::new(workload::Workload(app.clone())));

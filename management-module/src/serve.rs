@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::app::join::Desk;
-use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles};
+use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles, scheduler, verify};
 use crate::central::quiesce::StopNotes;
 use crate::config::Config;
 use crate::files;
@@ -62,6 +62,9 @@ pub enum ServeError {
     /// The satellites cannot be taken up.
     #[error("the fleet cannot be taken up")]
     Fleet(#[source] AppError),
+    /// What a former process left under way cannot be taken up.
+    #[error("work of a former process cannot be taken up")]
+    TakeUp(#[source] AppError),
     /// The socket cannot be offered.
     #[error("cannot listen on {}", path.display())]
     Listen {
@@ -116,11 +119,13 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     let _lock = lock(&config)?;
     let listener = listen(&config.socket).await?;
     start_stopped_services(&config).await;
+    sweep_scratch(&config);
     bundles::clean(&config).map_err(|source| ServeError::Directory {
         path: config.bundles(),
         source,
     })?;
     let (app, reported) = build(config).await?;
+    scheduler::take_up(&app).await.map_err(ServeError::TakeUp)?;
     let background = [
         tokio::spawn(note_reports(app.clone(), reported)),
         tokio::spawn(renew_leaf(app.clone(), stop.clone())),
@@ -138,6 +143,11 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         app.reconciler.add(&app, &row.name);
     }
 
+    // After the satellites are known: what is due at once needs them.
+    let planned = [
+        tokio::spawn(scheduler::run(app.clone(), stop.clone())),
+        tokio::spawn(verify::run(app.clone(), stop.clone())),
+    ];
     info!(socket = %app.config.socket.display(), installation = %app.installation_pin(), "Serving");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let asked = stop.clone();
@@ -154,7 +164,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         () = late => { warn!("Calls were still under way at the end"); Ok(()) }
     };
     stop.cancel();
-    for task in background {
+    for task in background.into_iter().chain(planned) {
         task.abort();
     }
     app.store.close().await;
@@ -171,6 +181,7 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
         jobs: Jobs::open(store.clone()).await?,
         audit: Audit::new(store.clone()),
         desk: Desk::default(),
+        runs: crate::app::runs::Desk::default(),
         reconciler: Reconciler::new(config.max_concurrent_changes),
         config: Arc::new(config),
         store,
@@ -249,6 +260,16 @@ fn lock(config: &Config) -> Result<impl Drop + use<>, ServeError> {
             path: config.state_dir.clone(),
         }),
         Err(source) => Err(ServeError::Directory { path, source }),
+    }
+}
+
+/// A former process may have been killed while it tried a restore.
+fn sweep_scratch(config: &Config) {
+    match std::fs::remove_dir_all(config.scratch()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            warn!(path = %config.scratch().display(), %error, "Directory of tests not emptied");
+        }
+        _ => {}
     }
 }
 

@@ -32,6 +32,12 @@ impl Actor {
         ))
     }
 
+    /// As it was written down before.
+    #[must_use]
+    pub fn named(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// A user of this machine.
     #[must_use]
     pub fn user(uid: u32) -> Self {

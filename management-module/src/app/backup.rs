@@ -4,7 +4,6 @@
 //! caller leaves; how it ended is in its job and in the audit log.
 
 mod archives;
-mod lease;
 mod restore;
 mod run;
 
@@ -16,35 +15,31 @@ use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::backup::v1::archive_service_client::ArchiveServiceClient;
 use tonic::transport::Channel;
 
-use self::lease::Leases;
-use super::{Actor, App, AppError, JobFailure};
+use super::{Actor, App, AppError, JobFailure, leases, local};
 use crate::central::profile::{DataSet, Profile};
 use crate::central::quiesce::StopNotes;
 use crate::central::read::{Measured, measure};
 use crate::names::SatelliteName;
-use crate::store::Central;
+use crate::store::{Central, LeaseKind};
 
 pub use self::archives::{Listed, Stored};
 pub use self::restore::RestoreWish;
+pub(in crate::app) use self::run::{Making, left_out_told};
 
 /// Bytes that the slowest thing we accept (reading back included) does in a second.
 const SLOWEST: u64 = 5 * 1024 * 1024;
 
-/// The use cases around backups; clones share their leases.
+/// The use cases around backups.
 #[derive(Debug, Clone)]
 pub struct Backups {
-    app: App,
-    leases: Leases,
+    pub(in crate::app) app: App,
 }
 
 impl Backups {
-    /// The use cases of this process. Make it once: the leases live in it.
+    /// The use cases over `app`.
     #[must_use]
     pub fn new(app: App) -> Self {
-        Self {
-            app,
-            leases: Leases::default(),
-        }
+        Self { app }
     }
 
     /// Adds a central, or changes it. Name, address and tenant come from the profile.
@@ -72,8 +67,8 @@ impl Backups {
         satellite: &str,
         replace: bool,
     ) -> Result<Central, AppError> {
-        let known = self.app.store.satellites().await?;
-        if !known.iter().any(|row| row.name.as_str() == satellite) {
+        let known = local::places(&self.app).await?;
+        if !known.iter().any(|name| name.as_str() == satellite) {
             return Err(AppError::no("satellite", satellite));
         }
         let central = Central {
@@ -96,18 +91,35 @@ impl Backups {
     /// Removes a central. Its archives stay where they are.
     ///
     /// # Errors
-    /// [`AppError::NotFound`]; [`AppError::Precondition`] while a backup or restore of it is under way.
+    /// [`AppError::NotFound`]; [`AppError::Precondition`] while a backup or restore of it is under way, or if a
+    /// configuration names it.
     pub async fn remove_central(&self, actor: &Actor, name: &str) -> Result<(), AppError> {
-        let removed = match self.leases.take(name) {
-            Ok(_lease) => match self.app.store.remove_central(name).await {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(AppError::no("central", name)),
-                Err(error) => Err(error.into()),
-            },
-            Err(error) => Err(error),
-        };
+        let removed = self.removed_central(name).await;
         let action = "BackupService/RemoveCentral";
         self.app.audit.recorded(actor, action, name, removed).await
+    }
+
+    async fn removed_central(&self, name: &str) -> Result<(), AppError> {
+        let store = &self.app.store;
+        let lease = leases::demand(store, name, LeaseKind::Change, "removal").await?;
+        let configurations = store.configurations().await?;
+        let users = configurations
+            .iter()
+            .map(|row| &row.configuration)
+            .filter(|one| one.central == name);
+        let users: Vec<_> = users.map(|one| one.name.as_str()).collect();
+        let removed = match users.as_slice() {
+            [] => match store.remove_central(name).await? {
+                true => Ok(()),
+                false => Err(AppError::no("central", name)),
+            },
+            users => Err(AppError::Precondition(format!(
+                "central {name} is backed up by {}: remove these configurations first",
+                users.join(", ")
+            ))),
+        };
+        lease.end().await;
+        removed
     }
 
     /// All centrals, by name.
@@ -127,7 +139,7 @@ impl Backups {
         measured(profile.data_sets).await
     }
 
-    async fn central(&self, name: &str) -> Result<(Central, Profile), AppError> {
+    pub(in crate::app) async fn central(&self, name: &str) -> Result<(Central, Profile), AppError> {
         let central = self
             .app
             .store
@@ -138,8 +150,11 @@ impl Backups {
         Ok((central, profile))
     }
 
-    fn client(&self, satellite: &SatelliteName) -> Result<ArchiveServiceClient<Channel>, AppError> {
-        let channel = self.app.fleet.channel(satellite)?;
+    pub(in crate::app) fn client(
+        &self,
+        satellite: &SatelliteName,
+    ) -> Result<ArchiveServiceClient<Channel>, AppError> {
+        let channel = local::channel(&self.app, satellite)?;
         Ok(ArchiveServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE))
     }
 
@@ -149,7 +164,7 @@ impl Backups {
     }
 
     /// How long nothing may move in work on so many bytes.
-    fn patience(&self, bytes: u64) -> Duration {
+    pub(in crate::app) fn patience(&self, bytes: u64) -> Duration {
         self.app.config.operation_deadline + Duration::from_secs(bytes / SLOWEST)
     }
 }
@@ -171,11 +186,11 @@ fn parse(profile: &str) -> Result<Profile, AppError> {
     Profile::parse(profile).map_err(|err| AppError::Invalid(err.to_string()))
 }
 
-fn satellite_name(text: &str) -> Result<SatelliteName, AppError> {
+pub(in crate::app) fn satellite_name(text: &str) -> Result<SatelliteName, AppError> {
     SatelliteName::from_str(text).map_err(|err| AppError::Invalid(err.to_string()))
 }
 
-fn failure(error: &AppError) -> JobFailure {
+pub(in crate::app) fn failure(error: &AppError) -> JobFailure {
     JobFailure {
         message: crate::error_chain(error),
         code: error.code(),
@@ -184,4 +199,4 @@ fn failure(error: &AppError) -> JobFailure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::app) mod tests;

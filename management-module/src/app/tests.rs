@@ -90,6 +90,7 @@ impl World {
             jobs: Jobs::open(store.clone()).await.unwrap(),
             audit: Audit::new(store.clone()),
             desk: super::join::Desk::default(),
+            runs: super::runs::Desk::default(),
             reconciler: Reconciler::new(1),
             store,
             fleet,

@@ -207,10 +207,16 @@ fn kill(pid: u32) {
     }
 }
 
+/// Where programs of a profile are looked for.
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 fn environment() -> [(&'static str, String); 3] {
     let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
-    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
-    [("PATH", path), ("HOME", home), ("LANG", "C.UTF-8".to_owned())]
+    [
+        ("PATH", PATH.to_owned()),
+        ("HOME", home),
+        ("LANG", "C.UTF-8".to_owned()),
+    ]
 }
 
 fn tail(mut pipe: ChildStderr) -> Vec<String> {

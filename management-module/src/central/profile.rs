@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::GlobSet;
+use jiff::Timestamp;
 
 /// What a central holds and how it is read and brought back.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct DataSet {
     pub commands: Vec<DumpCommand>,
     /// systemd units that are stopped meanwhile.
     pub quiesce: Vec<String>,
+    /// For archiving: only files that were last changed before; a profile does not say it.
+    pub changed_before: Option<Timestamp>,
 }
 
 /// A program whose output is a file of the data set.
@@ -103,6 +106,17 @@ impl Profile {
 }
 
 impl DataSet {
+    /// Only the files of it that were last changed before: what can be moved into an archive. No command, no service.
+    #[must_use]
+    pub fn changed_before(self, limit: Timestamp) -> Self {
+        Self {
+            commands: Vec::new(),
+            quiesce: Vec::new(),
+            changed_before: Some(limit),
+            ..self
+        }
+    }
+
     /// The configured path at which or below which `path` lies.
     #[must_use]
     pub fn root_of(&self, path: &Path) -> Option<&Path> {

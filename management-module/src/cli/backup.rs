@@ -1,6 +1,8 @@
 //! `backup …`
 
+mod config;
 mod download;
+mod history;
 
 use std::path::PathBuf;
 
@@ -8,6 +10,7 @@ use clap::{Args, Subcommand};
 use satellite_proto::wire::backup::v1::Archive;
 use satellite_proto::wire::management::v1 as pb;
 use serde::Serialize;
+use tonic::Streaming;
 use uuid::Uuid;
 
 use self::download::Download;
@@ -17,8 +20,19 @@ use super::{CliError, Global, client, job, prompt, render, texts};
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Backup {
-    /// Makes a backup of a central now.
+    /// Runs a backup configuration now, or makes a backup of a central without one.
     Run(Run),
+    /// Makes and changes backup configurations: what is backed up, when, and where to.
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Lists the runs of backup configurations, newest first.
+    Runs(history::Runs),
+    /// Ends a run that waits, or one that is under way.
+    Cancel(history::Cancel),
+    /// Removes the archives that a configuration's retention does not keep.
+    Retention(history::Retention),
+    /// Lists the restores, newest first.
+    Restores(history::Restores),
     /// Lists the archives, newest first.
     List(List),
     /// Shows an archive.
@@ -35,9 +49,9 @@ pub(super) enum Backup {
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// Name of the central.
-    central: String,
-    /// Data set, can be repeated; without it all.
+    /// Name of a backup configuration, or of a central.
+    name: String,
+    /// Data set of the central, can be repeated; without it all. A configuration has its own.
     #[arg(long, value_name = "NAME")]
     data_set: Vec<String>,
     /// Then download the archive into this file.
@@ -66,13 +80,25 @@ pub(super) struct Restore {
     #[arg(
         long,
         value_name = "DIRECTORY",
-        required_unless_present = "in_place",
+        required_unless_present_any = ["in_place", "test"],
         conflicts_with = "in_place"
     )]
     to: Option<PathBuf>,
     /// To the paths that the data came from, as the central's profile names them now.
     #[arg(long)]
     in_place: bool,
+    /// The central whose profile counts: a secondary one; without it the one that the data came from.
+    #[arg(long, value_name = "NAME", requires = "in_place")]
+    central: Option<String>,
+    /// Into a directory of the server's own that is removed again: proves that the archive can be restored.
+    #[arg(long, conflicts_with_all = ["to", "in_place"])]
+    test: bool,
+    /// Only this member and what is below it, as `DATA SET/PATH`; can be repeated.
+    #[arg(long, value_name = "MEMBER")]
+    path: Vec<String>,
+    /// Do not make a backup of what is overwritten.
+    #[arg(long, requires = "overwrite")]
+    no_safety_backup: bool,
     /// Also where files are there already, and run the profile's restore commands.
     #[arg(long, requires = "in_place", conflicts_with = "to")]
     overwrite: bool,
@@ -213,6 +239,11 @@ impl Backup {
     pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
         match self {
             Self::Run(command) => command.run(global).await,
+            Self::Config(command) => Box::pin(command.run(global)).await,
+            Self::Runs(command) => command.run(global).await,
+            Self::Cancel(command) => command.run(global).await,
+            Self::Retention(command) => command.run(global).await,
+            Self::Restores(command) => command.run(global).await,
             Self::List(command) => command.run(global).await,
             Self::Show(command) => command.show(global).await,
             Self::Download(command) => command.run(global).await,
@@ -226,29 +257,68 @@ impl Backup {
 impl Run {
     async fn run(self, global: &Global) -> Result<(), CliError> {
         let mut client = client::connect(global).await?;
+        let known = config::all(&mut client).await?;
+        let names = known.iter().filter_map(|one| one.configuration.as_ref());
+        let is_configuration = names.map(|one| &one.name).any(|name| *name == self.name);
+        if is_configuration && self.data_set.is_empty() {
+            return run_configuration(global, &mut client, (self.name, None), self.download).await;
+        }
         let request = pb::RunBackupRequest {
-            central: self.central,
+            central: self.name,
             data_sets: self.data_set,
             idempotency_key: Uuid::new_v4().to_string(),
         };
         let events = client.backup.run_backup(request).await?.into_inner();
-        let ended = job::follow(events).await?;
-        let archive = ended.archive.unwrap_or_default();
-        let left_out = archive.left_out;
-        let (id, file_name) = (archive.id.clone(), archive.file_name.clone());
-        let satellite = satellite_of(&mut client, &id).await.unwrap_or_default();
-        let view = ArchiveView::new(archive, satellite);
-        render::one(global.output, &view, ArchiveView::properties)?;
-        match self.download {
-            Some(file) => Download::new(id, Some(file)).run(global).await?,
-            None => render::note(&format!("next: backup download {file_name}")),
+        made(global, &mut client, events, self.download).await
+    }
+}
+
+/// Runs a configuration that is kept under the name, or the one that is handed over, and shows what came of it.
+async fn run_configuration(
+    global: &Global,
+    client: &mut client::Client,
+    (name, once): (String, Option<pb::Configuration>),
+    download: Option<PathBuf>,
+) -> Result<(), CliError> {
+    let request = pb::RunConfigurationRequest {
+        name,
+        configuration: once,
+        idempotency_key: Uuid::new_v4().to_string(),
+    };
+    let events = client.run.run_configuration(request).await?.into_inner();
+    made(global, client, events, download).await
+}
+
+/// Follows a backup and shows the archive.
+async fn made(
+    global: &Global,
+    client: &mut client::Client,
+    events: Streaming<pb::JobEvent>,
+    download: Option<PathBuf>,
+) -> Result<(), CliError> {
+    let ended = job::follow(events).await?;
+    let archive = match ended.archive {
+        Some(archive) => archive,
+        // Somebody else works on the central: it was said when it begins.
+        None if ended.partly => return Err(CliError::Partly(texts::BEGINS_LATER.say().to_owned())),
+        None => return render::done(global.output, texts::NOTHING_OLD.say()),
+    };
+    let left_out = archive.left_out;
+    let (id, file_name) = (archive.id.clone(), archive.file_name.clone());
+    let satellite = satellite_of(client, &id).await.unwrap_or_default();
+    let view = ArchiveView::new(archive, satellite);
+    render::one(global.output, &view, ArchiveView::properties)?;
+    match download {
+        Some(file) => Download::new(id, Some(file)).run(global).await?,
+        None => render::note(&format!("next: backup download {file_name}")),
+    }
+    match (ended.partly, left_out) {
+        (false, _) => Ok(()),
+        (true, 0) => Err(CliError::Partly(texts::NOT_EVERYWHERE.say().to_owned())),
+        (true, many) => {
+            let lacks = texts::ARCHIVE_LACKS.say().replace("{}", &many.to_string());
+            Err(CliError::Partly(lacks))
         }
-        if ended.partly {
-            return Err(CliError::Partly(
-                texts::ARCHIVE_LACKS.say().replace("{}", &left_out.to_string()),
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -372,6 +442,10 @@ impl Restore {
             directory,
             data_sets: self.data_set,
             overwrite: self.overwrite,
+            paths: self.path.into_iter().map(Into::into).collect(),
+            central: self.central.unwrap_or_default(),
+            test: self.test,
+            no_safety_backup: self.no_safety_backup,
             idempotency_key: Uuid::new_v4().to_string(),
         };
         job::follow(client.backup.restore_archive(request).await?.into_inner()).await?;

@@ -7,6 +7,7 @@ use satellite_proto::wire::management::v1 as pb;
 use serde::Serialize;
 
 use super::{CliError, Global, Output, client, prompt, read_text, render, texts};
+use crate::central::Missing;
 use crate::central::profile::Profile;
 
 /// The commands.
@@ -22,7 +23,7 @@ pub(super) enum Central {
     Remove(Remove),
     /// Shows what each data set of a central holds at the moment.
     Measure(Measure),
-    /// Checks a profile and names every fault with its line; asks nobody.
+    /// Checks a profile: names every fault with its line, and what it names that this machine does not have; asks nobody.
     Check(Check),
 }
 
@@ -103,13 +104,7 @@ impl Central {
             Self::Show(command) => command.show(global).await,
             Self::Remove(command) => command.run(global).await,
             Self::Measure(command) => command.run(global).await,
-            Self::Check(command) => {
-                let (profile, _) = checked(&command.profile)?;
-                render::done(
-                    global.output,
-                    &format!("the profile of `{}` is good", profile.name),
-                )
-            }
+            Self::Check(command) => command.run(global),
         }
     }
 }
@@ -125,6 +120,25 @@ fn checked(path: &Path) -> Result<(Profile, String), CliError> {
                 .iter()
                 .map(|fault| format!("{}:{}: {}", path.display(), fault.line, fault.text));
             Err(CliError::Usage(faults.collect::<Vec<_>>().join("\n")))
+        }
+    }
+}
+
+impl Check {
+    fn run(self, global: &Global) -> Result<(), CliError> {
+        let (profile, _) = checked(&self.profile)?;
+        let missing = crate::central::missing(&profile);
+        for (data_set, what) in &missing {
+            let (text, name) = match what {
+                Missing::Path(path) => (texts::PATH_MISSING, path.display().to_string()),
+                Missing::Program(name) => (texts::PROGRAM_MISSING, name.clone()),
+            };
+            render::warning(&format!("{data_set}: {}", text.say().replace("{}", &name)));
+        }
+        let good = texts::PROFILE_GOOD.say().replace("{}", &profile.name);
+        match missing.len() {
+            0 => render::done(global.output, &good),
+            _ => Err(CliError::Partly(texts::PROFILE_LACKS.say().to_owned())),
         }
     }
 }

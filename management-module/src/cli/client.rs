@@ -12,8 +12,11 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use pb::backup_service_client::BackupServiceClient;
 use pb::bundle_service_client::BundleServiceClient;
+use pb::configuration_service_client::ConfigurationServiceClient;
+use pb::destination_service_client::DestinationServiceClient;
 use pb::fleet_service_client::FleetServiceClient;
 use pb::network_service_client::NetworkServiceClient;
+use pb::run_service_client::RunServiceClient;
 use pb::system_service_client::SystemServiceClient;
 use pb::token_service_client::TokenServiceClient;
 use pb::workload_service_client::WorkloadServiceClient;
@@ -29,6 +32,9 @@ pub(super) struct Client {
     pub(super) workload: WorkloadServiceClient<Channel>,
     pub(super) bundle: BundleServiceClient<Channel>,
     pub(super) backup: BackupServiceClient<Channel>,
+    pub(super) destination: DestinationServiceClient<Channel>,
+    pub(super) configuration: ConfigurationServiceClient<Channel>,
+    pub(super) run: RunServiceClient<Channel>,
     pub(super) system: SystemServiceClient<Channel>,
     pub(super) token: TokenServiceClient<Channel>,
 }
@@ -49,6 +55,10 @@ pub(super) async fn connect(global: &Global) -> Result<Client, CliError> {
         workload: WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         bundle: BundleServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         backup: BackupServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+        destination: DestinationServiceClient::new(channel.clone()),
+        configuration: ConfigurationServiceClient::new(channel.clone())
+            .max_decoding_message_size(MAX_MESSAGE),
+        run: RunServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         token: TokenServiceClient::new(channel.clone()),
         system: SystemServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
     })

@@ -77,6 +77,9 @@ fn hint(said: &str) -> String {
         ("there is no bundle", "bundle list"),
         ("there is no central", "central list"),
         ("there is no archive", "backup list"),
+        ("there is no configuration", "backup config list"),
+        ("there is no destination", "destination list"),
+        ("there is no run", "backup runs"),
     ];
     let found = lists.iter().find(|(text, _)| said.contains(text));
     found.map_or_else(String::new, |(_, list)| {

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use dialoguer::{Confirm, Input, Password};
+use dialoguer::{Confirm, Input, MultiSelect, Password, Select};
 
 use super::{CliError, read_text, render, texts};
 
@@ -76,4 +76,61 @@ pub(super) fn password(prompt: &str, new: bool) -> Result<String, CliError> {
         asked
     };
     asked.interact().map_err(CliError::failed)
+}
+
+/// The first line of stdin.
+pub(super) fn line_of_stdin() -> Result<String, CliError> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(CliError::failed)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A code that is used once: asked at the terminal, or the first line of stdin.
+pub(super) fn one_time_code(question: &str) -> Result<String, CliError> {
+    if !is_possible() {
+        return line_of_stdin();
+    }
+    Input::new()
+        .with_prompt(question)
+        .interact_text()
+        .map_err(CliError::failed)
+}
+
+/// One of several, by number.
+pub(super) fn select(question: &str, items: &[impl std::fmt::Display]) -> Result<usize, CliError> {
+    if !is_possible() {
+        return Err(CliError::Usage(texts::NOBODY_TO_CHOOSE.say().to_owned()));
+    }
+    let asked = Select::new().with_prompt(question).items(items).default(0);
+    asked.interact().map_err(CliError::failed)
+}
+
+/// Any of several, by number; those of `chosen` are there from the beginning.
+pub(super) fn select_several(
+    question: &str,
+    items: &[impl std::fmt::Display],
+    chosen: &[bool],
+) -> Result<Vec<usize>, CliError> {
+    if !is_possible() {
+        return Err(CliError::Usage(texts::NOBODY_TO_CHOOSE.say().to_owned()));
+    }
+    let asked = MultiSelect::new()
+        .with_prompt(question)
+        .items(items)
+        .defaults(chosen);
+    asked.interact().map_err(CliError::failed)
+}
+
+/// A line of text that `check` accepts; `initial` is there from the beginning.
+pub(super) fn line(
+    question: &str,
+    initial: &str,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<String, CliError> {
+    let asked = Input::<String>::new()
+        .with_prompt(question)
+        .allow_empty(true)
+        .with_initial_text(initial);
+    let asked = asked.validate_with(|text: &String| check(text));
+    asked.interact_text().map_err(CliError::failed)
 }

@@ -23,7 +23,7 @@ type Events = Pin<Box<dyn Stream<Item = Result<wire::JobEvent, Status>> + Send>>
 type Pieces = Pin<Box<dyn Stream<Item = Result<wire::DownloadArchiveResponse, Status>> + Send>>;
 
 impl BackupApi {
-    /// The service over `app`. Make it once: leases live in it.
+    /// The service over `app`.
     #[must_use]
     pub fn new(app: App) -> Self {
         Self {
@@ -176,6 +176,10 @@ impl wire::backup_service_server::BackupService for BackupApi {
             directory: (!request.directory.is_empty()).then(|| PathBuf::from(request.directory)),
             data_sets: request.data_sets,
             overwrite: request.overwrite,
+            paths: request.paths,
+            central: request.central,
+            test: request.test,
+            safety_backup: !request.no_safety_backup,
             idempotency_key: request.idempotency_key,
         };
         let job = self.backups.restore(actor, wish).await?;

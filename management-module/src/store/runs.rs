@@ -337,6 +337,32 @@ impl Store {
         self.with_copies(rows).await
     }
 
+    /// The copy that was found right the longest ago, and before a moment; none if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn copy_to_verify(&self, before: Timestamp) -> Result<Option<(RunRow, CopyRow)>, StoreError> {
+        let query = "SELECT run, destination FROM run_destinations WHERE state = 'done' AND removed_at IS NULL \
+                     AND verified_at < $1 ORDER BY verified_at LIMIT 1";
+        let found: Option<(String, String)> = sqlx::query_as(query)
+            .bind(super::to_millis(before))
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("look for a copy to verify"))?;
+        let Some((run, destination)) = found else {
+            return Ok(None);
+        };
+        let run = self.run(&run).await?;
+        Ok(run.and_then(|run| {
+            let copy = run
+                .copies
+                .iter()
+                .find(|copy| copy.destination == destination)?
+                .clone();
+            Some((run, copy))
+        }))
+    }
+
     async fn with_copies(&self, rows: Vec<Row>) -> Result<Vec<RunRow>, StoreError> {
         let mut runs = Vec::with_capacity(rows.len());
         let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();

@@ -7,7 +7,7 @@ use satellite_proto::wire::backup::v1 as pb;
 use tonic::{Code, Streaming};
 
 use super::{Backups, satellite_name};
-use crate::app::{Actor, AppError};
+use crate::app::{Actor, AppError, local};
 use crate::names::SatelliteName;
 
 /// Satellites that are asked at once.
@@ -37,7 +37,7 @@ impl Backups {
     /// # Errors
     /// What the store says. A satellite that does not answer is a problem in the list.
     pub async fn list(&self, central: &str) -> Result<Listed, AppError> {
-        let names = self.app.store.satellites().await?.into_iter().map(|row| row.name);
+        let names = local::places(&self.app).await?;
         let asked = futures_util::stream::iter(names).map(|name| self.list_one(name, central));
         let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
         let mut listed = Listed::default();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
+use jiff::Timestamp;
 use satellite_proto::wire::backup::v1::{Batch, ReadArchiveRequest};
 use satellite_proto::wire::management::v1::JobEvent;
 use tokio::sync::mpsc;
@@ -12,14 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::archives::Stored;
-use super::{Backups, failure};
-use crate::app::{Actor, AppError, Begun, Job, JobFailure};
+use super::{Backups, Making, failure, satellite_name};
+use crate::app::{Actor, AppError, Begun, Job, JobFailure, leases};
+use crate::central::profile::DataSet;
 use crate::central::restore::{Report, RestoreError, Restorer, Target};
+use crate::config::Config;
+use crate::store::{Central, LeaseKind, RestoreOutcome, RestoreRow};
 
 /// What the audit log calls it.
 const ACTION: &str = "BackupService/RestoreArchive";
 /// Batches that wait to be written.
 const AHEAD: usize = 16;
+/// What the history has as directory of a test.
+const TEST: &str = "test";
 /// Notices of a restore that are told.
 const TOLD: usize = 100;
 
@@ -32,8 +39,16 @@ pub struct RestoreWish {
     pub directory: Option<PathBuf>,
     /// Only these data sets; none: all.
     pub data_sets: Vec<String>,
+    /// Only these members and what is below them, as `DATA SET/PATH`; none: all.
+    pub paths: Vec<Bytes>,
+    /// The central whose profile says where the data goes; empty: the one that it came from.
+    pub central: String,
     /// Also where files are there already.
     pub overwrite: bool,
+    /// Into a directory of our own that is removed again.
+    pub test: bool,
+    /// Before something is overwritten, a backup of it is made.
+    pub safety_backup: bool,
     /// Repeats of the same call carry the same key.
     pub idempotency_key: String,
 }
@@ -42,7 +57,10 @@ pub struct RestoreWish {
 struct Plan {
     stored: Stored,
     target: Target,
+    /// With a restore in place: the central that it is made onto.
+    central: Option<Central>,
     wish: RestoreWish,
+    actor: String,
 }
 
 /// A piece of the archive on its way to the disk.
@@ -59,7 +77,7 @@ impl Backups {
     /// not known here.
     pub async fn restore(&self, actor: Actor, wish: RestoreWish) -> Result<String, AppError> {
         let subject = wish.archive.clone();
-        let begun = self.begin_restore(wish).await;
+        let begun = self.begin_restore(&actor, wish).await;
         let (plan, job) = match self.app.audit.begun(&actor, ACTION, &subject, begun).await? {
             (_, Begun::Existing(id)) => return Ok(id),
             (plan, Begun::New(job)) => (plan, job),
@@ -70,12 +88,8 @@ impl Backups {
         Ok(id)
     }
 
-    async fn begin_restore(&self, wish: RestoreWish) -> Result<(Plan, Begun), AppError> {
-        if wish.directory.is_some() && wish.overwrite {
-            return Err(AppError::Invalid(
-                "into a directory nothing is overwritten".to_owned(),
-            ));
-        }
+    async fn begin_restore(&self, actor: &Actor, wish: RestoreWish) -> Result<(Plan, Begun), AppError> {
+        check(&wish)?;
         let stored = self.find(&wish.archive).await?;
         let has = |name: &&String| stored.archive.data_sets.iter().any(|set| set.name == **name);
         if let Some(unknown) = wish.data_sets.iter().find(|name| !has(name)) {
@@ -83,14 +97,20 @@ impl Backups {
                 "the archive has no data set {unknown}"
             )));
         }
-        let target = match &wish.directory {
-            Some(directory) => Target::Directory(directory.clone()),
+        let (target, central) = match &wish.directory {
+            Some(directory) => (Target::Directory(directory.clone()), None),
+            None if wish.test => (Target::Directory(self.app.config.scratch()), None),
             None => {
-                let (_, profile) = self.central(&stored.archive.central).await?;
-                Target::InPlace {
+                let name = match wish.central.as_str() {
+                    "" => &stored.archive.central,
+                    other => other,
+                };
+                let (central, profile) = self.central(name).await?;
+                let target = Target::InPlace {
                     profile: Box::new(profile),
                     overwrite: wish.overwrite,
-                }
+                };
+                (target, Some(central))
             }
         };
         let begun = self
@@ -98,26 +118,42 @@ impl Backups {
             .jobs
             .begin("restore", stored.satellite.as_str(), &wish.idempotency_key)
             .await?;
-        Ok((Plan { stored, target, wish }, begun))
+        let plan = Plan {
+            stored,
+            target,
+            central,
+            wish,
+            actor: actor.to_string(),
+        };
+        if let Begun::New(job) = &begun {
+            self.app.store.add_restore(&row_of(&plan, job.id())).await?;
+        }
+        Ok((plan, begun))
     }
 
     async fn restore_work(self, actor: Actor, plan: Plan, mut job: Job) {
-        let Plan { stored, target, wish } = plan;
-        let in_place = matches!(target, Target::InPlace { .. });
-        let lease = in_place
-            .then(|| self.leases.take(&stored.archive.central))
-            .transpose();
-        let done = match lease {
-            Ok(_lease) => Box::pin(self.bring_back(&stored, target, wish, &mut job)).await,
-            Err(err) => Err(failure(&err)),
-        };
-        let done = done.and_then(partly);
+        let (id, subject) = (job.id().to_owned(), plan.stored.archive.file_name.clone());
+        let done = Box::pin(self.restored(plan, &mut job)).await.and_then(partly);
         let result = done
             .as_ref()
             .map(|_| ())
             .map_err(|failure| failure.message.clone());
-        let subject = &stored.archive.file_name;
-        self.app.audit.record(&actor, ACTION, subject, result).await;
+        let (outcome, error) = match &done {
+            Ok(_) => (RestoreOutcome::Succeeded, ""),
+            Err(failure) if failure.code == Code::OutOfRange => {
+                (RestoreOutcome::Partial, failure.message.as_str())
+            }
+            Err(failure) => (RestoreOutcome::Failed, failure.message.as_str()),
+        };
+        let noted = self
+            .app
+            .store
+            .end_restore(&id, outcome, error, Timestamp::now())
+            .await;
+        if let Err(error) = noted {
+            tracing::error!(restore = id, error = %crate::error_chain(&error), "End of a restore not stored");
+        }
+        self.app.audit.record(&actor, ACTION, &subject, result).await;
         match done {
             Ok(report) => {
                 for notice in report.notices.into_iter().take(TOLD) {
@@ -140,6 +176,78 @@ impl Backups {
         }
     }
 
+    /// Restores, under the lease of the central that is written to, if it is one.
+    async fn restored(&self, plan: Plan, job: &mut Job) -> Result<Report, JobFailure> {
+        let said = |error: AppError| failure(&error);
+        let Plan {
+            stored,
+            target,
+            central,
+            wish,
+            ..
+        } = plan;
+        let Some(central) = central else {
+            let scratch = wish.test.then(|| Scratch::new(&self.app.config));
+            let target = match &scratch {
+                Some(scratch) => Target::Directory(scratch.make().map_err(said)?),
+                None => target,
+            };
+            return self.bring_back(&stored, target, wish, job).await;
+        };
+        let lease = leases::demand(&self.app.store, &central.name, LeaseKind::Restore, job.id()).await;
+        let lease = lease.map_err(said)?;
+        let lost = lease.lost();
+        let work = async {
+            if wish.overwrite && wish.safety_backup {
+                self.make_safe(central, &wish, job, &lost).await?;
+            }
+            self.bring_back(&stored, target, wish, job).await
+        };
+        let done = Box::pin(work).await;
+        lease.end().await;
+        done
+    }
+
+    /// A backup of what is about to be overwritten.
+    async fn make_safe(
+        &self,
+        central: Central,
+        wish: &RestoreWish,
+        job: &mut Job,
+        lost: &CancellationToken,
+    ) -> Result<(), JobFailure> {
+        let said = |error: AppError| failure(&error);
+        let (central, profile) = self.central(&central.name).await.map_err(said)?;
+        // A data set that the central has no more has nothing to lose.
+        let chosen = |set: &DataSet| wish.data_sets.is_empty() || wish.data_sets.contains(&set.name);
+        let making = Making {
+            satellite: satellite_name(&central.satellite).map_err(said)?,
+            sets: profile.data_sets.into_iter().filter(chosen).collect(),
+            central,
+            configuration: String::new(),
+            key: format!("{}-before", job.id()),
+            stop: lost.clone(),
+        };
+        let made = Box::pin(self.make(&making, job))
+            .await
+            .map_err(|failure| JobFailure {
+                message: format!(
+                    "nothing was restored: the backup of what would be overwritten failed: {}",
+                    failure.message
+                ),
+                ..failure
+            })?;
+        let name = &made.archive.file_name;
+        let noted = self.app.store.note_safety_archive(job.id(), name).await;
+        noted.map_err(|error| said(error.into()))?;
+        job.publish(JobEvent {
+            notice: format!("what is overwritten now is in the archive {name}"),
+            ..JobEvent::default()
+        })
+        .await;
+        Ok(())
+    }
+
     async fn bring_back(
         &self,
         stored: &Stored,
@@ -156,7 +264,7 @@ impl Backups {
         let request = ReadArchiveRequest {
             id: stored.archive.id.clone(),
             data_sets: wish.data_sets.clone(),
-            paths: Vec::new(),
+            paths: wish.paths.clone(),
         };
         let patience = self.patience(0);
         let opened = tokio::time::timeout(patience, client.read_archive(request)).await;
@@ -209,6 +317,71 @@ impl Backups {
             (Err(RestoreError::Cancelled) | Ok(_), Some(status)) => Err(remote(status)),
             (Ok(report), None) => Ok(report),
             (Err(error), _) => Err(restoring_failed(&error)),
+        }
+    }
+}
+
+/// What contradicts itself.
+fn check(wish: &RestoreWish) -> Result<(), AppError> {
+    let places = [wish.directory.is_some(), wish.test, !wish.central.is_empty()];
+    if places.into_iter().filter(|is| *is).count() > 1 {
+        return Err(AppError::Invalid(
+            "a restore goes into a directory, onto a central or is a test: say one of them".to_owned(),
+        ));
+    }
+    if wish.overwrite && (wish.directory.is_some() || wish.test) {
+        return Err(AppError::Invalid(
+            "into a directory nothing is overwritten".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn row_of(plan: &Plan, job: &str) -> RestoreRow {
+    let archive = &plan.stored.archive;
+    let central = plan.central.as_ref();
+    RestoreRow {
+        id: job.to_owned(),
+        job: job.to_owned(),
+        started_at: Timestamp::now(),
+        ended_at: None,
+        archive_id: archive.id.clone(),
+        archive_name: archive.file_name.clone(),
+        central: archive.central.clone(),
+        directory: match &plan.wish.directory {
+            Some(directory) => directory.display().to_string(),
+            None if plan.wish.test => TEST.to_owned(),
+            None => String::new(),
+        },
+        target_central: central.map(|central| central.name.clone()).unwrap_or_default(),
+        url: central.map(|central| central.address.clone()).unwrap_or_default(),
+        data_sets: plan.wish.data_sets.clone(),
+        outcome: RestoreOutcome::Running,
+        error: String::new(),
+        actor: plan.actor.clone(),
+        safety_archive: String::new(),
+    }
+}
+
+/// A directory of our own for a test; gone with its end, or with the next start.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(config: &Config) -> Self {
+        Self(config.scratch().join(uuid::Uuid::new_v4().to_string()))
+    }
+
+    fn make(&self) -> Result<PathBuf, AppError> {
+        let made = crate::files::make_directory(&self.0, 0o700);
+        made.map_err(|error| AppError::machine(format!("make {}", self.0.display()), error))?;
+        Ok(self.0.clone())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "Directory of a test not removed");
         }
     }
 }

@@ -17,12 +17,12 @@ use tonic::{Code, Status};
 
 use super::{Backups, failure, measured, satellite_name};
 use crate::app::remote::RETRY;
-use crate::app::{Actor, AppError, Begun, Job, JobFailure};
+use crate::app::{Actor, AppError, Begun, Job, JobFailure, leases};
 use crate::central::command::CommandError;
 use crate::central::profile::DataSet;
 use crate::central::read::{self, Output, ReadError, Reading, Totals};
 use crate::names::SatelliteName;
-use crate::store::Central;
+use crate::store::{Central, LeaseKind};
 
 /// What the audit log calls it.
 const ACTION: &str = "BackupService/RunBackup";
@@ -35,16 +35,22 @@ const SETTLE: Duration = Duration::from_secs(5);
 const NOTICES: usize = 256;
 
 /// What is needed to make a backup.
-struct Plan {
-    central: Central,
-    satellite: SatelliteName,
-    sets: Vec<DataSet>,
+pub(in crate::app) struct Making {
+    pub(in crate::app) central: Central,
+    pub(in crate::app) satellite: SatelliteName,
+    pub(in crate::app) sets: Vec<DataSet>,
+    /// The configuration that makes it; empty: none.
+    pub(in crate::app) configuration: String,
+    /// Names the run: a repeated one gets the archive that is there.
+    pub(in crate::app) key: String,
+    /// Ends the work.
+    pub(in crate::app) stop: CancellationToken,
 }
 
 /// What came of a backup.
-struct Made {
-    archive: Archive,
-    totals: Totals,
+pub(in crate::app) struct Made {
+    pub(in crate::app) archive: Archive,
+    pub(in crate::app) totals: Totals,
 }
 
 impl Backups {
@@ -75,7 +81,7 @@ impl Backups {
         central: &str,
         data_sets: &[String],
         idempotency_key: &str,
-    ) -> Result<(Plan, Begun), AppError> {
+    ) -> Result<(Making, Begun), AppError> {
         let (central, profile) = self.central(central).await?;
         let sets = profile.select(data_sets).map_err(|unknown| {
             AppError::Invalid(format!("central {} has no data set {unknown}", central.name))
@@ -86,26 +92,37 @@ impl Backups {
             .jobs
             .begin("backup", satellite.as_str(), idempotency_key)
             .await?;
-        let plan = Plan {
+        let key = match &begun {
+            Begun::New(job) => job.id().to_owned(),
+            Begun::Existing(id) => id.clone(),
+        };
+        let plan = Making {
             central,
             satellite,
             sets,
+            configuration: String::new(),
+            key,
+            stop: CancellationToken::new(),
         };
         Ok((plan, begun))
     }
 
-    async fn work(self, actor: Actor, plan: Plan, mut job: Job) {
+    async fn work(self, actor: Actor, mut plan: Making, mut job: Job) {
         let name = plan.central.name.clone();
-        let made = match self.leases.take(&name) {
+        let lease = leases::demand(&self.app.store, &name, LeaseKind::Backup, job.id()).await;
+        let made = match lease {
             Ok(lease) => {
-                let made = Box::pin(self.make(plan, &mut job)).await;
-                drop(lease);
+                plan.stop = lease.lost();
+                let made = Box::pin(self.make(&plan, &mut job)).await;
+                lease.end().await;
                 made
             }
             Err(err) => Err(failure(&err)),
         };
         let result = match &made {
-            Ok(Made { totals, .. }) if totals.left_out > 0 => Err(format!("partly: {}", told(totals))),
+            Ok(Made { totals, .. }) if totals.left_out > 0 => {
+                Err(format!("partly: {}", left_out_told(totals)))
+            }
             Ok(_) => Ok(()),
             Err(failure) => Err(failure.message.clone()),
         };
@@ -114,7 +131,7 @@ impl Backups {
             Ok(Made { archive, totals }) => {
                 job.succeed(JobEvent {
                     archive: Some(archive),
-                    notice: told(&totals),
+                    notice: left_out_told(&totals),
                     partly: totals.left_out > 0,
                     ..JobEvent::default()
                 })
@@ -124,7 +141,8 @@ impl Backups {
         }
     }
 
-    async fn make(&self, plan: Plan, job: &mut Job) -> Result<Made, JobFailure> {
+    /// Reads the central and has the archive written. Who calls holds the lease on the central.
+    pub(in crate::app) async fn make(&self, plan: &Making, job: &mut Job) -> Result<Made, JobFailure> {
         let said = |error: AppError| failure(&error);
         job.progress("measuring the central", 0, 0, "bytes").await;
         let mut client = self.client(&plan.satellite).map_err(said)?;
@@ -136,7 +154,7 @@ impl Backups {
         let (notices, mut noticed) = mpsc::channel(NOTICES);
         let (outcome, read) = oneshot::channel();
         let requests = requests(
-            header(&plan, total, job.id()),
+            header(plan, total),
             reading,
             cancel.clone().drop_guard(),
             notices,
@@ -150,6 +168,10 @@ impl Backups {
         let answer = loop {
             tokio::select! {
                 answer = &mut call => break answer,
+                () = plan.stop.cancelled() => {
+                    cancel.cancel();
+                    break Err(Status::cancelled("the backup was ended before it was done; nothing is kept of it"));
+                }
                 Some(notice) = noticed.recv() => {
                     job.publish(JobEvent { notice, ..progress(seen, total) }).await;
                 }
@@ -187,7 +209,7 @@ impl Backups {
             Err(status) if totals.is_some() && is_lost(status.code()) => {
                 job.progress("asking whether the archive was kept", seen, seen, "bytes")
                     .await;
-                self.ask_again(&plan, job.id(), status).await.map_err(said)?
+                self.ask_again(plan, status).await.map_err(said)?
             }
             Err(status) => return Err(said(AppError::remote(plan.satellite.as_str(), status))),
         };
@@ -205,12 +227,7 @@ impl Backups {
 
     /// Asks for the archive of the run `key` until the backup-service says that it has it or that it has not: a header
     /// alone gives the archive that is there, and leaves nothing where there is none.
-    async fn ask_again(
-        &self,
-        plan: &Plan,
-        key: &str,
-        lost: Status,
-    ) -> Result<CreateArchiveResponse, AppError> {
+    async fn ask_again(&self, plan: &Making, lost: Status) -> Result<CreateArchiveResponse, AppError> {
         let until = Instant::now() + self.app.config.operation_deadline.min(ASKED);
         let mut attempt = 0;
         loop {
@@ -221,7 +238,7 @@ impl Backups {
             tokio::time::sleep(wait).await;
             attempt += 1;
             let request = CreateArchiveRequest {
-                kind: Some(Kind::Header(header(plan, 0, key))),
+                kind: Some(Kind::Header(header(plan, 0))),
             };
             let asked = async {
                 let mut client = self.client(&plan.satellite)?;
@@ -248,7 +265,7 @@ fn is_lost(code: Code) -> bool {
 }
 
 /// The sum of the notices: single ones may have been lost on the way to whoever watched.
-fn told(totals: &Totals) -> String {
+pub(in crate::app) fn left_out_told(totals: &Totals) -> String {
     let things = |count: u64| match count {
         1 => "1 thing".to_owned(),
         many => format!("{many} things"),
@@ -285,17 +302,17 @@ fn progress(done: u64, total: u64) -> JobEvent {
     }
 }
 
-fn header(plan: &Plan, expected_bytes: u64, key: &str) -> ArchiveHeader {
+fn header(plan: &Making, expected_bytes: u64) -> ArchiveHeader {
     ArchiveHeader {
         central: plan.central.name.clone(),
         central_address: plan.central.address.clone(),
         tenant: plan.central.tenant.clone(),
-        configuration: String::new(),
+        configuration: plan.configuration.clone(),
         data_sets: plan.sets.iter().map(|set| set.name.clone()).collect(),
         create_time: Some(crate::rpc::wire_time(Timestamp::now())),
         expected_bytes,
         creator_version: env!("CARGO_PKG_VERSION").to_owned(),
-        idempotency_key: key.to_owned(),
+        idempotency_key: plan.key.clone(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Backups and restores over real TLS, with a backup-service that keeps archives in memory.
 
+mod restores;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -14,11 +16,11 @@ use satellite_proto::wire::management::v1::JobEvent;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Backups, RestoreWish};
-use crate::app::{Actor, App, AppError, Audit, Jobs};
+use crate::app::{Actor, App, AppError, Audit, Jobs, leases};
 use crate::config::Config;
 use crate::fleet::{Fleet, Known};
 use crate::store::tests::fresh;
-use crate::store::{JobState, SatelliteRow};
+use crate::store::{JobState, LeaseKind, SatelliteRow};
 use crate::{files, installation};
 
 /// Keeps the batches of the one archive that it is sent whole.
@@ -47,6 +49,10 @@ enum Mishap {
     Cut,
 }
 
+/// What the file of every archive holds, and its digest.
+pub(in crate::app) const CONTENT: &[u8] = b"hello world";
+const SHA256: &str = "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9";
+
 fn archive() -> pb::Archive {
     let set = pb::ArchiveDataSet {
         name: "core".into(),
@@ -58,6 +64,8 @@ fn archive() -> pb::Archive {
         file_name,
         central,
         data_sets: vec![set],
+        size_bytes: CONTENT.len() as u64,
+        sha256: SHA256.into(),
         ..Default::default()
     }
 }
@@ -136,7 +144,13 @@ impl ArchiveService for Memory {
         &self,
         _: Request<pb::DownloadArchiveRequest>,
     ) -> Answer<Self::DownloadArchiveStream> {
-        Err(Status::unimplemented(""))
+        let pieces = CONTENT.chunks(5).map(|piece| {
+            Ok(pb::DownloadArchiveResponse {
+                data: piece.to_vec().into(),
+            })
+        });
+        let pieces: Vec<_> = pieces.collect();
+        Ok(Response::new(Box::pin(futures_util::stream::iter(pieces))))
     }
 
     async fn verify_archive(
@@ -150,7 +164,7 @@ impl ArchiveService for Memory {
         &self,
         _: Request<pb::DeleteArchiveRequest>,
     ) -> Answer<pb::DeleteArchiveResponse> {
-        Err(Status::unimplemented(""))
+        Ok(Response::new(pb::DeleteArchiveResponse {}))
     }
 
     async fn get_storage(&self, _: Request<pb::GetStorageRequest>) -> Answer<pb::GetStorageResponse> {
@@ -159,7 +173,7 @@ impl ArchiveService for Memory {
 }
 
 /// A module with one satellite, `s1`.
-async fn world() -> (tempfile::TempDir, Backups) {
+pub(in crate::app) async fn world() -> (tempfile::TempDir, Backups) {
     world_with(Memory::default()).await
 }
 
@@ -205,10 +219,15 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
     store.add_satellite(&row).await.unwrap();
     let app = App {
         reconciler: crate::app::Reconciler::new(1),
-        config: Arc::new(Config::default()),
+        config: Arc::new(Config {
+            state_dir: dir.path().to_owned(),
+            satellite_patience: std::time::Duration::ZERO,
+            ..Config::default()
+        }),
         jobs: Jobs::open(store.clone()).await.unwrap(),
         audit: Audit::new(store.clone()),
         desk: crate::app::join::Desk::default(),
+        runs: crate::app::runs::Desk::default(),
         store,
         fleet,
         installation: Arc::new(installation),
@@ -217,7 +236,7 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
     (dir, Backups::new(app))
 }
 
-async fn add(backups: &Backups, more: &str) -> Result<(), AppError> {
+pub(in crate::app) async fn add(backups: &Backups, more: &str) -> Result<(), AppError> {
     let profile = format!("name = \"pbx\"\naddress = \"here\"\n[[data-set]]\nname = \"core\"\n{more}");
     backups
         .add_central(&Actor::user(0), &profile, "s1", true)
@@ -225,7 +244,7 @@ async fn add(backups: &Backups, more: &str) -> Result<(), AppError> {
         .map(drop)
 }
 
-async fn end_of(backups: &Backups, job: &str) -> JobEvent {
+pub(in crate::app) async fn end_of(backups: &Backups, job: &str) -> JobEvent {
     let events: Vec<_> = backups.app.jobs.subscribe(job).await.unwrap().collect().await;
     events.into_iter().next_back().unwrap()
 }
@@ -241,6 +260,10 @@ fn wish(directory: &Path) -> RestoreWish {
         directory: Some(directory.to_path_buf()),
         data_sets: Vec::new(),
         overwrite: false,
+        paths: Vec::new(),
+        central: String::new(),
+        test: false,
+        safety_backup: true,
         idempotency_key: String::new(),
     }
 }
@@ -338,10 +361,12 @@ async fn a_central_is_removed_unless_it_is_being_worked_on() {
     let (_dir, backups) = world().await;
     add(&backups, "paths = [\"/etc/hostname\"]\n").await.unwrap();
     let actor = Actor::user(0);
-    let lease = backups.leases.take("pbx").unwrap();
+    let lease = leases::demand(&backups.app.store, "pbx", LeaseKind::Backup, "test")
+        .await
+        .unwrap();
     let busy = backups.remove_central(&actor, "pbx").await.unwrap_err();
     assert_eq!(busy.code(), Code::FailedPrecondition);
-    drop(lease);
+    lease.end().await;
     backups.remove_central(&actor, "pbx").await.unwrap();
     assert!(backups.centrals().await.unwrap().is_empty());
     let gone = backups.remove_central(&actor, "pbx").await.unwrap_err();
@@ -414,9 +439,11 @@ async fn of_a_central_one_backup_runs_at_a_time() {
     add(&backups, "[[data-set.command]]\nname = \"x\"\nrun = [\"true\"]\n")
         .await
         .unwrap();
-    let lease = backups.leases.take("pbx").unwrap();
+    let lease = leases::demand(&backups.app.store, "pbx", LeaseKind::Backup, "test")
+        .await
+        .unwrap();
     let ended = run(&backups, "").await;
     assert_eq!(ended.error_code, i32::from(Code::FailedPrecondition), "{ended:?}");
-    drop(lease);
+    lease.end().await;
     assert_eq!(run(&backups, "").await.error, "");
 }

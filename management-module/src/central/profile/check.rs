@@ -173,6 +173,7 @@ fn data_set(written: FileDataSet, faults: &mut Faults<'_>) -> DataSet {
         excludes,
         commands,
         quiesce: written.quiesce.into_iter().map(Spanned::into_inner).collect(),
+        changed_before: None,
     }
 }
 

@@ -123,7 +123,7 @@ fn visit(
     entry: &Entry<'_>,
     depth: usize,
 ) -> Result<(), ReadError> {
-    if set.excludes.is_match(entry.path) {
+    if set.excludes.is_match(entry.path) || stays(set, &entry.stat) {
         return Ok(());
     }
     if entry.path.as_os_str().len() > LONGEST {
@@ -158,6 +158,18 @@ fn visit(
             set.name,
             entry.path.display()
         )),
+    }
+}
+
+/// Whether something is no part of what is moved into an archive: too new, or nothing that holds data.
+fn stays(set: &DataSet, stat: &FileStat) -> bool {
+    let Some(limit) = set.changed_before else {
+        return false;
+    };
+    match kind(stat) {
+        SFlag::S_IFDIR => false,
+        SFlag::S_IFREG => stat.st_mtime >= limit.as_second(),
+        _ => true,
     }
 }
 

@@ -1,0 +1,166 @@
+//! One copy of an archive: by the satellite to where it reaches, or to a directory of the server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use satellite_proto::wire::backup::v1 as pb;
+use satellite_proto::wire::backup::v1::copy_archive_response::Kind as Message;
+use tokio::sync::mpsc;
+use tonic::{Code, Status};
+
+use super::Runs;
+use crate::app::AppError;
+use crate::app::backup::satellite_name;
+use crate::app::destinations::{Place, keep_at_server};
+use crate::app::remote::RETRY;
+use crate::names::SatelliteName;
+use crate::store::RunRow;
+
+/// The backup-service says how far it is every few seconds; after so long nothing is expected any more.
+const SILENCE: Duration = Duration::from_mins(5);
+/// Calls that are lost with their connection are made again so often: the copy goes on where it was.
+const TRIES: u32 = 5;
+/// Pieces that wait to be written.
+const AHEAD: usize = 16;
+
+/// How far a copy is.
+#[derive(Debug)]
+pub(super) struct Moved {
+    /// Which.
+    pub(super) number: usize,
+    /// Bytes.
+    pub(super) done: u64,
+    /// They are read back.
+    pub(super) is_reading_back: bool,
+}
+
+impl Runs {
+    /// Copies the archive of a run to one of its destinations.
+    pub(super) async fn copy(
+        &self,
+        run: &RunRow,
+        destination: &str,
+        archive: &pb::Archive,
+        news: (usize, mpsc::Sender<Moved>),
+    ) -> Result<pb::CopyDone, AppError> {
+        let (_, place) = self.destinations.opened(destination).await?;
+        match place {
+            Place::Server(path) => {
+                let directory = path.join(&run.plan.directory).join(run.plan.name.as_str());
+                self.copy_here(directory, archive, news).await
+            }
+            Place::Satellite(mut whole) => {
+                whole.base_directory.clone_from(&run.plan.directory);
+                let request = pb::CopyArchiveRequest {
+                    archive_id: archive.id.clone(),
+                    destination: Some(*whole),
+                    sub_directory: run.plan.name.to_string(),
+                };
+                let satellite = satellite_name(&run.satellite)?;
+                self.copy_there(&satellite, request, news).await
+            }
+        }
+    }
+
+    async fn copy_there(
+        &self,
+        satellite: &SatelliteName,
+        request: pb::CopyArchiveRequest,
+        news: (usize, mpsc::Sender<Moved>),
+    ) -> Result<pb::CopyDone, AppError> {
+        let mut attempt = 0;
+        loop {
+            let tried = self.copy_once(satellite, request.clone(), &news).await;
+            let is_lost = match &tried {
+                // The connection to the satellite was cut: the same call goes on there.
+                Err(AppError::Unavailable { .. } | AppError::Fleet(_)) => true,
+                // The call that was lost has not noticed yet that nobody listens.
+                Err(AppError::Remote { status, .. }) => status.code() == Code::Aborted,
+                _ => false,
+            };
+            if !is_lost || attempt == TRIES {
+                return tried;
+            }
+            tokio::time::sleep(RETRY.delay(attempt, rand::random())).await;
+            attempt += 1;
+        }
+    }
+
+    async fn copy_once(
+        &self,
+        satellite: &SatelliteName,
+        request: pb::CopyArchiveRequest,
+        (number, news): &(usize, mpsc::Sender<Moved>),
+    ) -> Result<pb::CopyDone, AppError> {
+        let remote = |status| AppError::remote(satellite.as_str(), status);
+        let silent = |_| {
+            remote(Status::deadline_exceeded(
+                "nothing was heard of the copy for too long",
+            ))
+        };
+        let mut client = self.destinations.client(satellite)?;
+        let opened = tokio::time::timeout(SILENCE, client.copy_archive(request)).await;
+        let mut messages = opened.map_err(silent)?.map_err(remote)?.into_inner();
+        loop {
+            let message = tokio::time::timeout(SILENCE, messages.message()).await;
+            let message = message.map_err(silent)?.map_err(remote)?;
+            match message.map(|message| message.kind) {
+                Some(Some(Message::Done(done))) => return Ok(done),
+                Some(Some(Message::Progress(progress))) => {
+                    let is_reading_back = progress.step() == pb::CopyStep::Verify;
+                    let (number, done) = (*number, progress.done);
+                    // Who does not read them quickly enough misses some.
+                    drop(news.try_send(Moved {
+                        number,
+                        done,
+                        is_reading_back,
+                    }));
+                }
+                Some(None) => {}
+                None => {
+                    return Err(AppError::Unavailable {
+                        message: format!("satellite {satellite} ended the call before the copy was done"),
+                        source: None,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Brings the archive's file to a directory of this machine.
+    async fn copy_here(
+        &self,
+        directory: PathBuf,
+        archive: &pb::Archive,
+        (number, news): (usize, mpsc::Sender<Moved>),
+    ) -> Result<pb::CopyDone, AppError> {
+        let (stored, mut pieces) = self.backups.download(&archive.id, 0).await?;
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let writing = keep_at_server(directory, stored.archive, receiver);
+        let patience = self.backups.patience(0);
+        let reading = async move {
+            let mut done = 0;
+            loop {
+                let piece = match tokio::time::timeout(patience, pieces.next()).await {
+                    Ok(Some(Ok(piece))) => Ok(piece.data),
+                    Ok(Some(Err(status))) => Err(status.message().to_owned()),
+                    Ok(None) => return,
+                    Err(_) => Err("nothing came for too long".to_owned()),
+                };
+                let is_over = piece.is_err();
+                done += piece.as_ref().map_or(0, |data| data.len() as u64);
+                drop(news.try_send(Moved {
+                    number,
+                    done,
+                    is_reading_back: false,
+                }));
+                if sender.send(piece).await.is_err() || is_over {
+                    return;
+                }
+            }
+        };
+        let (kept, ()) = tokio::join!(writing, reading);
+        kept
+    }
+}
