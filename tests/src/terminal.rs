@@ -55,6 +55,22 @@ impl Terminal {
         Ok(terminal)
     }
 
+    /// Starts another program than the menu: `line` is for the shell.
+    ///
+    /// # Errors
+    ///
+    /// If tmux cannot be had.
+    pub async fn with(name: &str, dir: &Path, line: &str) -> anyhow::Result<Self> {
+        let terminal = Self {
+            server: format!("satellite-{name}-{}", std::process::id()),
+            dir: dir.to_owned(),
+            is_mounted: false,
+        };
+        let words = ["new-session", "-d", "-s", "console", "-x", "120", "-y", "60", line];
+        terminal.tmux(&["-f", "/dev/null"], &words).await?;
+        Ok(terminal)
+    }
+
     /// The state directory.
     #[must_use]
     pub fn state(&self) -> PathBuf {

@@ -1,0 +1,376 @@
+//! Backup configurations with the real programs, all on one machine: a backup-service on the server itself, a run and its
+//! copies, and the server killed at every step of one.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use e2e::central::Sample;
+use e2e::command::{Ended, command, finish, stdout_of};
+use e2e::network::write;
+use e2e::release::Release;
+use e2e::terminal::Terminal;
+use e2e::wait::until;
+use serde_json::Value;
+use tokio::process::Child;
+
+const SETTLED: Duration = Duration::from_secs(90);
+
+/// The places at which the server may be killed in a run, from its source: a new one cannot be forgotten.
+fn points() -> Vec<String> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(top.join("management-module/src/app/runs.rs")).unwrap();
+    let list = text.split("pub const FAIL_POINTS").nth(1).unwrap();
+    let list = list.split("];").next().unwrap();
+    let found: Vec<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(found.len() >= 5, "where are the fail points? {found:?}");
+    found
+}
+
+/// A server with a backup-service of its own, a small central and the destinations `disk`, `copies` and `broken`.
+struct World {
+    dir: tempfile::TempDir,
+    release: Release,
+    module: Child,
+    _service: Child,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (dir, release) = (tempfile::tempdir().unwrap(), Release::find().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        for name in ["run", "copies"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        let socket = at("run/backup.sock");
+        let (state, config) = (at("backup-state"), at("backup.toml"));
+        let text = format!("socket = {socket:?}\nstate = {state:?}\nlocal-role = \"admin\"\n");
+        write(&config, text).unwrap();
+        let mut service = command(release.program("backup-service"));
+        service
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stderr(log(&at("backup.log")));
+        let service = service.spawn().unwrap();
+        let text = format!(
+            "state-dir = {:?}\nsocket = {:?}\nserver-name = \"here\"\nlocal-backup-service = {socket:?}\n",
+            at("state"),
+            at("run/api.sock"),
+        );
+        write(&at("config.toml"), text).unwrap();
+        let module = started(&release, dir.path(), None);
+        let world = Self {
+            dir,
+            release,
+            module,
+            _service: service,
+        };
+        world.is_up().await;
+        let up = until("the backup-service to answer", SETTLED, async || {
+            socket.exists().then_some(())
+        });
+        up.await.unwrap();
+        world.furnish().await;
+        world
+    }
+
+    /// A central and destinations.
+    async fn furnish(&self) {
+        let sample = Sample {
+            name: "sample".into(),
+            root: self.at("central"),
+            seed: 1,
+            bytes: 2_000_000,
+        };
+        sample.make(|_, _| ()).await.unwrap();
+        write(&self.at("central.toml"), sample.profile()).unwrap();
+        write(&self.at("file"), "no directory").unwrap();
+        let path = |name: &str| self.at(name).display().to_string();
+        said(
+            self,
+            &["central", "add", &path("central.toml"), "--satellite", "server"],
+        )
+        .await;
+        for (name, kind, place) in [
+            ("disk", "server", "disk"),
+            ("broken", "server", "file"),
+            ("copies", "directory", "copies"),
+        ] {
+            said(self, &["destination", "add", name, kind, &path(place)]).await;
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn is_up(&self) {
+        let up = until("the management module to answer", SETTLED, async || {
+            let answer = self.cli(&["system", "show"]).await;
+            (answer.code == Some(0)).then_some(())
+        });
+        let tail = || std::fs::read_to_string(self.at("module.log")).unwrap_or_default();
+        up.await.unwrap_or_else(|error| panic!("{error}: {}", tail()));
+    }
+
+    async fn cli(&self, words: &[&str]) -> Ended {
+        let mut program = command(self.release.program("management-module"));
+        program
+            .env("MANAGEMENT_MODULE_CONFIG", self.at("config.toml"))
+            .env("LC_ALL", "C")
+            .args(words);
+        finish(program, SETTLED).await.unwrap()
+    }
+
+    /// Ends the module and starts it so that it is killed when it comes to a fail point.
+    async fn restart_to_fail(&mut self, point: &str) {
+        self.module.kill().await.unwrap();
+        self.module = started(&self.release, self.dir.path(), Some(point));
+        self.is_up().await;
+    }
+
+    /// Waits until the module is dead, and starts it again.
+    async fn revive(&mut self) {
+        tokio::time::timeout(SETTLED, self.module.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        self.module = started(&self.release, self.dir.path(), None);
+        self.is_up().await;
+    }
+}
+
+fn log(path: &Path) -> Stdio {
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
+    Stdio::from(file)
+}
+
+fn started(release: &Release, dir: &Path, fail_point: Option<&str>) -> Child {
+    let mut module = command(release.program("management-module"));
+    module
+        .arg("--config")
+        .arg(dir.join("config.toml"))
+        .arg("serve")
+        .stderr(log(&dir.join("module.log")));
+    if let Some(point) = fail_point {
+        module.env("SATELLITE_FAIL_POINT", point);
+    }
+    module.spawn().unwrap()
+}
+
+async fn said(world: &World, words: &[&str]) -> String {
+    let ended = world.cli(words).await;
+    assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
+    ended.stdout
+}
+
+async fn json(world: &World, words: &[&str]) -> Value {
+    let words: Vec<_> = words.iter().copied().chain(["--output", "json"]).collect();
+    serde_json::from_str(&said(world, &words).await).unwrap()
+}
+
+/// The newest run, once it has come to an end.
+async fn newest(world: &World) -> Value {
+    let words = ["backup", "runs", "--limit", "1", "--output", "json"];
+    let rest = until("the newest run to end", SETTLED, async || {
+        let ended = world.cli(&words).await;
+        let runs: Value = serde_json::from_str(&ended.stdout).ok()?;
+        let run = runs.get(0)?.clone();
+        let waits = ["waiting", "running"].contains(&run["state"].as_str()?);
+        (!waits).then_some(run)
+    });
+    rest.await.unwrap()
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+fn length(list: &Value) -> usize {
+    list.as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn a_configuration_runs_copies_and_survives_a_kill_at_each_step() {
+    let mut world = World::new().await;
+    let places = ["disk", "copies"].map(|name| world.at(name).join("starface-backup/Nightly"));
+    one_destination_fails(&world, &places).await;
+    let two = "backup config edit Nightly --destination disk --destination copies";
+    said(&world, &two.split(' ').collect::<Vec<_>>()).await;
+    let points = points();
+    for point in &points {
+        killed_at(point, &mut world, &places).await;
+    }
+    // Nothing stands in the way of the next one, nothing half done is left, and each run has made one archive.
+    said(&world, &["backup", "run", "Nightly"]).await;
+    let made = points.len() + 2;
+    let runs = json(&world, &["backup", "runs", "Nightly"]).await;
+    let names = runs.as_array().unwrap().iter();
+    let names: BTreeSet<_> = names
+        .map(|run| run["archive_name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names.len(), made);
+    for place in &places {
+        assert_eq!(files(place), names.iter().cloned().collect::<Vec<_>>());
+    }
+    assert_eq!(length(&json(&world, &["backup", "list"]).await), made);
+    println!("killed at {} points", points.len());
+    what_is_not_kept_goes(&world, &places, made).await;
+    what_is_old_moves(&world).await;
+}
+
+async fn one_destination_fails(world: &World, places: &[PathBuf]) {
+    let broken = world.cli(&["destination", "test", "broken"]).await;
+    assert_eq!(broken.code, Some(1), "{broken:?}");
+    assert!(broken.stderr.contains("Directory"), "{broken:?}");
+    for good in ["disk", "copies"] {
+        said(world, &["destination", "test", good]).await;
+    }
+    let create = "backup config create Nightly --central sample --destination disk --destination broken \
+                  --destination copies --report-to it@customer.example --every weekly:mon,thu \
+                  --start 2026-11-22T02:00 --time-zone Europe/Berlin --keep-last 100 --then save-and-run";
+    let partly = world.cli(&create.split_whitespace().collect::<Vec<_>>()).await;
+    assert_eq!(partly.code, Some(4), "{partly:?}");
+    assert!(partly.stderr.contains("destination broken: "), "{partly:?}");
+    let run = newest(world).await;
+    let how = (run["state"].as_str(), run["cause"].as_str());
+    assert_eq!(how, (Some("partly"), Some("by hand")), "{run}");
+    let copies = run["copies"].as_array().unwrap().iter();
+    let states: Vec<_> = copies.map(|copy| copy["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["copied", "failed", "copied"], "{run}");
+    let name = run["archive_name"].as_str().unwrap();
+    let downloaded = world.at("downloaded.sar");
+    let to = downloaded.display().to_string();
+    said(world, &["backup", "download", name, "--to", &to]).await;
+    for place in places {
+        assert_eq!(files(place), [name]);
+        assert!(std::fs::read(&downloaded).unwrap() == std::fs::read(place.join(name)).unwrap());
+    }
+    let archive = json(world, &["backup", "show", name]).await;
+    assert_eq!(archive["configuration"], "Nightly");
+}
+
+async fn killed_at(point: &str, world: &mut World, places: &[PathBuf]) {
+    world.restart_to_fail(point).await;
+    let cut = world.cli(&["backup", "run", "Nightly"]).await;
+    assert_ne!(cut.code, Some(0), "{point} was not passed: {cut:?}");
+    world.revive().await;
+    let run = newest(world).await;
+    assert_eq!(run["state"], "succeeded", "killed at {point}: {run}");
+    for place in places {
+        let copy = place.join(run["archive_name"].as_str().unwrap());
+        assert!(copy.exists(), "killed at {point}: {run}");
+    }
+}
+
+async fn what_is_not_kept_goes(world: &World, places: &[PathBuf], made: usize) {
+    said(
+        world,
+        &["backup", "config", "edit", "Nightly", "--keep-last", "2"],
+    )
+    .await;
+    let dry = json(world, &["backup", "retention", "Nightly", "--dry-run"]).await;
+    let is_going = |one: &&Value| length(&one["kept_as"]) == 0;
+    let going = dry.as_array().unwrap().iter().filter(is_going).count();
+    assert_eq!(going, (made - 2) * (places.len() + 1), "{dry}");
+    assert_eq!(files(&places[0]).len(), made);
+    said(world, &["backup", "retention", "Nightly", "--yes"]).await;
+    let left = files(&places[0]);
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(files(&places[1]), left);
+    assert_eq!(length(&json(world, &["backup", "list"]).await), 2);
+    // What stays can be restored, and the history says so.
+    said(world, &["backup", "restore", &left[1], "--test"]).await;
+    let restores = json(world, &["backup", "restores"]).await;
+    let how = (&restores[0]["outcome"], &restores[0]["directory"]);
+    assert_eq!(how, (&"succeeded".into(), &"test".into()), "{restores}");
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(directory).into_iter().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_file());
+    files.map(walkdir::DirEntry::into_path).collect()
+}
+
+/// Everything of the sample was last changed in January: a file of today stays.
+async fn what_is_old_moves(world: &World) {
+    let calls = world.at("central/cdr-voicemail");
+    write(&calls.join("today.json"), "{}").unwrap();
+    let before = files_below(&calls).len();
+    assert!(before > 2);
+    let create = "backup config create Old --central sample --data-set cdr-voicemail --destination disk \
+                  --archive-older-than 30 --then save-and-run";
+    said(world, &create.split_whitespace().collect::<Vec<_>>()).await;
+    let run = newest(world).await;
+    let how = (&run["state"], &run["kind"]);
+    assert_eq!(how, (&"succeeded".into(), &"archiving".into()), "{run}");
+    assert_eq!(files_below(&calls), [calls.join("today.json")]);
+    // It all lies in the archive, at the destination too.
+    let archive = world
+        .at("disk/starface-backup/Old")
+        .join(run["archive_name"].as_str().unwrap());
+    let mut list = command("tar");
+    list.args(["--zstd", "-tf"]).arg(&archive);
+    let names = stdout_of(list, SETTLED).await.unwrap();
+    let is_file = |name: &&str| name.starts_with("data/") && !name.ends_with('/');
+    assert_eq!(names.lines().filter(is_file).count(), before - 1);
+    // A second time nothing is old enough.
+    let again = world.cli(&["backup", "run", "Old"]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stderr.contains("nothing was old enough"), "{again:?}");
+}
+
+#[tokio::test]
+async fn the_wizard_asks_its_four_steps_in_the_language_of_the_terminal() {
+    let world = World::new().await;
+    let program = world.release.program("management-module");
+    let line = format!(
+        "MANAGEMENT_MODULE_CONFIG='{}' '{}' --lang de backup config create; echo \"ended $?\"; read x",
+        world.at("config.toml").display(),
+        program.display()
+    );
+    let terminal = Terminal::with("wizard", world.dir.path(), &line).await.unwrap();
+    let answer = async |question: &str, keys: &[&str]| {
+        terminal.shows(question).await.unwrap();
+        terminal.press(keys).await.unwrap();
+    };
+    terminal.shows("1/4 Name und Zeit").await.unwrap();
+    answer("Name:", &["-l", "--", "CON"]).await;
+    answer("Name: CON", &["Enter"]).await;
+    // Windows keeps that name: it is asked again.
+    terminal.shows("cannot be the name of a directory").await.unwrap();
+    answer("Name: CON", &["BSpace", "BSpace", "BSpace"]).await;
+    terminal.paste("Nachts").await.unwrap();
+    answer("Name: Nachts", &["Enter"]).await;
+    answer("Fehlerbericht an", &["-l", "--", "it@kunde.example"]).await;
+    answer("it@kunde.example", &["Enter"]).await;
+    answer("jeden Tag", &["Enter"]).await;
+    answer("Zeitzone", &["Enter"]).await;
+    answer("Beginn", &["Enter"]).await;
+    terminal.shows("2/4 Daten").await.unwrap();
+    answer("announcements", &["Enter"]).await;
+    terminal.shows("3/4 Ziel").await.unwrap();
+    answer("nur auf dem Satelliten", &["Down", "Down", "Enter"]).await;
+    terminal.shows("4/4 Überblick").await.unwrap();
+    answer("Einstellungen behalten und Backup", &["Enter"]).await;
+    terminal.shows("ended 0").await.unwrap();
+    terminal.stop().await;
+    let shown = json(&world, &["backup", "config", "show", "Nachts"]).await;
+    assert_eq!(
+        (&shown["every"], &shown["report_to"], &shown["destinations"]),
+        (&"daily".into(), &"it@kunde.example".into(), &serde_json::json!(["disk"])),
+        "{shown}"
+    );
+    assert!(!shown["next_due_time"].as_str().unwrap().is_empty(), "{shown}");
+    assert_eq!(newest(&world).await["state"], "succeeded");
+}
