@@ -66,7 +66,17 @@ impl Terminal {
             dir: dir.to_owned(),
             is_mounted: false,
         };
-        let words = ["new-session", "-d", "-s", "console", "-x", "120", "-y", "60", line];
+        let words = [
+            "new-session",
+            "-d",
+            "-s",
+            "console",
+            "-x",
+            "120",
+            "-y",
+            "60",
+            line,
+        ];
         terminal.tmux(&["-f", "/dev/null"], &words).await?;
         Ok(terminal)
     }
