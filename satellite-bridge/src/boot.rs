@@ -37,7 +37,7 @@ pub struct Machine {
     /// The disk that holds the root, and shall hold the data.
     #[arg(long)]
     disk: PathBuf,
-    /// Show the rescue page first: somebody chose it in the loader's menu.
+    /// Show the rescue page first: the kernel's command line asks for it.
     #[arg(long)]
     rescue: bool,
 }
@@ -86,7 +86,7 @@ impl Boot {
 impl Machine {
     async fn run(&self) -> Result<(), BootError> {
         let places = data::Places::default();
-        if self.rescue {
+        if self.rescue || rescue::is_wanted().await {
             rescue::ask(data::DataError::Asked, &self.disk).await?;
         }
         loop {

@@ -31,7 +31,7 @@ mod settings;
 mod support;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use satellite_host::exec::{Exec, ExecError};
+use satellite_host::files;
 
 use super::reset;
 use super::table::{Action, BLANK, DATA, Data, Table, TableError};
+use crate::menu::text::Language;
 
 /// A large disk takes long to check.
 const CHECK_DEADLINE: Duration = Duration::from_hours(2);
@@ -178,7 +180,29 @@ pub async fn repair(disk: &Path) -> Result<(), DataError> {
     let disk_name = disk.display().to_string();
     let table = read_table(&disk_name).await?;
     let plan = table.plan(&disk_name, sectors(disk, &Places::default())?)?;
+    if plan.data.blank {
+        // Nothing to repair: the next try formats it.
+        return Ok(());
+    }
     corrected("-fy", &plan.data.node).await
+}
+
+/// The language that was chosen at the console, where the data partition can be read as it is. Nothing is written.
+pub(super) async fn stored_language(disk: &Path) -> Option<Language> {
+    let places = Places::default();
+    let disk_name = disk.display().to_string();
+    let table = read_table(&disk_name).await.ok()?;
+    let plan = table.plan(&disk_name, sectors(disk, &places).ok()?).ok()?;
+    if plan.data.blank {
+        return None;
+    }
+    let read_only = "ro,noload,nosuid,nodev,noexec";
+    let mount = Exec::new("mount").args(["-t", "ext4", "-o", read_only, &plan.data.node]);
+    mount.arg(&places.data).run().await.ok()?;
+    let file = places.data.join("lib/satellite/language");
+    let text = files::read(&file, 64).ok().flatten().unwrap_or_default();
+    unmount(&places.data).await.ok()?;
+    Language::from_code(&String::from_utf8_lossy(&text))
 }
 
 async fn erase(disk: &str, data: &Data) -> Result<(), DataError> {

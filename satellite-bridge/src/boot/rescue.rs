@@ -9,15 +9,21 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use satellite_host::exec::Exec;
 
 use super::BootError;
 use super::data::{self, DataError};
+use crate::menu::text::{Language, rescue as t};
 
 /// Where somebody may look.
 const CONSOLES: [&str; 3] = ["/dev/tty1", "/dev/ttyS0", "/dev/hvc0"];
 /// How often they are asked.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the way to this page is open at each start.
+const MOMENT: Duration = Duration::from_secs(3);
+/// More lines about what happened do not fit on a screen.
+const LINES: usize = 8;
 /// Longer lines mean nothing.
 const LINE: usize = 64;
 /// What must be typed to erase everything.
@@ -40,6 +46,7 @@ enum Wish {
     Repair,
     Reset,
     PowerOff,
+    NextLanguage,
 }
 
 impl Page {
@@ -50,6 +57,7 @@ impl Page {
             (Self::Choices, "2") => (Self::ConfirmRepair, None),
             (Self::Choices, "3") => (Self::ConfirmReset, None),
             (Self::Choices, "4") => (Self::Choices, Some(Wish::PowerOff)),
+            (Self::Choices, "L" | "l") => (Self::Choices, Some(Wish::NextLanguage)),
             (Self::ConfirmRepair, FIX) => (Self::Choices, Some(Wish::Repair)),
             (Self::ConfirmReset, WORD) => (Self::Choices, Some(Wish::Reset)),
             _ => (Self::Choices, None),
@@ -57,43 +65,59 @@ impl Page {
     }
 
     /// The text, with line ends for a terminal that nobody has set up.
-    fn text(self, why: &str) -> String {
+    fn text(self, language: Language, why: &str) -> String {
+        let say = |text| language.say(text);
+        let confirm = |title, what, word| {
+            let (title, what) = (say(title), folded(say(what), 2));
+            format!(
+                "  {title}\n\n{what}\n\n  {} ",
+                language.fill(t::TYPE_WORD, &[word])
+            )
+        };
         let text = match self {
-            Self::Choices => format!(
-                "  SATELLITE: RESCUE\n\n  This satellite has not started.\n\n  What happened:\n\
-                 {}\n\n  1  Restart\n  2  Repair the data partition\n  3  Factory reset\n  4  Shut down\n\n  \
-                 Type a number and press Enter: ",
-                folded(why)
-            ),
-            Self::ConfirmRepair => {
+            Self::Choices => {
+                let choices = [
+                    ("1", t::RESTART),
+                    ("2", t::REPAIR),
+                    ("3", t::RESET),
+                    ("4", t::POWER_OFF),
+                    ("L", t::LANGUAGE),
+                ];
+                let choices: Vec<String> = choices
+                    .iter()
+                    .map(|(key, text)| format!("  {key}  {}", say(*text)))
+                    .collect();
                 format!(
-                    "  REPAIR\n\n  The data partition is checked and corrected. What cannot be corrected is lost.\n  \
-                     If the disk can be copied, copy it first.\n\n  Type {FIX} and press Enter, or only Enter to go \
-                     back: "
+                    "  {}\n\n  {}\n\n  {}\n{}\n\n{}\n\n  {} ",
+                    say(t::TITLE),
+                    say(t::NOT_STARTED),
+                    say(t::WHAT_HAPPENED),
+                    folded(why, 4),
+                    choices.join("\n"),
+                    say(t::CHOOSE)
                 )
             }
-            Self::ConfirmReset => format!(
-                "  FACTORY RESET\n\n  Everything on this satellite is erased: its identity, its network settings, its\n  \
-                 programs and all backups that it keeps. It must be connected to its server again.\n\n  Type {WORD} \
-                 and press Enter, or only Enter to go back: "
-            ),
+            Self::ConfirmRepair => confirm(t::REPAIR_TITLE, t::REPAIR_WHAT, FIX),
+            Self::ConfirmReset => confirm(t::RESET_TITLE, t::RESET_WHAT, WORD),
         };
         // From the top of an empty screen.
         format!("\x1b[2J\x1b[H\n{text}").replace('\n', "\r\n")
     }
 }
 
-/// At most 76 characters a line, indented; nothing that steers a terminal.
-fn folded(text: &str) -> String {
+/// At most 76 characters a line, indented; at most as many lines as leave room for the rest; nothing that steers a
+/// terminal.
+fn folded(text: &str, indent: usize) -> String {
+    let width = 76 - indent;
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     let mut lines = vec![String::new()];
-    for word in clean.split_whitespace().take(100) {
-        let word: String = word.chars().take(72).collect();
+    for word in clean.split_whitespace() {
+        let word: String = word.chars().take(width).collect();
         let last = lines.last().map_or(0, |line| line.chars().count());
-        if last + 1 + word.chars().count() > 72 {
+        if last + 1 + word.chars().count() > width {
             lines.push(String::new());
         }
         if let Some(line) = lines.last_mut() {
@@ -103,8 +127,34 @@ fn folded(text: &str) -> String {
             line.push_str(&word);
         }
     }
-    let lines: Vec<String> = lines.iter().map(|line| format!("    {line}")).collect();
+    lines.truncate(LINES);
+    let lines: Vec<String> = lines.iter().map(|line| format!("{:indent$}{line}", "")).collect();
     lines.join("\n")
+}
+
+/// The next of the languages.
+fn next(language: Language) -> Language {
+    let all = Language::ALL;
+    all[(language as usize + 1) % all.len()]
+}
+
+/// Whether somebody presses R on a console in the moment that there is for it.
+pub(super) async fn is_wanted() -> bool {
+    let mut consoles: Vec<Console> = CONSOLES.iter().filter_map(|path| Console::open(path)).collect();
+    let line = Language::ALL.map(|language| language.say(t::NAME)).join(", ");
+    let line = format!("\r\n  Satellite {}\r\n  R: {line}\r\n", env!("CARGO_PKG_VERSION"));
+    for console in &mut consoles {
+        console.key_by_key(true);
+        console.show(&line);
+    }
+    let start = tokio::time::Instant::now();
+    let mut is_wanted = false;
+    while !is_wanted && start.elapsed() < MOMENT {
+        tokio::time::sleep(PAUSE).await;
+        is_wanted = consoles.iter_mut().any(Console::has_r);
+    }
+    consoles.iter_mut().for_each(|console| console.key_by_key(false));
+    is_wanted
 }
 
 /// Shows why there is no data and does what somebody chooses. Answers when the data may be tried again.
@@ -112,33 +162,47 @@ fn folded(text: &str) -> String {
 /// # Errors
 ///
 /// [`BootError::NoConsole`] if nobody can be asked.
-pub(super) async fn ask(error: DataError, disk: &Path) -> Result<(), BootError> {
-    let mut why = crate::cli::error_chain(&error);
-    tracing::error!(error = %why, "Data cannot be used: waiting for somebody at the console");
+pub(super) async fn ask(mut error: DataError, disk: &Path) -> Result<(), BootError> {
+    tracing::error!(error = %crate::cli::error_chain(&error), "Data cannot be used: waiting for somebody at the console");
     let mut consoles: Vec<Console> = CONSOLES.iter().filter_map(|path| Console::open(path)).collect();
     if consoles.is_empty() {
         return Err(BootError::NoConsole(error));
     }
+    let mut language = data::stored_language(disk).await.unwrap_or(Language::English);
     let mut page = Page::Choices;
     loop {
-        let shown = page.text(&why);
+        let shown = page.text(language, &reason(&error, language));
         consoles.iter_mut().for_each(|console| console.show(&shown));
         let line = next_line(&mut consoles).await;
-        let (next, wish) = page.after(&line);
-        page = next;
-        let Some(wish) = wish else { continue };
-        let working = "\r\n\r\n  Working. Do not switch the machine off.\r\n";
-        consoles.iter_mut().for_each(|console| console.show(working));
+        let (after, wish) = page.after(&line);
+        page = after;
+        if wish.is_some_and(|wish| wish != Wish::NextLanguage) {
+            let working = format!("\r\n\r\n  {}\r\n", language.say(t::WORKING));
+            consoles.iter_mut().for_each(|console| console.show(&working));
+        }
         let done = match wish {
-            Wish::Restart => end("reboot").await,
-            Wish::PowerOff => end("poweroff").await,
-            Wish::Repair => data::repair(disk).await,
-            Wish::Reset => data::erase_all(disk).await,
+            None => continue,
+            Some(Wish::NextLanguage) => {
+                language = next(language);
+                continue;
+            }
+            Some(Wish::Restart) => end("reboot").await,
+            Some(Wish::PowerOff) => end("poweroff").await,
+            Some(Wish::Repair) => data::repair(disk).await,
+            Some(Wish::Reset) => data::erase_all(disk).await,
         };
         match done {
             Ok(()) => return Ok(()),
-            Err(error) => why = crate::cli::error_chain(&error),
+            Err(failed) => error = failed,
         }
+    }
+}
+
+/// What happened, for whoever reads the page.
+fn reason(error: &DataError, language: Language) -> String {
+    match error {
+        DataError::Asked => language.say(t::ASKED).to_owned(),
+        other => crate::cli::error_chain(other),
     }
 }
 
@@ -191,6 +255,24 @@ impl Console {
     fn show(&mut self, text: &str) {
         // A line that is full or was pulled: the others go on.
         let _ = self.file.write_all(text.as_bytes());
+    }
+
+    /// Whether each key is read as it is pressed, and not shown. A terminal that cannot do that is read by lines.
+    fn key_by_key(&mut self, is_so: bool) {
+        let Ok(mut settings) = tcgetattr(&self.file) else {
+            return;
+        };
+        settings
+            .local_flags
+            .set(LocalFlags::ICANON | LocalFlags::ECHO, !is_so);
+        let _ = tcsetattr(&self.file, SetArg::TCSANOW, &settings);
+    }
+
+    /// Whether an R was pressed; what else was, is forgotten.
+    fn has_r(&mut self) -> bool {
+        let mut bytes = [0; LINE];
+        let count = self.file.read(&mut bytes).unwrap_or(0);
+        bytes[..count].iter().any(|byte| byte.eq_ignore_ascii_case(&b'r'))
     }
 
     fn line(&mut self) -> Option<String> {
@@ -249,13 +331,31 @@ mod tests {
     }
 
     #[test]
+    fn l_goes_through_all_languages() {
+        check(&["l"], Some(Wish::NextLanguage));
+        let mut language = Language::English;
+        let mut shown = Vec::new();
+        for _ in Language::ALL {
+            shown.push(Page::Choices.text(language, &reason(&DataError::Asked, language)));
+            language = next(language);
+        }
+        assert_eq!(language, Language::English);
+        shown.sort();
+        shown.dedup();
+        assert_eq!(shown.len(), Language::ALL.len());
+    }
+
+    #[test]
     fn no_page_is_wider_or_higher_than_a_screen_or_steers_it() {
-        let why = "bad\x1b[31m superblock ".repeat(40);
-        for page in [Page::Choices, Page::ConfirmRepair, Page::ConfirmReset] {
-            let text = page.text(&why);
-            assert!(text.lines().count() <= 24, "{text}");
-            assert!(text.lines().all(|line| line.chars().count() <= 92), "{text}");
-            assert_eq!(text.matches('\x1b').count(), 2, "{text}");
+        let why = "bad\x1b[31m superblock ".repeat(200);
+        for language in Language::ALL {
+            for page in [Page::Choices, Page::ConfirmRepair, Page::ConfirmReset] {
+                let text = page.text(language, &why);
+                assert!(text.lines().count() <= 24, "{text}");
+                let text = text.replace("\x1b[2J\x1b[H", "");
+                assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
+                assert!(!text.contains('\x1b'), "{text}");
+            }
         }
     }
 }

@@ -8,11 +8,12 @@ pub(super) mod common;
 pub(super) mod danger;
 pub(super) mod home;
 pub(super) mod network;
+pub(crate) mod rescue;
 pub(super) mod tools;
 
 /// A language of the menu.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
+pub(crate) enum Language {
     English,
     German,
     French,
@@ -21,22 +22,22 @@ pub(super) enum Language {
 
 /// A text in all languages: English, German, French, Italian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Text(pub(super) [&'static str; 4]);
+pub(crate) struct Text(pub(super) [&'static str; 4]);
 
 /// Makes a constant of each text, and the list of all for the tests.
 macro_rules! texts {
     ($($name:ident = $english:literal | $german:literal | $french:literal | $italian:literal;)*) => {
-        $(pub(in crate::menu) const $name: crate::menu::text::Text =
+        $(pub(crate) const $name: crate::menu::text::Text =
             crate::menu::text::Text([$english, $german, $french, $italian]);)*
 
         #[cfg(test)]
-        pub(in crate::menu) const ALL: &[(&str, crate::menu::text::Text)] = &[$((stringify!($name), $name)),*];
+        pub(crate) const ALL: &[(&str, crate::menu::text::Text)] = &[$((stringify!($name), $name)),*];
     };
 }
 use texts;
 
 impl Language {
-    pub(super) const ALL: [Self; 4] = [Self::English, Self::German, Self::French, Self::Italian];
+    pub(crate) const ALL: [Self; 4] = [Self::English, Self::German, Self::French, Self::Italian];
 
     pub(super) fn code(self) -> &'static str {
         ["en", "de", "fr", "it"][self as usize]
@@ -47,19 +48,19 @@ impl Language {
         ["English", "Deutsch", "Français", "Italiano"][self as usize]
     }
 
-    pub(super) fn from_code(code: &str) -> Option<Self> {
+    pub(crate) fn from_code(code: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|language| language.code() == code.trim())
     }
 
     /// A text in this language.
-    pub(super) fn say(self, text: Text) -> &'static str {
+    pub(crate) fn say(self, text: Text) -> &'static str {
         text.0[self as usize]
     }
 
     /// A text with `{}` filled in, one value after the other.
-    pub(super) fn fill(self, text: Text, values: &[&str]) -> String {
+    pub(crate) fn fill(self, text: Text, values: &[&str]) -> String {
         let mut pieces = self.say(text).split("{}");
         let mut filled = pieces.next().unwrap_or_default().to_owned();
         let mut values = values.iter();
@@ -85,6 +86,7 @@ mod tests {
             danger::ALL,
             home::ALL,
             network::ALL,
+            rescue::ALL,
             tools::ALL,
         ];
         tables.into_iter().flatten().copied()

@@ -66,10 +66,10 @@ super::texts! {
         | "La lingua è cambiata. La disposizione della tastiera non è stata caricata; si riprova al prossimo avvio.";
 
     PIN_ASK = "PIN of the console" | "PIN der Konsole" | "Code PIN de la console" | "PIN della console";
-    PIN_FORGOTTEN = "Forgotten? Whoever runs the virtual machine opens its rescue page with satellite.rescue on the kernel's command line. Factory reset there loses everything on the satellite."
-        | "Vergessen? Wer die virtuelle Maschine betreibt, öffnet ihre Rettungsseite mit satellite.rescue in der Kernel-Befehlszeile. Factory reset dort löscht alles auf dem Satelliten."
-        | "Oublié ? Qui gère la machine virtuelle ouvre sa page de secours avec satellite.rescue sur la ligne de commande du noyau. Factory reset y efface tout le satellite."
-        | "Dimenticato? Chi gestisce la macchina virtuale apre la pagina di soccorso con satellite.rescue nella riga di comando del kernel. Factory reset lì cancella tutto.";
+    PIN_FORGOTTEN = "Forgotten? Restart the satellite and press R when it begins to start. Factory reset on the rescue page loses everything on the satellite."
+        | "Vergessen? Satellit neu starten und R drücken, wenn er zu starten beginnt. Die Werkseinstellungen auf der Rettungsseite löschen alles auf dem Satelliten."
+        | "Oublié ? Redémarrez le satellite et appuyez sur R au début du démarrage. Les réglages d'usine de la page de secours effacent tout le satellite."
+        | "Dimenticato? Riavviare il satellite e premere R all'inizio dell'avvio. Le impostazioni di fabbrica nella pagina di soccorso cancellano tutto.";
     PIN_WRONG = "This is not the PIN." | "Das ist nicht die PIN." | "Ce n'est pas le code PIN." | "Non è il PIN.";
     PIN_WAIT = "Too many wrong PINs. The next try is possible in {} s." | "Zu viele falsche PINs. Nächster Versuch in {} s."
         | "Trop de codes faux. Prochain essai dans {} s." | "Troppi PIN errati. Prossimo tentativo tra {} s.";
