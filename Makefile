@@ -9,7 +9,7 @@ KEPT := CARGO_TARGET_DIR CARGO_INCREMENTAL CARGO_TERM_COLOR RUSTFLAGS RUST_LOG C
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" RUSTUP_HOME="$${RUSTUP_HOME:-$$HOME/.rustup}" $(foreach name,$(KEPT),$(if $(value $(name)),$(name)="$$$(name)")))
 MEGABYTES ?= 300
 
-.PHONY: help run stop screen test test-vm bench image image-lock programs build setup lint doc
+.PHONY: help run stop screen test test-vm test-power bench image image-lock programs build setup lint doc
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +31,13 @@ test: setup build ## Runs all tests
 	  $(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked -- --test-threads 2); \
 	fi
 
-test-vm: setup build ## Runs the long tests of the machine image in QEMU
-	@$(call as_root,for network namespaces,$(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
+test-vm: setup build ## Runs all tests of the machine image in QEMU, with a release's bridge in it
+	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile bench-run
+	@$(call as_root,for network namespaces,env SATELLITE_IMAGE_BRIDGE=$(dir $(PROGRAMS))bench-run/satellite-bridge $(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
+
+test-power: setup build ## Cuts the power of satellites at 200 random moments, in containers and in QEMU
+	@$(call as_root,for containers and network namespaces,env SATELLITE_POWER_CUTS=170 $(CARGO) test --workspace --locked --test power -- --nocapture)
+	@$(call as_root,for network namespaces,env SATELLITE_VM_CUTS=30 $(CARGO) test --workspace --locked --test vm -- --ignored --nocapture whenever_the_power_is_cut)
 
 bench: setup ## Measures against scp, tar and others; writes target/bench.json
 	@image/setup image/bench-packages.txt

@@ -296,12 +296,55 @@ impl Container {
         self.ended().await
     }
 
+    /// Whether its console is there: from the first moment of its start to its end.
+    pub async fn has_console(&self) -> bool {
+        let tmux = self.tmux();
+        let console = run("tmux", &["-L", &tmux, "has-session", "-t", "console"]).await;
+        console.is_ok()
+    }
+
+    /// The same at any moment, also while it begins to start: all its processes at once.
+    ///
+    /// # Errors
+    ///
+    /// If something of it is still there.
+    pub async fn cut(&self) -> anyhow::Result<()> {
+        let line = format!("0::/{}", self.name);
+        let is_of_it = |pid: &i32| {
+            let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+            let mut groups = groups.lines().filter_map(|group| group.strip_prefix(&line));
+            groups.any(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        until(
+            "the container to be cut off",
+            Duration::from_secs(30),
+            async || {
+                let mut left = false;
+                for pid in processes().filter(is_of_it) {
+                    left = true;
+                    kill(pid, Signal::SIGKILL);
+                }
+                (!left && !self.has_console().await).then_some(())
+            },
+        )
+        .await?;
+        for groups in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            let group = Path::new(groups).join(&self.name);
+            if group.exists() {
+                let group = group.display().to_string();
+                run(
+                    "find",
+                    &[&group, "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"],
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn ended(&self) -> anyhow::Result<()> {
         until("the container to end", Duration::from_secs(30), async || {
-            let console = run("tmux", &["-L", &self.tmux(), "has-session", "-t", "console"])
-                .await
-                .is_ok();
-            (!console && !self.is_running()).then_some(())
+            (!self.has_console().await && !self.is_running()).then_some(())
         })
         .await
     }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod compare;
 pub mod console;
 pub mod container;
+pub mod dice;
 pub mod first_light;
 pub mod lab;
 pub mod manager;

@@ -68,11 +68,7 @@ impl Release {
     /// If `bundle keygen` fails.
     pub async fn trust(&self) -> anyhow::Result<PathBuf> {
         let _locked = self.lock()?;
-        let (secret, public, trust) = (
-            self.secret(),
-            self.dir.join("release.pub"),
-            self.dir.join("trust.toml"),
-        );
+        let (secret, public, trust) = (self.secret(), self.public(), self.dir.join("trust.toml"));
         if !(secret.exists() && trust.exists()) {
             for stale in [&secret, &public, &trust] {
                 let _ = std::fs::remove_file(stale);
@@ -171,6 +167,13 @@ impl Release {
             .to_owned())
     }
 
+    /// The bridge that images get: the one that was built, or the one that `SATELLITE_IMAGE_BRIDGE` names, such as a release's.
+    #[must_use]
+    pub fn bridge_of_images(&self) -> PathBuf {
+        let named = std::env::var_os("SATELLITE_IMAGE_BRIDGE").map(|path| self.top.join(path));
+        named.unwrap_or_else(|| self.program("satellite-bridge"))
+    }
+
     /// The machine image, in `formats` as `image/build-image` names them, signed with the development key; answers the
     /// directory that holds it. `lock` says what a changed set of packages means: `check`, `report` or `renew`.
     ///
@@ -189,7 +192,7 @@ impl Release {
     pub async fn image_of(&self, version: &str, formats: &str, lock: &str) -> anyhow::Result<PathBuf> {
         let trust = self.trust().await?;
         let mut build = command(self.top.join("image/build-image"));
-        build.arg("--bridge").arg(self.program("satellite-bridge"));
+        build.arg("--bridge").arg(self.bridge_of_images());
         build
             .arg("--trust")
             .arg(trust)
@@ -207,6 +210,12 @@ impl Release {
     #[must_use]
     pub fn payload(&self) -> PathBuf {
         self.dir.join("payload")
+    }
+
+    /// The development key's public half.
+    #[must_use]
+    pub fn public(&self) -> PathBuf {
+        self.dir.join("release.pub")
     }
 
     /// The development key's secret half.

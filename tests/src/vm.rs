@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,6 +28,15 @@ const TOOLS: Duration = Duration::from_mins(20);
 /// The end of each answer of QEMU's monitor.
 const PROMPT: &str = "(qemu) ";
 
+/// The firmware that a machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// Starts whatever it finds.
+    Plain,
+    /// Starts what is signed, once it has keys; its variables are kept from the system.
+    SecureBoot,
+}
+
 /// A machine.
 #[derive(Debug)]
 pub struct Vm {
@@ -39,6 +49,11 @@ pub struct Vm {
     lan: Lan,
     /// Distinguishes the machines of a laboratory.
     number: u8,
+    /// Whose network card it has.
+    card: u8,
+    firmware: Firmware,
+    /// How often its hypervisor has said that it was set back.
+    generation: AtomicU8,
 }
 
 impl Vm {
@@ -48,6 +63,38 @@ impl Vm {
     ///
     /// If QEMU cannot be had, or the disk or its place on the LAN cannot be made.
     pub async fn new(lab: &Lab, number: u8, image: &Path) -> anyhow::Result<Self> {
+        let vm = Self::without_disk(lab, number).await?;
+        let (image, disk) = (image.display().to_string(), vm.file("disk.qcow2"));
+        let create = [
+            "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &image, &disk,
+        ];
+        vm.tool(&create).await?;
+        Ok(vm)
+    }
+
+    /// A copy of this machine, which is off, as a hypervisor makes one: the same disk and firmware's variables, a network
+    /// card with the same address, another identity at the hypervisor.
+    ///
+    /// # Errors
+    ///
+    /// As [`Vm::new`].
+    pub async fn copied(&self, lab: &Lab, number: u8) -> anyhow::Result<Self> {
+        let mut copy = Self::without_disk(lab, number).await?;
+        copy.card = self.card;
+        for file in ["disk.qcow2", "vars.qcow2"] {
+            std::fs::copy(self.file(file), copy.file(file)).with_context(|| format!("cannot copy {file}"))?;
+        }
+        Ok(copy)
+    }
+
+    /// Gives it another firmware than the plain one, before its first start.
+    #[must_use]
+    pub fn with(mut self, firmware: Firmware) -> Self {
+        self.firmware = firmware;
+        self
+    }
+
+    async fn without_disk(lab: &Lab, number: u8) -> anyhow::Result<Self> {
         let top = lab.release.top().to_owned();
         let mut build = command(top.join("image/build-tools"));
         build.arg("--out").arg(top.join("target/image"));
@@ -62,8 +109,10 @@ impl Vm {
             top,
             lan: lab.lan.clone(),
             number,
+            card: number,
+            firmware: Firmware::Plain,
+            generation: AtomicU8::new(1),
         };
-        vm.make_disk(image).await?;
         // Snapshots of a machine include its firmware's variables, so these lie in a qcow2 file too.
         let shipped = vm.tools.join("usr/share/OVMF/OVMF_VARS_4M.fd");
         let (from, to) = (shipped.display().to_string(), vm.file("vars.qcow2"));
@@ -71,15 +120,6 @@ impl Vm {
             .await?;
         vm.lan.switch(&vm.port()).await?;
         Ok(vm)
-    }
-
-    async fn make_disk(&self, image: &Path) -> anyhow::Result<()> {
-        let (image, disk) = (image.display().to_string(), self.file("disk.qcow2"));
-        let create = [
-            "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &image, &disk,
-        ];
-        self.tool(&create).await?;
-        Ok(())
     }
 
     /// Runs a program of the tree of tools.
@@ -159,7 +199,6 @@ impl Vm {
     }
 
     fn qemu(&self) -> Vec<String> {
-        let number = self.number;
         let disk = format!(
             "file={},if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap",
             self.file("disk.qcow2")
@@ -172,11 +211,12 @@ impl Vm {
         } else {
             "tcg,thread=multi"
         };
-        let nic = format!("virtio-net-pci,netdev=lan,mac=52:54:00:77:00:{number:02x},romfile=");
+        let nic = format!(
+            "virtio-net-pci,netdev=lan,mac=52:54:00:77:00:{:02x},romfile=",
+            self.card
+        );
         let words = [
             "qemu-system-x86_64",
-            "-machine",
-            "q35",
             "-accel",
             accelerator,
             "-cpu",
@@ -190,8 +230,6 @@ impl Vm {
             "none",
             "-vga",
             "std",
-            "-drive",
-            "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
             "-drive",
             &vars,
             "-drive",
@@ -218,7 +256,47 @@ impl Vm {
             "-pidfile",
             &self.file("pid"),
         ];
-        words.iter().map(|word| (*word).to_owned()).collect()
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        // Firmware's code comes before its variables.
+        words.splice(1..1, self.board());
+        words
+    }
+
+    /// The board with its firmware, and what hypervisors give each machine of its own.
+    fn board(&self) -> Vec<String> {
+        let (machine, code, is_kept) = match self.firmware {
+            Firmware::Plain => ("q35", "OVMF_CODE_4M.fd", "off"),
+            Firmware::SecureBoot => ("q35,smm=on", "OVMF_CODE_4M.secboot.fd", "on"),
+        };
+        let code = format!("if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/{code}");
+        let kept = format!("driver=cfi.pflash01,property=secure,value={is_kept}");
+        let uuid = format!("5a7e1117-0000-4000-8000-0000000000{:02x}", self.number);
+        let generation = format!(
+            "vmgenid,guid=5a7e1117-0001-4000-8000-00000000{:02x}{:02x}",
+            self.number,
+            self.generation.load(Ordering::Relaxed)
+        );
+        let words = [
+            "-machine",
+            machine,
+            "-global",
+            &kept,
+            // It cannot sleep: nothing of the firmware may be left unguarded.
+            "-global",
+            "ICH9-LPC.disable_s3=1",
+            "-drive",
+            &code,
+            "-uuid",
+            &uuid,
+            "-device",
+            &generation,
+        ];
+        words.map(str::to_owned).to_vec()
+    }
+
+    /// Has its generation device say another thing from the next start on, as hypervisors do when they set a machine back.
+    pub fn next_generation(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     fn complaint(&self) -> String {

@@ -1,0 +1,115 @@
+//! The life of a machine: first start, commissioning, USB disk, restart, factory reset, second commissioning.
+
+use e2e::lab::SATELLITE;
+use e2e::manager::WORKLOAD;
+use e2e::scratch::Scratch;
+use e2e::vm::Vm;
+use e2e::wait::until;
+use satellite_proto::wire::management::v1::Reachability;
+
+use super::{
+    COMMISSIONED, SEEN, SET_BACK, Watch, again, factory_reset, fingerprint, log, pair, started, when,
+};
+
+/// The one that runs with all tests.
+#[tokio::test]
+async fn a_machine_starts_is_paired_and_commissioned_and_shuts_down_by_its_power_button() {
+    let lab = Scratch::new().await.unwrap();
+    let vm = commissioned(&lab).await;
+    assert_eq!(workload_state(&lab).await, "HEALTHY");
+    let mut watch = Watch::start();
+    vm.power_button().await.unwrap();
+    watch.lap("power button to off");
+}
+
+/// A machine that was started, paired and commissioned; prints what that took.
+async fn commissioned(lab: &Scratch) -> Vm {
+    let vm = started(lab).await;
+    lab.serve().await.unwrap();
+    lab.add_bundle().await.unwrap();
+    let memory = vm.memory().await.unwrap();
+    println!("memory in use, not yet paired: {} MiB", memory >> 20);
+    let mut watch = Watch::start();
+    pair(&vm, lab, SATELLITE, &[]).await;
+    watch.lap("pairing");
+    lab.server.converged(SATELLITE, COMMISSIONED).await.unwrap();
+    watch.lap("commissioning");
+    let finished = async || {
+        let log = log(lab, "system").await;
+        let lines: Vec<String> = log
+            .lines()
+            .filter(|line| line.contains("Startup finished"))
+            .map(str::to_owned)
+            .collect();
+        (!lines.is_empty()).then_some(lines)
+    };
+    for line in until("the end of the start", SEEN, finished).await.unwrap() {
+        println!("{}", line.trim());
+    }
+    vm
+}
+
+/// What the server sees of the workload: the end of the state's name.
+async fn workload_state(lab: &Scratch) -> String {
+    let known = lab.server.satellite(SATELLITE).await.unwrap();
+    let workloads = known.observed.unwrap().workloads;
+    let found = workloads.iter().find(|one| one.name == WORKLOAD).unwrap();
+    let name = found.state().as_str_name();
+    name.rsplit('_').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+#[ignore = "make test-vm: boots a machine three times"]
+async fn a_machine_survives_a_power_cut_and_begins_anew_after_a_factory_reset() {
+    let lab = Scratch::new().await.unwrap();
+    let vm = commissioned(&lab).await;
+    let before = fingerprint(&vm).await;
+    usb_disk_is_seen(&vm, &lab).await;
+
+    // Not a shutdown: what was confirmed is there.
+    vm.power_cut().await.unwrap();
+    again(&vm, "start after a power cut").await;
+    lab.server.converged(SATELLITE, COMMISSIONED).await.unwrap();
+    assert_eq!(workload_state(&lab).await, "HEALTHY");
+    assert_eq!(fingerprint(&vm).await, before);
+    let said = log(&lab, "bridge").await;
+    assert!(!said.contains(SET_BACK), "{said}");
+
+    let mut watch = Watch::start();
+    factory_reset(&vm).await;
+    vm.menu().await.unwrap();
+    watch.lap("factory reset to the menu");
+    when(&lab, "the server to hear of the factory reset", |known| {
+        known.reachability() == Reachability::Disconnected
+    })
+    .await;
+    assert_ne!(fingerprint(&vm).await, before, "the identity survived");
+    lab.server
+        .cli(&["satellite", "forget", SATELLITE, "--yes"])
+        .await
+        .unwrap_err();
+    pair(&vm, &lab, SATELLITE, &[]).await;
+    lab.server.converged(SATELLITE, COMMISSIONED).await.unwrap();
+    assert_eq!(workload_state(&lab).await, "HEALTHY");
+    watch.lap("second pairing and commissioning");
+}
+
+async fn usb_disk_is_seen(vm: &Vm, lab: &Scratch) {
+    let stick = vm.file("stick.raw");
+    std::fs::File::create(&stick).unwrap().set_len(64 << 20).unwrap();
+    let said = vm
+        .monitor(&format!("drive_add 0 if=none,id=stick,format=raw,file={stick}"))
+        .await
+        .unwrap();
+    assert!(said.contains("OK"), "{said}");
+    vm.order("device_add usb-storage,id=stick,drive=stick,bus=usb.0,removable=on")
+        .await
+        .unwrap();
+    until("the USB disk in the kernel's log", SEEN, async || {
+        let log = log(lab, "kernel").await;
+        log.contains("Attached SCSI removable disk").then_some(())
+    })
+    .await
+    .unwrap();
+    vm.order("device_del stick").await.unwrap();
+}
