@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 use satellite_proto::wire::MAX_PIECE;
@@ -42,7 +42,7 @@ pub(super) struct Batcher {
     items: Vec<Item>,
     size: usize,
     buffer: BytesMut,
-    hash: Context,
+    hash: Option<Context>,
     totals: Totals,
 }
 
@@ -59,7 +59,7 @@ impl Batcher {
             items: Vec::new(),
             size: 0,
             buffer: BytesMut::new(),
-            hash: Context::new(&SHA256),
+            hash: None,
             totals: Totals::default(),
         }
     }
@@ -99,13 +99,27 @@ impl Batcher {
             ))?;
             member.xattrs.clear();
         }
-        self.hash = Context::new(&SHA256);
+        self.hash = None;
         self.totals.members += 1;
         self.push(item::Kind::Begin(member))
     }
 
-    pub(super) fn content(&mut self, mut data: Bytes) -> Result<(), ReadError> {
-        self.hash.update(&data);
+    /// A member whose whole content is at hand.
+    pub(super) fn small_file(&mut self, mut member: Member, content: Bytes) -> Result<(), ReadError> {
+        member.size_bytes = content.len() as u64;
+        let sha256 = Bytes::copy_from_slice(digest(&SHA256, &content).as_ref());
+        self.begin(member)?;
+        self.pieces(content)?;
+        self.push(item::Kind::End(MemberEnd { sha256 }))
+    }
+
+    pub(super) fn content(&mut self, data: Bytes) -> Result<(), ReadError> {
+        let hash = self.hash.get_or_insert_with(|| Context::new(&SHA256));
+        hash.update(&data);
+        self.pieces(data)
+    }
+
+    fn pieces(&mut self, mut data: Bytes) -> Result<(), ReadError> {
         self.totals.bytes += data.len() as u64;
         count(&self.progress, data.len());
         while !data.is_empty() {
@@ -120,7 +134,7 @@ impl Batcher {
     pub(super) fn content_to_end(&mut self, source: &mut impl Read) -> Result<(), ContentError> {
         loop {
             let room = self.room().map_err(|_| ContentError::Stopped)?;
-            let piece = self.read_piece(source, room).map_err(ContentError::Read)?;
+            let piece = self.read_piece(source, room, room).map_err(ContentError::Read)?;
             if piece.is_empty() {
                 return Ok(());
             }
@@ -128,8 +142,13 @@ impl Batcher {
         }
     }
 
-    /// Reads until `most` bytes are there or the source ends.
-    pub(super) fn read_piece(&mut self, source: &mut impl Read, most: usize) -> io::Result<Bytes> {
+    /// Reads at most `most` bytes, until `enough` are there or the source ends.
+    pub(super) fn read_piece(
+        &mut self,
+        source: &mut impl Read,
+        enough: usize,
+        most: usize,
+    ) -> io::Result<Bytes> {
         self.buffer.resize(most, 0);
         let mut filled = 0;
         while filled < most {
@@ -138,6 +157,9 @@ impl Batcher {
                 Ok(count) => filled += count,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 Err(err) => return Err(err),
+            }
+            if filled >= enough {
+                break;
             }
         }
         self.buffer.truncate(filled);
@@ -153,7 +175,7 @@ impl Batcher {
     }
 
     pub(super) fn end(&mut self) -> Result<(), ReadError> {
-        let hash = std::mem::replace(&mut self.hash, Context::new(&SHA256));
+        let hash = self.hash.take().unwrap_or_else(|| Context::new(&SHA256));
         let sha256 = Bytes::copy_from_slice(hash.finish().as_ref());
         self.push(item::Kind::End(MemberEnd { sha256 }))
     }

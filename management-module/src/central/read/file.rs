@@ -4,7 +4,7 @@
 //! number of bytes is sent, cut or filled up with zeros, and a notice says so.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::Seek;
 
 use bytes::Bytes;
 use nix::sys::stat::{FileStat, fstat};
@@ -27,55 +27,54 @@ enum Small {
     Grown,
 }
 
-/// Sends the file of `member`, which is open as `file`. Reading errors become notices.
-pub(super) fn send(batcher: &mut Batcher, mut member: Member, file: &mut File) -> Result<(), ReadError> {
-    let label = label(&member);
-    let Ok(stat) = fstat(&*file) else {
-        return batcher.left_out(format!("{label}: it vanished and is left out"));
-    };
-    if size(&stat) <= SMALL {
-        match read_small(batcher, file) {
-            Ok(Small::Steady(content)) => return send_small(batcher, member, content),
+/// Sends the file of `member`, which is open as `file` and was looked at when it was opened. Reading errors become notices.
+pub(super) fn send(
+    batcher: &mut Batcher,
+    mut member: Member,
+    file: &mut File,
+    opened: FileStat,
+) -> Result<(), ReadError> {
+    if size(&opened) <= SMALL {
+        match read_small(batcher, file, opened) {
+            Ok(Small::Steady(content)) => return batcher.small_file(member, content),
             Ok(Small::Moving(content)) => {
                 batcher.notice(format!(
-                    "{label}: it changed during each of {TRIES} readings; the last one is kept"
+                    "{}: it changed during each of {TRIES} readings; the last one is kept",
+                    label(&member)
                 ))?;
-                return send_small(batcher, member, content);
+                return batcher.small_file(member, content);
             }
             Ok(Small::Grown) => {}
             Err(err) => {
+                let label = label(&member);
                 return batcher.left_out(format!("{label}: it cannot be read and is left out: {err}"));
             }
         }
     }
     let Ok(before) = fstat(&*file) else {
-        return batcher.left_out(format!("{label}: it vanished and is left out"));
+        return batcher.left_out(format!("{}: it vanished and is left out", label(&member)));
     };
     if let Err(err) = file.rewind() {
+        let label = label(&member);
         return batcher.left_out(format!("{label}: it cannot be read and is left out: {err}"));
     }
     member.size_bytes = size(&before);
     send_large(batcher, member, file, &before)
 }
 
-fn send_small(batcher: &mut Batcher, mut member: Member, content: Bytes) -> Result<(), ReadError> {
-    member.size_bytes = content.len() as u64;
-    batcher.begin(member)?;
-    batcher.content(content)?;
-    batcher.end()
-}
-
-fn read_small(batcher: &mut Batcher, file: &mut File) -> std::io::Result<Small> {
-    let mut last = Bytes::new();
-    for _ in 0..TRIES {
-        file.rewind()?;
-        let before = fstat(&*file)?;
+fn read_small(batcher: &mut Batcher, file: &mut File, opened: FileStat) -> std::io::Result<Small> {
+    let (mut before, mut last) = (opened, Bytes::new());
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            file.rewind()?;
+            before = fstat(&*file)?;
+        }
         if size(&before) > SMALL {
             return Ok(Small::Grown);
         }
         // One more than there should be: finds what was added meanwhile.
         let expected = usize::try_from(size(&before)).unwrap_or_default();
-        last = batcher.read_piece(&mut file.take(SMALL + 1), expected + 1)?;
+        last = batcher.read_piece(file, expected, expected + 1)?;
         let after = fstat(&*file)?;
         if last.len() == expected && same(&before, &after) {
             return Ok(Small::Steady(last));
@@ -98,7 +97,7 @@ fn send_large(
     while left > 0 {
         let room = batcher.room()?.min(usize::try_from(left).unwrap_or(usize::MAX));
         let piece = match problem {
-            None => batcher.read_piece(file, room).unwrap_or_else(|err| {
+            None => batcher.read_piece(file, room, room).unwrap_or_else(|err| {
                 problem = Some(format!("reading failed ({err}); the rest is zeros"));
                 lost = true;
                 Bytes::new()

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use prost_types::Timestamp;
 use satellite_proto::wire::backup::v1::{ExtendedAttribute, Member, MemberOrigin, MemberType};
 use xattr::FileExt as _;
@@ -275,17 +275,17 @@ impl Sender<'_> {
             Ok(fd) => File::from(fd),
             Err(err) => return self.unreadable(entry, err),
         };
-        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        let Some(opened) = fstat(&file).ok().filter(|stat| kind(stat) == SFlag::S_IFREG) else {
             return self.left_out(format!(
                 "{}: {}: it was replaced and is left out",
                 self.set.name,
                 entry.path.display()
             ));
-        }
+        };
         member.xattrs = attributes_of(&file);
         let path = member.path.clone();
         let before = self.batcher.members();
-        file::send(self.batcher, member, &mut file)?;
+        file::send(self.batcher, member, &mut file, opened)?;
         let sent = self.batcher.members() > before;
         if sent && entry.stat.st_nlink > 1 && self.links.len() < LINKS {
             self.links.insert(id, path);
