@@ -39,11 +39,9 @@ pub const MAX_MANIFEST: u64 = 256 << 10;
 /// Most bytes of a line of `checksums.json`.
 pub const MAX_LINE: usize = 64 << 10;
 
-/// Level of compression: more costs several times the CPU for a few per cent.
-pub const LEVEL: i32 = 3;
-
-/// Level of compression of what hardly shrinks, such as voicemails: half the CPU of level 3 for a few per cent more.
-pub const LEVEL_OF_SOUND: i32 = 1;
+/// Level of compression: more costs several times the CPU for a few per cent, and dumps and call records become no
+/// smaller by it.
+pub const LEVEL: i32 = 1;
 
 /// Name of the first member.
 pub const MANIFEST: &str = "manifest.json";
