@@ -260,10 +260,14 @@ impl<'a> Fields<'a> {
         put(297, 31, self.group);
         put(329, 8, b"0000000\0");
         put(337, 8, b"0000000\0");
-        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        let sum = sum(&block);
         block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         out.extend_from_slice(&block);
     }
+}
+
+fn sum(bytes: &[u8]) -> u32 {
+    bytes.iter().map(|b| u32::from(*b)).sum()
 }
 
 /// A ustar header as it was read, with its checksum found right.
@@ -276,14 +280,8 @@ impl<'a> Header<'a> {
     /// # Errors
     /// [`BadHeader::Checksum`], or [`BadHeader::Foreign`] for another kind of tar.
     pub fn parse(block: &'a [u8; BLOCK]) -> Result<Self, BadHeader> {
-        let blanked = block.iter().enumerate().map(|(at, b)| {
-            if (148..156).contains(&at) {
-                32
-            } else {
-                u32::from(*b)
-            }
-        });
-        let sum: u32 = blanked.sum();
+        // The checksum counts its own field as blanks.
+        let sum = sum(block) - sum(&block[148..156]) + 8 * u32::from(b' ');
         if octal(&block[148..156]) != Some(u64::from(sum)) {
             return Err(BadHeader::Checksum);
         }

@@ -158,8 +158,8 @@ pub(super) fn key(key: &str) -> Result<(), Status> {
 
 /// A member, and whether its size is to be found out.
 pub(super) fn member(begin: pb::Member) -> Result<(Member, bool), Status> {
-    let name = format!("{}/{}", begin.data_set, escape(&begin.path));
-    let refuse = |why: String| Status::invalid_argument(format!("`{name}`: {why}"));
+    let (set, of) = (begin.data_set.clone(), begin.path.clone());
+    let refuse = |why: String| Status::invalid_argument(format!("`{set}/{}`: {why}", escape(&of)));
     let path =
         |bytes: Bytes| MemberPath::new(bytes).map_err(|bad| refuse(format!("its path or target: {bad}")));
     let kind = match begin.r#type() {
