@@ -1,12 +1,12 @@
-//! Measures the archive writer: generates data like a PBX's in a directory, writes an archive of it, reads it back, and
-//! says what that took. `archive-speed DIRECTORY MIB` generates, `archive-speed DIRECTORY` measures, alone and in a
-//! process of its own so that memory and CPU are those of the archive.
+//! Measures the archive writer: writes an archive of the files of a directory beside it, reads it back, verifies it as an
+//! older one would be, and says what each took. `archive-speed DIRECTORY`; `sample-central` makes directories like a PBX's.
+//! It runs in a process of its own so that memory and CPU are those of the archive.
 #![expect(clippy::print_stdout, reason = "its result is what it prints")]
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -16,79 +16,25 @@ use backup_service::archive::member::{Kind, Member, Moment, Origin};
 use backup_service::archive::names::MemberPath;
 use backup_service::archive::read::Archive;
 use backup_service::archive::threads;
-use backup_service::archive::verify::verify;
+use backup_service::archive::verify::{verify, verify_written};
 use backup_service::archive::write::{ArchiveWriter, Room};
 use bytes::Bytes;
 
+/// Linux counts CPU time in hundredths of a second, on every architecture that we build for.
+const TICKS: f64 = 100.0;
+
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let directory = PathBuf::from(arguments.next().context("usage: archive-speed DIRECTORY [MIB]")?);
-    match arguments.next() {
-        Some(mib) => generate(&directory, mib.parse()?),
-        None => measure(&directory),
-    }
-}
-
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
-/// Voicemails (a tone with noise), call records (JSON) and a dump (SQL), about as a PBX has them.
-fn generate(directory: &Path, mib: u64) -> anyhow::Result<()> {
-    let mut noise = Noise(42);
-    for sub in ["core", "cdr", "voicemail"] {
-        std::fs::create_dir_all(directory.join(sub))?;
-    }
-    let mut dump = File::create(directory.join("core/dump.sql"))?;
-    for id in 0..60_000 {
-        let (a, b) = (noise.next() % 1_000_000, noise.next());
-        writeln!(
-            dump,
-            "INSERT INTO users VALUES ({id}, 'user{a}', '+4972{a:06}', '{b:016x}', true, NULL);"
-        )?;
-    }
-    for id in 0..mib * 20 {
-        let mut file = File::create(directory.join(format!("cdr/{id:07}.json")))?;
-        let (from, to, seconds) = (noise.next() % 900, noise.next() % 100_000, noise.next() % 3600);
-        write!(
-            file,
-            "{{\"id\":{id},\"caller\":\"+49721{to:06}\",\"callee\":\"{from}\",\"duration\":{seconds},"
-        )?;
-        write!(
-            file,
-            "\"state\":\"answered\",\"queue\":null,\"events\":[\"ring\",\"answer\",\"hangup\"]}}"
-        )?;
-    }
-    let count = mib * 1024 * 1024 / 300_000;
-    for id in 0..count {
-        let mut samples = Vec::with_capacity(300_000);
-        let pitch = 200.0 + (noise.next() % 300) as f64;
-        for n in 0..150_000_u32 {
-            let speech = (f64::from(n) * pitch / 8000.0).sin() * f64::from(n / 4000 % 3) * 2500.0;
-            let sample = speech as i16 + (noise.next() % 96) as i16;
-            samples.extend_from_slice(&sample.to_le_bytes());
-        }
-        File::create(directory.join(format!("voicemail/{id:06}.wav")))?.write_all(&samples)?;
-    }
-    Ok(())
+    let directory = std::env::args()
+        .nth(1)
+        .context("usage: archive-speed DIRECTORY")?;
+    measure(Path::new(&directory))
 }
 
 fn measure(directory: &Path) -> anyhow::Result<()> {
+    let parent = directory.parent().context("the directory has no parent")?;
     let out = directory.with_extension("sar");
-    let begun = Instant::now();
-    let parent = directory
-        .parent()
-        .context("the directory has no parent")?
-        .to_owned();
     let room = Room {
-        directory: parent,
+        directory: parent.to_owned(),
         reserve: 0,
     };
     let file = File::options()
@@ -97,31 +43,55 @@ fn measure(directory: &Path) -> anyhow::Result<()> {
         .create(true)
         .truncate(true)
         .open(&out)?;
+    let begun = Instant::now();
     let mut writer = ArchiveWriter::create(file, room, &manifest()?, threads())?;
-    let (mut members, mut content) = (0, 0);
-    for set in ["core", "cdr", "voicemail"] {
-        for entry in std::fs::read_dir(directory.join(set))? {
-            content += add(&mut writer, set, &entry?)?;
-            members += 1;
-        }
-    }
-    let (written, _) = writer.finish(members, content)?;
-    report("write", begun, content);
-    let sha256 = data_encoding::HEXLOWER.encode(&written.sha256);
-    let report_of = verify(&Archive::new(written.file)?, Some(&sha256), threads())?;
-    anyhow::ensure!(report_of.is_intact(), "{:?}", report_of.problems);
-    report("write and verify", begun, content);
-    println!(
-        "{members} members, {content} bytes of content, {} bytes of archive",
-        written.size
-    );
+    let mut added = Added::default();
+    add_all(&mut writer, directory, directory, &mut added)?;
+    let (written, _) = writer.finish(added.members, added.content)?;
+    let size = written.size;
+    let cpu = report("write", begun, (0.0, added.content));
+    let begun = Instant::now();
+    let found = verify_written(written, threads())?;
+    anyhow::ensure!(found.is_intact(), "{:?}", found.problems);
+    let cpu = report("read back", begun, (cpu, added.content));
+    let begun = Instant::now();
+    let found = verify(&Archive::open(&out)?, None, threads())?;
+    anyhow::ensure!(found.is_intact(), "{:?}", found.problems);
+    report("verify", begun, (cpu, added.content));
+    println!("{added:?}, {size} bytes of archive");
     Ok(())
 }
 
-fn add(writer: &mut ArchiveWriter, set: &str, entry: &std::fs::DirEntry) -> anyhow::Result<u64> {
-    let mut file = File::open(entry.path())?;
+#[derive(Debug, Default)]
+struct Added {
+    members: u64,
+    content: u64,
+}
+
+fn add_all(
+    writer: &mut ArchiveWriter,
+    top: &Path,
+    directory: &Path,
+    added: &mut Added,
+) -> anyhow::Result<()> {
+    let mut found: Vec<_> = std::fs::read_dir(directory)?.collect::<Result<_, _>>()?;
+    found.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in found {
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            add_all(writer, top, &path, added)?;
+        } else {
+            added.content += add(writer, path.strip_prefix(top)?, &path)?;
+            added.members += 1;
+        }
+    }
+    Ok(())
+}
+
+fn add(writer: &mut ArchiveWriter, name: &Path, path: &Path) -> anyhow::Result<u64> {
+    let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    writer.begin(member(set, entry.file_name().as_bytes(), size)?, false)?;
+    writer.begin(member(name.as_os_str().as_bytes(), size)?, false)?;
     let mut hash = Context::new(&SHA256);
     let mut buffer = vec![0; 128 << 10];
     loop {
@@ -136,9 +106,9 @@ fn add(writer: &mut ArchiveWriter, set: &str, entry: &std::fs::DirEntry) -> anyh
     Ok(size)
 }
 
-fn member(set: &str, path: &[u8], size: u64) -> anyhow::Result<Member> {
+fn member(path: &[u8], size: u64) -> anyhow::Result<Member> {
     Ok(Member {
-        data_set: set.parse()?,
+        data_set: "all".parse()?,
         path: MemberPath::new(Bytes::copy_from_slice(path))?,
         kind: Kind::File(size),
         mode: 0o640,
@@ -160,7 +130,7 @@ fn manifest() -> anyhow::Result<Manifest> {
         central_address: String::new(),
         tenant: "default".to_owned(),
         configuration: None,
-        data_sets: vec!["core".parse()?, "cdr".parse()?, "voicemail".parse()?],
+        data_sets: vec!["all".parse()?],
         create_time: jiff::Timestamp::now(),
         creator_version: String::new(),
         writer_version: String::new(),
@@ -168,16 +138,25 @@ fn manifest() -> anyhow::Result<Manifest> {
     })
 }
 
-fn report(what: &str, begun: Instant, content: u64) {
+/// Says what was used since `begun`, and answers the CPU seconds so far.
+fn report(what: &str, begun: Instant, (before, content): (f64, u64)) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap_or("VmHWM: unknown")
-        .to_owned();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .flat_map(str::parse)
+        .collect();
+    let cpu = fields.iter().sum::<f64>() / TICKS;
     let wall = begun.elapsed().as_secs_f64();
     println!(
-        "{what}: {wall:.2} s, {:.0} MiB/s, {peak}",
-        content as f64 / wall / 1_048_576.0
+        "{what}: {wall:.2} s, {:.0} MiB/s, {:.2} s of CPU ({:?} of the process), {}",
+        content as f64 / wall / 1_048_576.0,
+        cpu - before,
+        fields,
+        peak.unwrap_or_default(),
     );
+    cpu
 }

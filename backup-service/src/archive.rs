@@ -11,10 +11,12 @@ pub mod member;
 pub mod names;
 mod ordered;
 pub mod pax;
+mod proof;
 pub mod read;
 pub mod seek;
 pub mod select;
 mod stream;
+mod uncached;
 pub mod verify;
 pub mod write;
 

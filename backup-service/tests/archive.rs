@@ -14,7 +14,7 @@ use backup_service::archive::member::{Kind, Moment, Origin};
 use backup_service::archive::names::MemberPath;
 use backup_service::archive::read::Archive;
 use backup_service::archive::select::{SelectError, Selection};
-use backup_service::archive::verify::{Report, verify};
+use backup_service::archive::verify::{Report, verify, verify_written};
 use backup_service::archive::write::{ArchiveWriter, Fault, WriteError};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -148,6 +148,43 @@ fn every_changed_bit_is_found() {
     for more in [&b"\0"[..], b"x", &whole] {
         assert!(!intact(&[&whole, more].concat()), "appended");
     }
+}
+
+#[test]
+fn what_is_on_the_disk_must_be_what_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.sar");
+    let content = noise(9 << 20, 3);
+    let attempt = |change: &dyn Fn(&Path)| {
+        let mut options = std::fs::File::options();
+        options.read(true).write(true).create(true).truncate(true);
+        let out = options.open(&path).unwrap();
+        let mut writer = ArchiveWriter::create(out, room(dir.path()), &manifest(&["core"]), 2).unwrap();
+        writer
+            .begin(member("core", b"sound", Kind::File(content.len() as u64)), false)
+            .unwrap();
+        writer.content(&content).unwrap();
+        writer.end(&sha256(&content)).unwrap();
+        let (written, _) = writer.finish(1, content.len() as u64).unwrap();
+        change(&path);
+        verify_written(written, 2)
+    };
+    let intact = attempt(&|_| ()).unwrap();
+    assert_eq!(intact.problems, Vec::<String>::new());
+    let other = std::fs::read(&path).unwrap();
+    assert_eq!(intact.sha256, data_encoding::HEXLOWER.encode(&sha256(&other)));
+    for at in [0, 100, 4 << 20, 6_000_000] {
+        let flipped = attempt(&|path| {
+            let mut bytes = std::fs::read(path).unwrap();
+            bytes[at] ^= 4;
+            std::fs::write(path, bytes).unwrap();
+        });
+        let problem = &flipped.unwrap().problems[0];
+        assert!(problem.contains("is not what was written"), "{at}: {problem}");
+    }
+    // Another archive in its place is sound by itself, and yet not the one.
+    let exchanged = attempt(&|path| std::fs::write(path, &other).unwrap()).unwrap();
+    assert!(!exchanged.is_intact());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! **Invariant:** at most `threads + 2` frames are in memory, and one thread writes.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -12,7 +12,9 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::ordered::{Buffers, Results, Work, ordered};
+use super::proof::{Proof, Prover};
 use super::seek::{SEAL, Table, seal_head};
+use super::uncached::Writer;
 use super::{CUT, FRAME, LEVEL, MAX_FRAMES};
 
 /// Bytes after which what was written is flushed.
@@ -34,6 +36,8 @@ pub struct Written {
     pub size: u64,
     /// SHA-256 of it.
     pub sha256: [u8; 32],
+    /// By what its frames are known again.
+    pub(crate) proof: Proof,
 }
 
 struct Compressed {
@@ -42,10 +46,11 @@ struct Compressed {
 }
 
 struct Frames {
-    file: File,
+    out: Writer,
     hash: Context,
     size: u64,
     table: Vec<(u32, u32)>,
+    prover: Prover,
 }
 
 /// Takes content and makes frames of it.
@@ -58,7 +63,7 @@ pub(crate) struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// Writes to `file`, from where it stands.
+    /// Writes to `file`, which is empty.
     pub(crate) fn start(file: File, threads: usize) -> io::Result<Self> {
         let inputs = Buffers::default();
         let outputs = Buffers::default();
@@ -140,19 +145,22 @@ impl FrameWriter {
             return Err(self.why());
         };
         let mut frames = frames?;
+        let hash_of_frames = frames.hash.clone();
         frames.add(&seal_head(checksums_at))?;
         let digest = frames.hash.clone().finish();
         frames.add(digest.as_ref())?;
         let table = Table::encode(&frames.table);
         frames.add(&table)?;
-        frames.file.sync_all()?;
+        let file = frames.out.end()?;
+        file.sync_all()?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(frames.hash.finish().as_ref());
         debug_assert_eq!(digest.as_ref().len() + seal_head(0).len(), SEAL);
         Ok(Written {
-            file: frames.file,
+            file,
             size: frames.size,
             sha256,
+            proof: frames.prover.end(hash_of_frames),
         })
     }
 }
@@ -215,10 +223,11 @@ fn write_frames(
 ) -> io::Result<Frames> {
     let flusher = Flusher::start(file.try_clone()?)?;
     let mut frames = Frames {
-        file,
+        out: Writer::new(file),
         hash: Context::new(&SHA256),
         size: 0,
         table: Vec::new(),
+        prover: Prover::new()?,
     };
     let mut flushed = 0;
     while let Some(frame) = results.next() {
@@ -228,9 +237,10 @@ fn write_frames(
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, full));
         }
         frames.add(&frame.data)?;
+        frames.prover.add(&frame.data)?;
         frames.table.push((frame.data.len() as u32, frame.content as u32));
         outputs.give(frame.data);
-        if frames.size - flushed >= FLUSH {
+        if frames.out.is_cached() && frames.size - flushed >= FLUSH {
             flushed = frames.size;
             flusher.wake();
         }
@@ -239,7 +249,7 @@ fn write_frames(
     Ok(frames)
 }
 
-/// Flushes while others write, so that the disk works from the beginning and not after the last byte.
+/// Flushes what waits in the cache while others write, so that the disk works from the beginning and not after the last byte.
 struct Flusher {
     ticks: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
@@ -271,7 +281,7 @@ impl Frames {
     fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hash.update(bytes);
         self.size += bytes.len() as u64;
-        self.file.write_all(bytes)
+        self.out.write(bytes)
     }
 }
 

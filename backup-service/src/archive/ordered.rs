@@ -71,15 +71,16 @@ pub(crate) struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
 impl Buffers {
     /// An empty buffer with at least this capacity.
     pub(crate) fn take(&self, capacity: usize) -> Vec<u8> {
-        let mut buffer = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default();
+        let mut buffer = self.take_used();
         buffer.clear();
         buffer.reserve_exact(capacity);
         buffer
+    }
+
+    /// A buffer with what was last in it, or an empty one.
+    pub(crate) fn take_used(&self) -> Vec<u8> {
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buffers.pop().unwrap_or_default()
     }
 
     /// Gives a buffer back.

@@ -15,7 +15,7 @@ use super::manifest::Manifest;
 use super::member::Member;
 use super::pax::{BadHeader, Header};
 use super::seek::{BadEnd, FOOTER, SEAL, Table, read_seal};
-use super::stream::TarStream;
+use super::stream::{TarStream, Way};
 use super::{BLOCK, CHECKSUMS, MANIFEST, MAX_LINE, MAX_MANIFEST, MAX_MEMBERS, MAX_PAX, padding};
 
 /// Why an archive could not be read.
@@ -118,8 +118,8 @@ impl Archive {
         TarStream::direct(Arc::clone(&self.file), Arc::clone(&self.table))
     }
 
-    pub(crate) fn ahead(&self, threads: usize) -> Result<TarStream, ReadError> {
-        TarStream::ahead(Arc::clone(&self.file), Arc::clone(&self.table), threads)
+    pub(crate) fn ahead(&self, way: Way, threads: usize) -> Result<TarStream, ReadError> {
+        TarStream::ahead(Arc::clone(&self.file), Arc::clone(&self.table), way, threads)
     }
 
     /// Reads the manifest.

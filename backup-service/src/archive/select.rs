@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use super::member::{Kind, Member};
 use super::names::{escape, unescape};
 use super::read::{Archive, Index, ReadError, damaged, hex, member, skip_padding};
-use super::stream::TarStream;
+use super::stream::{TarStream, Way};
 use super::{MANIFEST, threads};
 
 /// What to read.
@@ -91,7 +91,7 @@ pub fn select(
         }
     }
     let mut stream = if selection.is_all() {
-        archive.ahead(threads())?
+        archive.ahead(Way::Cached, threads())?
     } else {
         archive.direct()?
     };

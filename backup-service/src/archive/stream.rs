@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,8 +15,10 @@ use zstd::zstd_safe::find_frame_compressed_size;
 
 use super::FRAME;
 use super::ordered::{Buffers, Results, Work, ordered};
+use super::proof::Proof;
 use super::read::{ReadError, damaged};
 use super::seek::{Frame, Table};
+use super::uncached::Uncached;
 
 /// The content from some place on.
 pub(crate) struct TarStream {
@@ -23,6 +26,16 @@ pub(crate) struct TarStream {
     frame: Vec<u8>,
     at: usize,
     offset: u64,
+}
+
+/// Where frames that are read ahead come from, and what is done beside decompressing them.
+pub(crate) enum Way {
+    /// From the cache, if they are there; the file is not hashed.
+    Cached,
+    /// From the disk; the file is hashed.
+    FromDisk,
+    /// From the disk; each frame must be the one that was written.
+    Proven(Arc<Proof>),
 }
 
 enum Source {
@@ -59,24 +72,41 @@ impl TarStream {
         })
     }
 
-    /// Reads all frames, by several threads ahead of the caller, and hashes the file on the way.
-    pub(crate) fn ahead(file: Arc<File>, table: Arc<Table>, threads: usize) -> Result<Self, ReadError> {
+    /// Reads all frames, by several threads ahead of the caller, from the cache or from the disk, as `way` says.
+    pub(crate) fn ahead(
+        file: Arc<File>,
+        table: Arc<Table>,
+        way: Way,
+        threads: usize,
+    ) -> Result<Self, ReadError> {
         let inputs = Buffers::default();
         let outputs = Buffers::default();
+        let proof = match &way {
+            Way::Proven(proof) => Some(Arc::clone(proof)),
+            _ => None,
+        };
         let mut workers = Vec::with_capacity(threads);
         for _ in 0..threads {
-            let (mut decoder, inputs, outputs) = (Decoder::new()?, inputs.clone(), outputs.clone());
-            workers.push(move |(frame, compressed): (Frame, Vec<u8>)| {
-                let mut content = outputs.take(frame.content as usize);
-                let done = decoder.decode(&compressed, frame, &mut content);
-                inputs.give(compressed);
-                done.map(|()| content)
+            let (mut decoder, proof) = (Decoder::new()?, proof.clone());
+            let (inputs, outputs) = (inputs.clone(), outputs.clone());
+            workers.push(move |piece: Piece| {
+                let compressed = &piece.buffer[piece.there];
+                if proof.as_ref().is_some_and(|p| !p.knows(piece.number, compressed)) {
+                    let at = piece.frame.at;
+                    return Err(damaged(format!(
+                        "the frame at byte {at} of the file is not what was written"
+                    )));
+                }
+                let mut content = outputs.take(piece.frame.content as usize);
+                decoder.decode(compressed, piece.frame, &mut content)?;
+                inputs.give(piece.buffer);
+                Ok(content)
             });
         }
         let (work, results) =
             ordered(workers, threads).map_err(ReadError::io("start the threads that read"))?;
         let reader = std::thread::Builder::new().name("archive-reader".to_owned());
-        let reader = reader.spawn(move || read_frames(&file, &table, &work, &inputs));
+        let reader = reader.spawn(move || read_frames(&file, &table, &way, &work, &inputs));
         let reader = reader.map_err(ReadError::io("start the threads that read"))?;
         let source = Source::Ahead {
             results,
@@ -187,7 +217,7 @@ impl TarStream {
         }
     }
 
-    /// The digest of all frames' bytes, once the stream that reads ahead was read to its end.
+    /// The digest of all frames' bytes, once the stream that reads them from the disk was read to its end.
     pub(crate) fn hash(self) -> Result<Context, ReadError> {
         let Source::Ahead { reader, results, .. } = self.source else {
             return Ok(Context::new(&SHA256));
@@ -200,21 +230,56 @@ impl TarStream {
     }
 }
 
-/// Frames as they lie in the file become their content.
-type Decoding = Work<(Frame, Vec<u8>), Result<Vec<u8>, ReadError>>;
+/// A frame as it lies in the file.
+struct Piece {
+    number: usize,
+    frame: Frame,
+    buffer: Vec<u8>,
+    there: Range<usize>,
+}
 
-fn read_frames(file: &File, table: &Table, work: &Decoding, buffers: &Buffers) -> io::Result<Context> {
+/// Frames as they lie in the file become their content.
+type Decoding = Work<Piece, Result<Vec<u8>, ReadError>>;
+
+fn read_frames(
+    file: &File,
+    table: &Table,
+    way: &Way,
+    work: &Decoding,
+    buffers: &Buffers,
+) -> io::Result<Context> {
     let mut hash = Context::new(&SHA256);
-    for frame in table.frames() {
-        let mut compressed = buffers.take(frame.length as usize);
-        compressed.resize(frame.length as usize, 0);
-        file.read_exact_at(&mut compressed, frame.at)?;
-        hash.update(&compressed);
-        if work.give((*frame, compressed)).is_err() {
+    let mut uncached = match way {
+        Way::Cached => None,
+        Way::FromDisk | Way::Proven(_) => Some(Uncached::new(file)?),
+    };
+    for (number, frame) in table.frames().iter().copied().enumerate() {
+        let mut buffer = buffers.take_used();
+        let there = match &mut uncached {
+            Some(uncached) => uncached.read(frame.at, frame.length as usize, &mut buffer)?,
+            None => {
+                buffer.resize(frame.length as usize, 0);
+                file.read_exact_at(&mut buffer, frame.at)?;
+                0..buffer.len()
+            }
+        };
+        if matches!(way, Way::FromDisk) {
+            hash.update(&buffer[there.clone()]);
+        }
+        let piece = Piece {
+            number,
+            frame,
+            buffer,
+            there,
+        };
+        if work.give(piece).is_err() {
             break;
         }
     }
-    Ok(hash)
+    Ok(match way {
+        Way::Proven(proof) => proof.hash(),
+        _ => hash,
+    })
 }
 
 struct Decoder(Decompressor<'static>);

@@ -3,6 +3,9 @@
 //! **Invariant:** any change of any bit of an archive is found: the seal covers all before it, and seal and seek table
 //! are accepted in one form only.
 
+use std::sync::Arc;
+
+use super::frames::Written;
 use super::index::{Entry, Totals, Type};
 use super::manifest::Manifest;
 use super::member::Kind;
@@ -10,7 +13,7 @@ use super::names::escape;
 use super::read::{Archive, ReadError, damaged, hex, member, own_header, read_manifest, skip_padding};
 use super::seek::{SEAL, read_seal};
 use super::select::content;
-use super::stream::TarStream;
+use super::stream::{TarStream, Way};
 use super::{BLOCK, CHECKSUMS, MANIFEST};
 
 /// Most problems that are listed.
@@ -62,8 +65,23 @@ impl Report {
 /// # Errors
 /// [`ReadError::Io`] if the disk fails; what is wrong with the archive is in the report.
 pub fn verify(archive: &Archive, expected: Option<&str>, threads: usize) -> Result<Report, ReadError> {
+    examine(archive, Way::FromDisk, expected, threads)
+}
+
+/// Verifies an archive that this process has just written: it must be byte for byte what was written, and all digests
+/// in it right.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_written(written: Written, threads: usize) -> Result<Report, ReadError> {
+    let archive = Archive::new(written.file)?;
+    let way = Way::Proven(Arc::new(written.proof));
+    examine(&archive, way, Some(&hex(&written.sha256)), threads)
+}
+
+fn examine(archive: &Archive, way: Way, expected: Option<&str>, threads: usize) -> Result<Report, ReadError> {
     let mut report = Report::default();
-    let mut stream = archive.ahead(threads)?;
+    let mut stream = archive.ahead(way, threads)?;
     match walk(archive, &mut stream, &mut report) {
         Ok(()) => check_file(archive, stream, expected, &mut report)?,
         Err(ReadError::Io { what, source }) => return Err(ReadError::Io { what, source }),

@@ -2,10 +2,8 @@
 //!
 //! **Invariant:** whatever goes wrong before the commit, nothing stays.
 
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use satellite_proto::wire::backup::v1::create_archive_request::Kind;
 use satellite_proto::wire::backup::v1::{ArchiveTrailer, Batch, CreateArchiveRequest, item};
 use tokio::runtime::Handle;
@@ -13,9 +11,8 @@ use tonic::{Status, Streaming};
 
 use super::{catalog_status, chain, wire};
 use crate::archive::manifest::Manifest;
-use crate::archive::read::Archive;
 use crate::archive::threads;
-use crate::archive::verify::verify;
+use crate::archive::verify::verify_written;
 use crate::archive::write::{ArchiveWriter, WriteError, Written};
 use crate::catalog::{Begun, Catalog, Record};
 
@@ -130,18 +127,10 @@ fn take(
     Ok(())
 }
 
-/// Reads the archive from the disk, not from the cache as far as the kernel can be asked, and compares everything.
+/// Reads the archive from the disk, not from the cache as far as the file system can, and compares everything.
 fn read_back(written: Written, manifest: &Manifest, trailer: &ArchiveTrailer) -> Result<Record, Status> {
-    if let Err(error) = posix_fadvise(
-        written.file.as_fd(),
-        0,
-        0,
-        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-    ) {
-        tracing::debug!(%error, "The archive is read back through the cache");
-    }
-    let sha256 = data_encoding::HEXLOWER.encode(&written.sha256);
-    let report = Archive::new(written.file).and_then(|archive| verify(&archive, Some(&sha256), threads()));
+    let size = written.size;
+    let report = verify_written(written, threads());
     let lost = |what: String| {
         tracing::error!(archive = %manifest.id, problem = what, "Reading an archive back found a difference");
         Status::data_loss(format!(
@@ -162,7 +151,7 @@ fn read_back(written: Written, manifest: &Manifest, trailer: &ArchiveTrailer) ->
     }
     Ok(Record {
         left_out: report.left_out,
-        ..Record::new(manifest, report.totals, written.size, report.sha256)
+        ..Record::new(manifest, report.totals, size, report.sha256)
     })
 }
 
