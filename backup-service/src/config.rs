@@ -26,6 +26,8 @@ pub struct Config {
     pub grace: Duration,
     /// Tries at a destination without any progress before it is given up.
     pub tries: u32,
+    /// Address of a server that stands for those of Dropbox; none: Dropbox's own.
+    pub dropbox: Option<String>,
     /// Role of callers that did not come through a bridge; none: they are refused.
     pub local_role: Option<Role>,
 }
@@ -42,6 +44,7 @@ struct File {
     #[serde(with = "humantime_serde")]
     grace: Option<Duration>,
     tries: Option<NonZeroU32>,
+    dropbox: Option<String>,
     local_role: Option<String>,
 }
 
@@ -136,6 +139,17 @@ impl Config {
                 must: "viewer, operator or admin",
             })
         };
+        let address = |text: String| {
+            let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
+            if rest.is_some_and(|host| !host.is_empty()) {
+                Ok(text)
+            } else {
+                Err(ConfigError::Value {
+                    key: "dropbox",
+                    must: "an address that begins with https:// or http://",
+                })
+            }
+        };
         let directory = file.directory.unwrap_or_else(|| "starface-backup".to_owned());
         Ok(Self {
             socket: place(file.socket, "socket", "SATELLITE_SOCKET")?,
@@ -145,6 +159,7 @@ impl Config {
             stall: positive(file.stall, Duration::from_secs(15 * 60), "stall")?,
             grace: positive(file.grace, Duration::from_secs(20), "grace")?,
             tries: file.tries.map_or(8, NonZeroU32::get),
+            dropbox: file.dropbox.map(address).transpose()?,
             local_role: file.local_role.map(role).transpose()?,
         })
     }
@@ -176,6 +191,7 @@ mod tests {
             ("directory = '..'", "directory"),
             ("local-role = 'root'", "local-role"),
             ("tries = 0", "tries"),
+            ("dropbox = 'ftp://x'", "dropbox"),
             ("colour = 1", "colour"),
         ] {
             assert!(check(text).unwrap_err().contains(key), "{text}");

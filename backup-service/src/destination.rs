@@ -11,14 +11,18 @@
 pub mod check;
 pub mod copy;
 pub mod directory;
+pub mod dropbox;
 pub mod fault;
 pub mod fetch;
 pub mod gauge;
+pub mod mail;
 mod pace;
 pub mod path;
 pub mod place;
 pub mod probe;
+pub mod sftp;
 pub mod target;
+pub mod trust;
 pub mod visit;
 
 /// Bytes that are read or written at once.

@@ -156,10 +156,11 @@ async fn attempt(job: &Job<'_>, visit: &mut Visit, memory: &mut Memory) -> Resul
     let part = directory.join(&temporary).ok_or_else(|| nameless(&job.path))?;
     sweep(job, visit, &directory, &entries, &temporary).await?;
     let arrived = find(&entries, &temporary).map_or(0, |entry| entry.size);
+    let trusted = arrived.saturating_sub(visit.place.overlap());
     let offset = if memory.distrust || arrived > job.size {
         0
     } else {
-        arrived
+        trusted
     };
     fits(job, visit, arrived).await?;
     if let Err(fault) = send(job, visit, memory, (&part, offset)).await {

@@ -43,6 +43,11 @@ pub trait Place: Send {
         false
     }
 
+    /// How much of what had arrived before a cut is sent again: some servers write what is under way in any order.
+    fn overlap(&self) -> u64 {
+        super::PIECE as u64
+    }
+
     /// Makes a directory; good if it is there.
     async fn make_directory(&mut self, path: &PlacePath) -> Result<(), Fault>;
 

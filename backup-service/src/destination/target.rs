@@ -7,9 +7,12 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use super::directory::Directory;
+use super::dropbox::{self, Dropbox};
 use super::fault::Fault;
+use super::mail::{self, Mail};
 use super::place::Place;
 use super::probe::Step;
+use super::sftp::{self, Sftp};
 use crate::archive::names::Label;
 
 /// Something that must not be seen.
@@ -53,6 +56,12 @@ pub struct Target {
 pub enum Kind {
     /// A directory of this machine.
     Directory(PathBuf),
+    /// An SFTP server.
+    Sftp(Box<sftp::Settings>),
+    /// A Dropbox.
+    Dropbox(Box<dropbox::Settings>),
+    /// A mailbox.
+    Mail(Box<mail::Settings>),
 }
 
 impl Target {
@@ -61,6 +70,10 @@ impl Target {
     pub fn identity(&self) -> String {
         match &self.kind {
             Kind::Directory(path) => format!("file://{}", path.display()),
+            Kind::Sftp(at) => format!("sftp://{}@{}:{}/{}", at.user, at.server, at.port, at.path),
+            // The token stands for the account, and must not be seen.
+            Kind::Dropbox(at) => format!("dropbox://{}", at.app_key),
+            Kind::Mail(at) => format!("smtp://{}:{}/{}", at.server, at.port, at.to.join(",")),
         }
     }
 
@@ -69,6 +82,31 @@ impl Target {
     pub fn met(&self) -> Vec<(Step, String)> {
         match &self.kind {
             Kind::Directory(path) => vec![(Step::Connect, format!("`{}` is there", path.display()))],
+            Kind::Sftp(at) => vec![
+                (Step::Connect, format!("{} answers", at.at())),
+                (Step::HostKey, "its key is the one that was confirmed".to_owned()),
+                (Step::SignIn, format!("it takes the sign-in of `{}`", at.user)),
+            ],
+            Kind::Dropbox(_) => vec![
+                (Step::Connect, "Dropbox answers".to_owned()),
+                (Step::SignIn, "it gives access to the account".to_owned()),
+            ],
+            Kind::Mail(at) => {
+                let encrypted = (
+                    Step::HostKey,
+                    "it is encrypted and its certificate is trusted".to_owned(),
+                );
+                let signed_in = at
+                    .user
+                    .as_ref()
+                    .map(|(user, _)| (Step::SignIn, format!("it takes the sign-in of `{user}`")));
+                let encrypted = (at.security != mail::Security::None).then_some(encrypted);
+                let answers = (Step::Connect, format!("{} answers", at.at()));
+                [Some(answers), encrypted, signed_in]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
         }
     }
 
@@ -79,6 +117,9 @@ impl Target {
     pub async fn connect(&self) -> Result<Box<dyn Place>, Fault> {
         match &self.kind {
             Kind::Directory(path) => Ok(Box::new(Directory::open(path.clone()).await?)),
+            Kind::Sftp(settings) => Ok(Box::new(Sftp::connect(settings.as_ref().clone()).await?)),
+            Kind::Dropbox(settings) => Ok(Box::new(Dropbox::connect(settings.as_ref().clone()).await?)),
+            Kind::Mail(settings) => Ok(Box::new(Mail::connect(settings.as_ref().clone()).await?)),
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::destination::check::{check, unreadable};
 use crate::destination::copy::{Flights, Job, copy};
+use crate::destination::dropbox::oauth;
 use crate::destination::fault::Fault;
 use crate::destination::fetch::fetch;
 use crate::destination::gauge::Gauge;
@@ -311,16 +312,37 @@ impl DestinationService for Destinations {
         &self,
         request: Request<pb::BeginDropboxRequest>,
     ) -> Result<Response<pb::BeginDropboxResponse>, Status> {
-        let (_asked, _permit) = self.admit(request, "BeginDropbox")?;
-        Err(wire::not_yet("Dropbox").status())
+        let (asked, _permit) = self.admit(request, "BeginDropbox")?;
+        let app_key = wire::app_key(asked.app_key).map_err(|fault| fault.status())?;
+        let (url, verifier) = oauth::begin(&wire::hosts(&self.config), &app_key);
+        let verifier = Some(wire::shown(&verifier));
+        Ok(Response::new(pb::BeginDropboxResponse { url, verifier }))
     }
 
     async fn finish_dropbox(
         &self,
         request: Request<pb::FinishDropboxRequest>,
     ) -> Result<Response<pb::FinishDropboxResponse>, Status> {
-        let (_asked, _permit) = self.admit(request, "FinishDropbox")?;
-        Err(wire::not_yet("Dropbox").status())
+        let (asked, _permit) = self.admit(request, "FinishDropbox")?;
+        let finished = async {
+            let app_key = wire::app_key(asked.app_key)?;
+            let verifier = wire::required(asked.verifier, "verifier")?;
+            let code = wire::required(asked.code, "code")?;
+            let hosts = wire::hosts(&self.config);
+            let (refresh_token, account) = oauth::finish(hosts, &app_key, &verifier, &code).await?;
+            let dropbox = pb::DropboxDestination {
+                app_key,
+                app_secret: None,
+                refresh_token: Some(wire::shown(&refresh_token)),
+            };
+            Ok(pb::FinishDropboxResponse {
+                dropbox: Some(dropbox),
+                account,
+            })
+        };
+        let finished = finished.await.map_err(|fault: Fault| fault.status())?;
+        tracing::info!("Connected a Dropbox");
+        Ok(Response::new(finished))
     }
 }
 

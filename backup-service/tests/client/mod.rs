@@ -40,7 +40,15 @@ impl Service {
     }
 
     pub(crate) async fn start(dir: tempfile::TempDir) -> (Self, Client) {
-        let config = Config {
+        Self::start_with(dir, |_| {}).await
+    }
+
+    /// Starts it with other settings than usual.
+    pub(crate) async fn start_with(
+        dir: tempfile::TempDir,
+        change: impl FnOnce(&mut Config),
+    ) -> (Self, Client) {
+        let mut config = Config {
             socket: Self::socket(dir.path()),
             state: dir.path().join("state"),
             directory: "starface-backup".parse().unwrap(),
@@ -48,8 +56,10 @@ impl Service {
             stall: Duration::from_secs(30),
             grace: Duration::from_secs(5),
             tries: 3,
+            dropbox: None,
             local_role: None,
         };
+        change(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stop = async {

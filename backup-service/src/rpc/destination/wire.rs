@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use satellite_proto::wire::backup::v1 as pb;
 
@@ -13,7 +14,8 @@ use crate::destination::gauge::{Reading, Stage};
 use crate::destination::path::PlacePath;
 use crate::destination::place::Entry;
 use crate::destination::probe::{Findings, Step};
-use crate::destination::target::{Kind, Target};
+use crate::destination::target::{Kind, Secret, Target};
+use crate::destination::{dropbox, mail, sftp, trust};
 
 /// Where copies go, checked.
 pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Result<Target, Fault> {
@@ -32,10 +34,10 @@ pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Res
     {
         Wire::Directory(directory) => Kind::Directory(own_directory(&directory.path, config)?),
         Wire::Smb(_) => return Err(not_yet("Windows shares")),
-        Wire::Sftp(_) => return Err(not_yet("SFTP")),
-        Wire::Dropbox(_) => return Err(not_yet("Dropbox")),
+        Wire::Sftp(sftp) => Kind::Sftp(Box::new(server(sftp)?)),
+        Wire::Dropbox(dropbox) => Kind::Dropbox(Box::new(account(dropbox, config)?)),
         Wire::Usb(_) => return Err(not_yet("USB disks")),
-        Wire::Mail(_) => return Err(not_yet("mail")),
+        Wire::Mail(mail) => Kind::Mail(Box::new(mailbox(mail)?)),
         Wire::S3(_) => return Err(not_yet("S3")),
         Wire::Webdav(_) => return Err(not_yet("WebDAV")),
     };
@@ -44,6 +46,174 @@ pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Res
         base,
         limit: NonZeroU64::new(described.bytes_per_second),
     })
+}
+
+/// Longest text of a description, in bytes.
+const LONGEST: usize = 1024;
+
+fn server(sftp: pb::SftpDestination) -> Result<sftp::Settings, Fault> {
+    let (password, key) = (secret(sftp.password), secret(sftp.private_key));
+    if password.is_none() && key.is_none() {
+        return Err(Fault::Description(
+            "it has neither `password` nor `private_key`".to_owned(),
+        ));
+    }
+    let passphrase = secret(sftp.passphrase);
+    let key = key
+        .map(|key| sftp::private_key(&key, passphrase.as_ref()))
+        .transpose()?;
+    let path = match sftp.path.trim_end_matches('/') {
+        "" if sftp.path.starts_with('/') => "/".to_owned(),
+        "" => ".".to_owned(),
+        path => text(path.to_owned(), "path")?,
+    };
+    let host_key = (!sftp.host_key.is_empty()).then(|| sftp::host_key(&sftp.host_key));
+    Ok(sftp::Settings {
+        server: host(sftp.server)?,
+        port: port(sftp.port, 22)?,
+        user: text(sftp.user, "user")?,
+        password,
+        key: key.map(Arc::new),
+        path,
+        host_key: host_key.transpose()?,
+    })
+}
+
+fn account(dropbox: pb::DropboxDestination, config: &Config) -> Result<dropbox::Settings, Fault> {
+    let refresh_token = secret(dropbox.refresh_token).ok_or_else(|| {
+        Fault::Description("`refresh_token` is missing: connect the account first".to_owned())
+    })?;
+    Ok(dropbox::Settings {
+        app_key: app_key(dropbox.app_key)?,
+        app_secret: secret(dropbox.app_secret),
+        refresh_token,
+        hosts: hosts(config),
+    })
+}
+
+/// Checks the key of an app.
+pub(super) fn app_key(given: String) -> Result<String, Fault> {
+    text(given, "app_key")
+}
+
+/// Checks a verifier or a code.
+pub(super) fn required(given: Option<pb::Secret>, field: &str) -> Result<Secret, Fault> {
+    secret(given).ok_or_else(|| Fault::Description(format!("`{field}` is empty")))
+}
+
+/// A secret that the caller keeps.
+pub(super) fn shown(secret: &Secret) -> pb::Secret {
+    pb::Secret {
+        value: secret.reveal().to_owned(),
+    }
+}
+
+/// Where the Dropbox API is.
+pub(super) fn hosts(config: &Config) -> dropbox::Hosts {
+    config
+        .dropbox
+        .as_deref()
+        .map_or_else(dropbox::Hosts::default, dropbox::Hosts::one)
+}
+
+/// Most receivers of a message.
+const MOST_RECEIVERS: usize = 20;
+
+fn mailbox(mail: pb::MailDestination) -> Result<mail::Settings, Fault> {
+    let wrong = |what: &str| Err(Fault::Description(what.to_owned()));
+    let (security, usual) = match mail.security() {
+        pb::MailSecurity::Unspecified | pb::MailSecurity::Starttls => (mail::Security::StartTls, 587),
+        pb::MailSecurity::Tls => (mail::Security::Tls, 465),
+        pb::MailSecurity::None => (mail::Security::None, 25),
+    };
+    let user = match (mail.user.is_empty(), secret(mail.password)) {
+        (true, None) => None,
+        (false, Some(password)) => Some((text(mail.user, "user")?, password)),
+        _ => return wrong("`user` and `password` go together"),
+    };
+    if user.is_some() && security == mail::Security::None {
+        return wrong("a password is not sent in the clear: choose STARTTLS or TLS, or no user");
+    }
+    if mail.to.is_empty() || mail.to.len() > MOST_RECEIVERS {
+        return Err(Fault::Description(format!(
+            "`to` must name 1 to {MOST_RECEIVERS} receivers"
+        )));
+    }
+    let to: Result<_, _> = mail.to.into_iter().map(|to| address(to, "to")).collect();
+    let authority = (!mail.authority.is_empty()).then_some(mail.authority.as_str());
+    Ok(mail::Settings {
+        server: host(mail.server)?,
+        port: port(mail.port, usual)?,
+        security,
+        user,
+        from: address(mail.from, "from")?,
+        to: to?,
+        most: (mail.most_bytes > 0).then_some(mail.most_bytes),
+        tls: trust::trust(authority)?,
+    })
+}
+
+/// An address of mail, as every server takes it.
+fn address(given: String, field: &str) -> Result<String, Fault> {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b))
+    };
+    let parts = given.rsplit_once('@');
+    if given.len() <= 254 && parts.is_some_and(|(name, domain)| plain(name) && plain(domain)) {
+        Ok(given)
+    } else {
+        Err(Fault::Description(format!(
+            "`{field}` is no plain address such as name@example.org"
+        )))
+    }
+}
+
+fn secret(given: Option<pb::Secret>) -> Option<Secret> {
+    given
+        .filter(|secret| !secret.value.is_empty())
+        .map(|secret| Secret::new(secret.value))
+}
+
+fn optional(given: String, field: &str) -> Result<String, Fault> {
+    if given.len() > LONGEST || given.contains(char::is_control) {
+        return Err(Fault::Description(format!(
+            "`{field}` is too long or has control characters"
+        )));
+    }
+    Ok(given)
+}
+
+fn text(given: String, field: &str) -> Result<String, Fault> {
+    if given.is_empty() {
+        return Err(Fault::Description(format!("`{field}` is empty")));
+    }
+    optional(given, field)
+}
+
+/// A name or an address, without brackets.
+fn host(given: String) -> Result<String, Fault> {
+    let given = text(given, "server")?;
+    let bare = given
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(&given);
+    if bare.contains(|c: char| c.is_whitespace() || "/\\@[]".contains(c)) {
+        return Err(Fault::Description(
+            "`server` is no name and no address".to_owned(),
+        ));
+    }
+    Ok(bare.to_owned())
+}
+
+fn port(given: u32, usual: u16) -> Result<u16, Fault> {
+    match u16::try_from(given) {
+        Ok(0) => Ok(usual),
+        Ok(port) => Ok(port),
+        Err(_) => Err(Fault::Description("`port` is above 65535".to_owned())),
+    }
 }
 
 /// For a kind that this version cannot serve.

@@ -1,0 +1,148 @@
+//! Real servers for the tests, each with its own directory, port and mount namespace, and a line that can be cut.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "the tests start real servers")]
+#![expect(clippy::print_stderr, reason = "a test that fails shows what its server said")]
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// Whether what is needed can be had: namespaces, mounts, other users.
+pub(crate) fn can() -> bool {
+    let can = nix::unistd::Uid::effective().is_root();
+    if !can {
+        eprintln!("only root can start the server for this");
+    }
+    can
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+pub(crate) fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// A program that is killed with this.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// Runs `script` in a mount namespace of its own; it ends with `exec SERVER`.
+    pub(crate) fn start(dir: tempfile::TempDir, port: u16, script: &str) -> Self {
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let child = Command::new("unshare")
+            .args(["--mount", "--", "sh", "-ec", script])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut server = Self { child, dir, port };
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = server.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && begun.elapsed() < Duration::from_secs(60),
+                "the server did not come up: {}",
+                server.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}
+
+/// A directory that other users get into.
+pub(crate) fn open_dir() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path());
+    dir
+}
+
+pub(crate) fn open(path: &Path) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A line to a server that can be cut: what is open ends at once; while it is down nobody gets through.
+pub(crate) struct Line {
+    pub(crate) port: u16,
+    cuts: watch::Sender<u64>,
+    down: Arc<AtomicBool>,
+}
+
+impl Line {
+    pub(crate) async fn to(server: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (cuts, watched) = watch::channel(0);
+        let down = Arc::new(AtomicBool::new(false));
+        let is_down = Arc::clone(&down);
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                if is_down.load(Ordering::Relaxed) {
+                    continue;
+                }
+                let mut watched = watched.clone();
+                watched.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = tokio::net::TcpStream::connect(("127.0.0.1", server))
+                        .await
+                        .unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = watched.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { port, cuts, down }
+    }
+
+    pub(crate) fn cut(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    pub(crate) fn go_down(&self) {
+        self.down.store(true, Ordering::Relaxed);
+        self.cut();
+    }
+}
+
+pub(crate) fn text(path: PathBuf, text: &str) -> PathBuf {
+    std::fs::write(&path, text).unwrap();
+    path
+}

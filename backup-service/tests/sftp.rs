@@ -1,0 +1,327 @@
+//! Copies at an SFTP server: OpenSSH's own.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests make keys and look at the server's files"
+)]
+
+mod client;
+mod destinations;
+mod servers;
+mod support;
+
+use std::process::Command;
+
+use client::{Service, create, files, sample};
+use destinations::*;
+use satellite_proto::wire::backup::v1 as pb;
+use servers::*;
+use tonic::Code;
+
+const USER: &str = "jörg";
+const PASSWORD: &str = "pä ss%,1";
+/// Of [`PASSWORD`].
+const HASH: &str =
+    "$6$Kx3qPzT1$/m7S8e3clKQueZhhn7eUgE.aFluL7p.b0AGFlaiXDFfMLf24d.VMPuZ1hQcA6IzDniixG2WMJJprXv9wlP1VB0";
+const UID: u32 = 23456;
+
+/// OpenSSH with a user of its own, whose password and key are known; `small` is a file system of 4 MiB.
+fn sshd() -> Server {
+    let (dir, port) = (open_dir(), free_port());
+    let at = dir.path();
+    for key in ["host", "user", "other"] {
+        run(Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(at.join(key)));
+    }
+    run(Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-a", "1", "-N", "geheim ß", "-f"])
+        .arg(at.join("locked")));
+    let read = |name: &str| std::fs::read_to_string(at.join(name)).unwrap();
+    let keys = format!("{}{}", read("user.pub"), read("locked.pub"));
+    text(at.join("authorized_keys"), &keys);
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let sshd = if passwd.contains("\nsshd:") {
+        ""
+    } else {
+        "sshd:x:23455:65534::/run/sshd:/usr/sbin/nologin\n"
+    };
+    let home = at.join("home");
+    let user = format!("{USER}:x:{UID}:{UID}::{}:/bin/sh\n", home.display());
+    text(at.join("passwd"), &format!("{passwd}{sshd}{user}"));
+    text(at.join("shadow"), &format!("{USER}:{HASH}:20000:0:99999:7:::\n"));
+    text(
+        at.join("sshd_config"),
+        &format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\n\
+             StrictModes no\nUsePAM no\nPasswordAuthentication yes\nSubsystem sftp internal-sftp\nPidFile none\n\
+             MaxStartups 100\nPerSourcePenalties no\n",
+            at = at.display()
+        ),
+    );
+    let version = Command::new("/usr/sbin/sshd").arg("-V").output().unwrap();
+    if !String::from_utf8_lossy(&version.stderr).contains("OpenSSH_10") {
+        // Older ones do not know the penalties and stop at the word.
+        let config = std::fs::read_to_string(at.join("sshd_config")).unwrap();
+        text(
+            at.join("sshd_config"),
+            &config.replace("PerSourcePenalties no\n", ""),
+        );
+    }
+    let script = format!(
+        "mount --bind passwd /etc/passwd; mount --bind shadow /etc/shadow; mount -t tmpfs tmpfs /run; mkdir -p /run/sshd; \
+         mkdir -p home/sub small; mount -t tmpfs -o size=4m,mode=755,uid={UID} tmpfs small; chown -R {UID} home; \
+         exec /usr/sbin/sshd -D -e -f {}/sshd_config",
+        at.display()
+    );
+    Server::start(dir, port, &script)
+}
+
+fn sftp(server: &Server) -> pb::SftpDestination {
+    let host = std::fs::read_to_string(server.dir.path().join("host.pub")).unwrap();
+    pb::SftpDestination {
+        server: "127.0.0.1".to_owned(),
+        port: server.port.into(),
+        user: USER.to_owned(),
+        password: secret(PASSWORD),
+        path: ".".to_owned(),
+        host_key: host.trim().to_owned(),
+        ..pb::SftpDestination::default()
+    }
+}
+
+fn at(sftp: pb::SftpDestination) -> pb::Destination {
+    of(pb::destination::Kind::Sftp(sftp))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_password_or_key_at_the_login_or_an_absolute_path_a_copy_goes_there_and_back() {
+    if !can() {
+        return;
+    }
+    let server = sshd();
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    round_trip(&mut archives, &mut client, at(sftp(&server))).await;
+
+    let key = std::fs::read_to_string(server.dir.path().join("user")).unwrap();
+    let absolute = pb::SftpDestination {
+        password: None,
+        private_key: secret(&key),
+        path: server.dir.path().join("home/sub").to_str().unwrap().to_owned(),
+        ..sftp(&server)
+    };
+    let archive = create(&mut archives, sample("absolute")).await.unwrap();
+    copy(&mut client, &archive, at(absolute)).await.unwrap();
+    assert_eq!(
+        files(&server.dir.path().join("home/sub/starface-backup/Täglich 1")),
+        std::slice::from_ref(&archive.file_name)
+    );
+
+    let locked = std::fs::read_to_string(server.dir.path().join("locked")).unwrap();
+    let locked = |passphrase| pb::SftpDestination {
+        password: None,
+        private_key: secret(&locked),
+        passphrase,
+        path: "sub".to_owned(),
+        ..sftp(&server)
+    };
+    assert!(
+        copy(&mut client, &archive, at(locked(secret("geheim ß"))))
+            .await
+            .unwrap()
+            .existed
+    );
+    for passphrase in [None, secret("wrong")] {
+        let refused = copy(&mut client, &archive, at(locked(passphrase)))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (refused.code(), kind(&refused)),
+            (Code::InvalidArgument, pb::FaultKind::Description)
+        );
+        assert!(
+            !refused.message().contains("geheim") && !refused.message().contains("PRIVATE"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_learned_by_the_test_and_a_changed_one_is_refused_before_anything_is_said() {
+    if !can() {
+        return;
+    }
+    let server = sshd();
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("run-1")).await.unwrap();
+    let mut unknown = sftp(&server);
+    unknown.host_key.clear();
+    let tested = test(&mut client, at(unknown.clone())).await;
+    assert_eq!(
+        failed(&tested),
+        Some((pb::TestStepName::HostKey, pb::FaultKind::HostKeyUnknown))
+    );
+    assert!(tested.host_key_fingerprint.starts_with("SHA256:"), "{tested:?}");
+    let refused = copy(&mut client, &archive, at(unknown.clone()))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.code(), kind(&refused)),
+        (Code::FailedPrecondition, pb::FaultKind::HostKeyUnknown)
+    );
+
+    let learned = pb::SftpDestination {
+        host_key: tested.host_key.clone(),
+        ..unknown.clone()
+    };
+    let tested = test(&mut client, at(learned)).await;
+    assert_eq!(failed(&tested), None, "{tested:?}");
+    assert!(tested.free_bytes.is_some());
+    assert_eq!(tested.steps.len(), 7, "{tested:?}");
+
+    let other = std::fs::read_to_string(server.dir.path().join("other.pub")).unwrap();
+    let changed = pb::SftpDestination {
+        host_key: other.trim().to_owned(),
+        user: "nobody-was-named".to_owned(),
+        ..unknown
+    };
+    let tested = test(&mut client, at(changed.clone())).await;
+    assert_eq!(
+        failed(&tested),
+        Some((pb::TestStepName::HostKey, pb::FaultKind::HostKeyChanged))
+    );
+    let refused = copy(&mut client, &archive, at(changed)).await.unwrap_err();
+    assert_eq!(kind(&refused), pb::FaultKind::HostKeyChanged);
+    assert!(!server.log().contains("nobody-was-named"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_server_is_said_in_its_own_word() {
+    if !can() {
+        return;
+    }
+    let server = sshd();
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("run-1")).await.unwrap();
+    let good = sftp(&server);
+    for (wrong, step, fault) in [
+        (
+            pb::SftpDestination {
+                password: secret("wrong"),
+                ..good.clone()
+            },
+            pb::TestStepName::SignIn,
+            pb::FaultKind::SignIn,
+        ),
+        (
+            pb::SftpDestination {
+                user: "nobody-there".to_owned(),
+                ..good.clone()
+            },
+            pb::TestStepName::SignIn,
+            pb::FaultKind::SignIn,
+        ),
+        (
+            pb::SftpDestination {
+                path: "missing".to_owned(),
+                ..good.clone()
+            },
+            pb::TestStepName::Directory,
+            pb::FaultKind::NoPlace,
+        ),
+        (
+            pb::SftpDestination {
+                path: "/".to_owned(),
+                ..good.clone()
+            },
+            pb::TestStepName::Directory,
+            pb::FaultKind::Denied,
+        ),
+        (
+            pb::SftpDestination {
+                port: free_port().into(),
+                ..good.clone()
+            },
+            pb::TestStepName::Connect,
+            pb::FaultKind::Unreachable,
+        ),
+        (
+            pb::SftpDestination {
+                password: None,
+                ..good.clone()
+            },
+            pb::TestStepName::Description,
+            pb::FaultKind::Description,
+        ),
+    ] {
+        let tested = test(&mut client, at(wrong.clone())).await;
+        assert_eq!(failed(&tested), Some((step, fault)), "{tested:?}");
+        let refused = copy(&mut client, &archive, at(wrong)).await.unwrap_err();
+        assert_eq!(kind(&refused), fault, "{refused}");
+        assert!(!refused.message().contains(PASSWORD), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_cut_is_gone_on_with_and_one_that_stays_down_is_given_up() {
+    if !can() {
+        return;
+    }
+    let server = sshd();
+    let line = Line::to(server.port).await;
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("run-1")).await.unwrap();
+    let mut slow = at(pb::SftpDestination {
+        port: line.port.into(),
+        ..sftp(&server)
+    });
+    slow.bytes_per_second = archive.size_bytes / 3;
+    let mut stream = begin(&mut client, &archive, slow.clone()).await;
+    sent(&mut stream).await;
+    line.cut();
+    let (done, progress) = end(stream).await.unwrap();
+    assert_eq!(done.sha256, archive.sha256);
+    assert!(progress.last().unwrap().retries > 0, "{progress:?}");
+    delete(&mut client, &done.path, slow.clone()).await.unwrap();
+
+    let mut stream = begin(&mut client, &archive, slow.clone()).await;
+    sent(&mut stream).await;
+    line.go_down();
+    let given_up = end(stream).await.unwrap_err();
+    assert_eq!(given_up.code(), Code::Unavailable, "{given_up}");
+    let left = files(&server.dir.path().join("home"));
+    assert!(left.len() == 1 && left[0].ends_with(".part"), "{left:?}");
+
+    let next = create(&mut archives, sample("run-2")).await.unwrap();
+    copy(&mut client, &next, at(sftp(&server))).await.unwrap();
+    assert_eq!(files(&server.dir.path().join("home")), [next.file_name]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_with_numbers_and_keeps_nothing() {
+    if !can() {
+        return;
+    }
+    let server = sshd();
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("run-1")).await.unwrap();
+    let small = server.dir.path().join("small");
+    let small = at(pb::SftpDestination {
+        path: small.to_str().unwrap().to_owned(),
+        ..sftp(&server)
+    });
+    let refused = copy(&mut client, &archive, small.clone()).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), kind(&refused)),
+        (Code::ResourceExhausted, pb::FaultKind::Full)
+    );
+    let fault = fault(&refused);
+    assert_eq!(fault.needed_bytes, archive.size_bytes);
+    assert!(fault.available_bytes <= 4 << 20, "{fault:?}");
+    assert_eq!(copies(&mut client, small, "").await, []);
+}
