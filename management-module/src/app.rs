@@ -24,6 +24,8 @@ pub mod runs;
 pub mod satellites;
 pub mod scheduler;
 pub mod verify;
+pub mod retry;
+pub mod trust;
 pub mod workloads;
 
 use std::sync::Arc;

@@ -26,6 +26,24 @@ pub struct Desired {
     pub rules: BTreeMap<Digest, Vec<Rule>>,
     /// The operator's rules; a default that is not set stays as it is.
     pub operator: Ruleset,
+    /// The sets of keys that were published; none: the satellite keeps to those that it has.
+    pub trust: Option<TrustPlace>,
+}
+
+/// How far sets of keys have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrustPlace {
+    /// Sequence of the root set.
+    pub root: u64,
+    /// Sequence of the set of release keys.
+    pub keys: u64,
+}
+
+impl TrustPlace {
+    /// Something in it is ahead of `other`.
+    fn is_ahead_of(self, other: Self) -> bool {
+        self.root > other.root || self.keys > other.keys
+    }
 }
 
 /// What a workload is meant to be.
@@ -50,6 +68,8 @@ pub struct Observed {
     pub ruleset: Ruleset,
     /// The rules in force are those that were set.
     pub in_sync: bool,
+    /// The sets of keys that it follows; none: it trusts release keys of its image, or its bridge is too old to follow.
+    pub trust: Option<TrustPlace>,
 }
 
 /// What a workload is.
@@ -66,6 +86,8 @@ pub struct Present {
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
+    /// Bring the sets of keys there that were published.
+    SetTrust(TrustPlace),
     /// Stop it, across boots.
     Stop(WorkloadName),
     /// Bring a version there.
@@ -84,6 +106,11 @@ pub enum Step {
 pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut starts = Vec::new();
+    if let (Some(published), Some(there)) = (desired.trust, observed.trust)
+        && published.is_ahead_of(there)
+    {
+        steps.push(Step::SetTrust(published));
+    }
     for (name, wanted) in &desired.workloads {
         let present = observed.workloads.get(name);
         if present.is_some_and(|present| present.busy) {

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod join;
 pub mod network;
 pub mod run;
+pub mod release;
 pub mod system;
 pub mod token;
 pub mod workload;
@@ -28,6 +29,7 @@ use satellite_proto::wire::management::v1::destination_service_server::Destinati
 use satellite_proto::wire::management::v1::fleet_service_server::FleetServiceServer;
 use satellite_proto::wire::management::v1::network_service_server::NetworkServiceServer;
 use satellite_proto::wire::management::v1::run_service_server::RunServiceServer;
+use satellite_proto::wire::management::v1::release_service_server::ReleaseServiceServer;
 use satellite_proto::wire::management::v1::system_service_server::SystemServiceServer;
 use satellite_proto::wire::management::v1::token_service_server::TokenServiceServer;
 use satellite_proto::wire::management::v1::workload_service_server::WorkloadServiceServer;
@@ -60,6 +62,7 @@ pub fn routes(app: &App) -> tonic::service::Routes {
     routes.add_service(NetworkServiceServer::new(network::Network(app.clone())));
     routes.add_service(WorkloadServiceServer::new(workload::Workload(app.clone())));
     routes.add_service(BundleServiceServer::new(bundle::Bundle(app.clone())));
+    routes.add_service(ReleaseServiceServer::new(release::Release(app.clone())));
     routes.routes()
 }
 

@@ -14,6 +14,7 @@ mod restores;
 mod runs;
 mod satellites;
 mod tokens;
+mod trust;
 mod words;
 
 use std::path::{Path, PathBuf};

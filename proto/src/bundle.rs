@@ -9,20 +9,24 @@
 
 mod build;
 mod chunk;
+mod document;
 mod manifest;
 mod read;
 mod signature;
+mod trust;
 
 pub use build::{Recipe, build};
 pub use chunk::{
     CHUNK_AVERAGE, CHUNK_LEAST, CHUNK_MOST, Digest, Hasher, NotADigest, Unpacker, pack_chunk, unpack_chunk,
 };
+pub use document::{DOCUMENT_MOST, Downgrade, Keys, Root, Signed};
 pub use manifest::{
     ChunkEntry, Direction, FileEntry, Health, Manifest, ManifestRule, NotAWorkloadName, PortRange, Protocol,
     State, Unit, WorkloadName,
 };
 pub use read::{BundleReader, Chunks};
 pub use signature::{KeyPair, SecretKey, TrustAnchors, key_id, verify};
+pub use trust::{Anchor, ROOTS_MOST, RootAnchor, Trust, TrustRecord};
 
 /// The most bytes a manifest may have.
 pub const MANIFEST_MOST: usize = 1024 * 1024;
@@ -66,6 +70,41 @@ pub enum BundleError {
         /// How many are needed.
         needed: usize,
     },
+    /// A document beside the bundle is not what it should be.
+    #[error("the {what} is refused: {fault}")]
+    Document {
+        /// Which kind of document.
+        what: &'static str,
+        /// What is wrong.
+        fault: String,
+    },
+    /// A document is signed by too few.
+    #[error(
+        "the {what} has {valid} of the {needed} signatures that are needed: let more holders of keys sign it"
+    )]
+    Unsigned {
+        /// Which kind of document.
+        what: &'static str,
+        /// Valid signatures by distinct keys.
+        valid: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// A document was valid once. With a clock that is wrong this may be untrue.
+    #[error(
+        "the {what} is valid until {expires} only, and it is {now}: sign a new one, or correct the clock"
+    )]
+    Expired {
+        /// Which kind of document.
+        what: &'static str,
+        /// Its end.
+        expires: jiff::Timestamp,
+        /// The time at which it was looked at.
+        now: jiff::Timestamp,
+    },
+    /// Root keys are known, and no set of release keys that they have signed.
+    #[error("no release keys are known: {0}")]
+    NoReleaseKeys(&'static str),
     /// A chunk is not what the manifest says.
     #[error("chunk {digest} is damaged: {fault}")]
     Chunk {

@@ -232,6 +232,8 @@ pub const TABLE: &[Row] = &[
     admin("/satellite.bridge.v1.UpdateService/InstallUpdate"),
     viewer("/satellite.bridge.v1.UpdateService/ListUpdates"),
     admin("/satellite.bridge.v1.UpdateService/AbortUpdate"),
+    viewer("/satellite.bridge.v1.TrustService/GetTrust"),
+    admin("/satellite.bridge.v1.TrustService/SetTrust"),
     of_copies_too(and_console(operator(
         "/satellite.bridge.v1.LogService/ListLogSources",
     ))),

@@ -46,8 +46,9 @@ use crate::{
     reset,
     rpc::{
         firewall::FirewallRpc, firewall_state::FirewallState, log::LogRpc, operation::OperationRpc,
-        satellite::SatelliteRpc, update::UpdateRpc, workload::WorkloadRpc,
+        satellite::SatelliteRpc, trust::TrustRpc, update::UpdateRpc, workload::WorkloadRpc,
     },
+    trust::Truster,
     update::{Platform, Updates},
     workload::{WorkloadError, Workloads},
 };
@@ -201,6 +202,7 @@ impl Daemon {
             units: options.units,
             workloads: workloads.clone(),
         };
+        let (updates, trust) = updates(&workloads, &replies);
         let joiner = Joiner::open(config, pairing.clone(), address.port());
         let services = Services {
             pairing: pairing.clone(),
@@ -209,7 +211,8 @@ impl Daemon {
             joiner: joiner.clone(),
             operations: OperationRpc::new(operations.clone()),
             workloads: WorkloadRpc::new(workloads.clone()),
-            updates: UpdateRpc::new(Updates::new(workloads.clone(), Platform::here()), replies.clone()),
+            updates,
+            trust,
             logs: LogRpc::new(Logs::new(installed)),
             firewall: firewall.map(|firewall| FirewallRpc::new(firewall, replies.clone())),
             network: network.clone(),
@@ -302,6 +305,16 @@ async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option
             None
         }
     }
+}
+
+/// What brings versions, and who may.
+fn updates(workloads: &Workloads, replies: &Replies) -> (UpdateRpc, TrustRpc) {
+    let truster = Arc::new(Truster::new(workloads.places()));
+    let updates = Updates::new(workloads.clone(), truster.clone(), Platform::here());
+    (
+        UpdateRpc::new(updates, replies.clone()),
+        TrustRpc::new(truster, workloads.clone()),
+    )
 }
 
 async fn watch(workloads: Workloads, stop: CancellationToken) -> Result<(), DaemonError> {

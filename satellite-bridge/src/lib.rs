@@ -23,5 +23,6 @@ pub mod proxy;
 pub mod reset;
 pub mod rpc;
 pub mod support;
+pub mod trust;
 pub mod update;
 pub mod workload;

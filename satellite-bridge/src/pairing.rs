@@ -36,6 +36,7 @@ pub use self::identity::{LoadError, load_or_make, remove as remove_identity};
 use self::join::{Candidate, is_name};
 use self::leave::Tombstone;
 pub use self::leave::{disconnect_on_disk, finish_disconnection, is_paired_on_disk};
+pub(crate) use self::membership::time_of_day;
 use self::membership::{Membership, installation_of};
 pub use self::view::{Overview, WindowView};
 use crate::{generation::Generations, journal};

@@ -11,6 +11,7 @@ pub mod network;
 pub mod operation;
 pub mod pairing;
 pub mod satellite;
+pub mod trust;
 pub mod update;
 pub mod workload;
 

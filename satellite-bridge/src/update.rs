@@ -3,6 +3,7 @@
 //! **Invariants:** nothing of an upload touches the disk before enough trusted signatures hold; a chunk is stored only if the
 //! manifest lists it and its content matches; how much can lie here is bounded.
 
+mod permit;
 mod receive;
 mod store;
 mod uploads;
@@ -14,13 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use satellite_host::disk;
 use satellite_host::files::{self, FileError};
-use satellite_proto::bundle::{self, BundleError, Digest, Manifest, TrustAnchors};
+use satellite_proto::bundle::{self, BundleError, Digest, Manifest, Signed};
 use satellite_proto::wire::bridge::v1::{Operation, Update};
 use tonic::{Code, Status};
 
 pub use self::receive::{IN_MEMORY, Piece, STREAMS};
 pub use self::store::ChunkStore;
 use self::uploads::Upload;
+use crate::journal::JournalError;
+use crate::trust::{TrustError, Truster, code_of};
 use crate::workload::record::chain;
 use crate::workload::{Places, Staged, WorkloadError, Workloads};
 
@@ -28,8 +31,6 @@ use crate::workload::{Places, Staged, WorkloadError, Workloads};
 const UPLOADS_MOST: usize = 4;
 /// Space that an upload leaves free, in bytes.
 const MARGIN: u64 = 64 * 1024 * 1024;
-/// The longest list of trusted keys that is read, in bytes.
-const ANCHORS_MOST: u64 = 64 * 1024;
 
 /// What this satellite is, for a bundle that asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +97,12 @@ pub enum UpdateError {
     /// It is being installed.
     #[error("the upload is being installed: wait for its end")]
     Installing,
-    /// The list of trusted keys.
-    #[error("the satellite has no usable list of trusted release keys: put one in place")]
-    Anchors(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Who is trusted.
+    #[error(transparent)]
+    Trust(TrustError),
+    /// The permit to go back that came with it.
+    #[error("the permit to go back cannot be kept: check the disk of the satellite")]
+    Permit(#[source] JournalError),
     /// The disk.
     #[error("the upload cannot be stored")]
     File(#[source] FileError),
@@ -116,15 +120,12 @@ impl From<UpdateError> for Status {
     fn from(error: UpdateError) -> Self {
         let code = match error {
             UpdateError::Workload(error) => return error.into(),
-            UpdateError::Bundle(BundleError::Untrusted { .. }) | UpdateError::Policy(_) => {
-                Code::FailedPrecondition
-            }
-            UpdateError::Bundle(BundleError::Io { .. }) | UpdateError::Fault(_) => Code::Internal,
-            UpdateError::Bundle(_) | UpdateError::Foreign(_) | UpdateError::LargeChunk { .. } => {
-                Code::InvalidArgument
-            }
+            UpdateError::Trust(error) => return error.into(),
+            UpdateError::Bundle(ref error) => code_of(error),
+            UpdateError::Policy(_) => Code::FailedPrecondition,
+            UpdateError::Permit(_) | UpdateError::Fault(_) => Code::Internal,
+            UpdateError::Foreign(_) | UpdateError::LargeChunk { .. } => Code::InvalidArgument,
             UpdateError::Incomplete { .. } | UpdateError::Installing => Code::Aborted,
-            UpdateError::Anchors(_) => Code::Unavailable,
             UpdateError::Space { .. } | UpdateError::TooMany => Code::ResourceExhausted,
             UpdateError::File(ref err) if err.is_full() => Code::ResourceExhausted,
             UpdateError::Unknown(_) => Code::NotFound,
@@ -145,6 +146,7 @@ struct Inner {
     places: Places,
     platform: Platform,
     workloads: Workloads,
+    truster: Arc<Truster>,
     store: ChunkStore,
     bounds: receive::Bounds,
     /// Held while uploads come and go; never across an await.
@@ -154,13 +156,14 @@ struct Inner {
 impl Updates {
     /// Takes uploads for `workloads`. Nothing is read yet.
     #[must_use]
-    pub fn new(workloads: Workloads, platform: Platform) -> Self {
+    pub fn new(workloads: Workloads, truster: Arc<Truster>, platform: Platform) -> Self {
         let places = workloads.places().clone();
         let store = workloads.chunks().clone();
         let inner = Inner {
             places,
             platform,
             workloads,
+            truster,
             store,
             bounds: receive::Bounds::default(),
             turn: Mutex::new(()),
@@ -178,10 +181,25 @@ impl Updates {
     ///
     /// [`UpdateError`]: nothing of it is then on the disk.
     pub fn begin(&self, manifest: &[u8], signatures: &[Bytes]) -> Result<(Update, Vec<Digest>), UpdateError> {
+        self.begin_permitted(manifest, signatures, None)
+    }
+
+    /// As [`Updates::begin`], with the permit to go back to the release, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn begin_permitted(
+        &self,
+        manifest: &[u8],
+        signatures: &[Bytes],
+        permit: Option<&Signed>,
+    ) -> Result<(Update, Vec<Digest>), UpdateError> {
         let inner = &self.inner;
         let parsed = inner.believe(manifest, signatures)?;
         let digest = bundle::digest_of_manifest(manifest);
-        inner.check_policy(digest, &parsed)?;
+        inner.check_policy(&parsed)?;
+        inner.check_release(digest, &parsed, permit)?;
         let _turn = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = inner.missing(&parsed);
         if Upload::read(&inner.places, digest)?.is_none() {
@@ -190,6 +208,9 @@ impl Updates {
             Upload::create(&inner.places, digest, manifest, signatures)?;
         } else {
             inner.check_space(&parsed, &missing)?;
+        }
+        if let Some(permit) = permit {
+            permit::keep(&inner.places, digest, permit)?;
         }
         let missing = inner.missing(&parsed);
         let upload = Upload::read(&inner.places, digest)?.ok_or(UpdateError::Unknown(digest))?;
@@ -215,7 +236,9 @@ impl Updates {
             return Ok(operation);
         }
         let manifest = inner.believe(&upload.bytes, &upload.signatures)?;
-        inner.check_policy(digest, &manifest)?;
+        inner.check_policy(&manifest)?;
+        let permit = permit::of_upload(&inner.places, digest)?;
+        let permit = inner.check_release(digest, &manifest, permit.as_ref())?;
         let missing = inner.missing(&manifest).len();
         if missing > 0 {
             return Err(UpdateError::Incomplete { missing });
@@ -225,6 +248,7 @@ impl Updates {
             manifest,
             bytes: upload.bytes,
             store: inner.store.clone(),
+            permit,
         };
         inner
             .workloads
@@ -268,24 +292,13 @@ impl Updates {
 
 impl Inner {
     fn believe(&self, manifest: &[u8], signatures: &[Bytes]) -> Result<Manifest, UpdateError> {
-        let anchors = self.anchors()?;
-        bundle::verify(manifest, signatures, &anchors).map_err(UpdateError::Bundle)
+        let keys = self.truster.release_keys().map_err(UpdateError::Trust)?;
+        bundle::verify(manifest, signatures, &keys).map_err(UpdateError::Bundle)
     }
 
-    /// Read at each use, so that a new list counts at once.
-    fn anchors(&self) -> Result<TrustAnchors, UpdateError> {
-        for path in &self.places.trust_anchors {
-            let bytes = files::read(path, ANCHORS_MOST).map_err(|err| UpdateError::Anchors(err.into()))?;
-            let Some(bytes) = bytes else { continue };
-            let text = String::from_utf8(bytes).map_err(|err| UpdateError::Anchors(err.into()))?;
-            return TrustAnchors::from_toml(&text).map_err(|err| UpdateError::Anchors(err.into()));
-        }
-        Err(UpdateError::Anchors("none of the configured files exists".into()))
-    }
-
-    fn check_policy(&self, digest: Digest, manifest: &Manifest) -> Result<(), UpdateError> {
+    fn check_policy(&self, manifest: &Manifest) -> Result<(), UpdateError> {
         let refused = |text: String| Err(UpdateError::Policy(text));
-        let (name, here) = (&manifest.workload, &self.platform);
+        let here = &self.platform;
         if manifest.architecture != here.architecture {
             let theirs = &manifest.architecture;
             return refused(format!(
@@ -298,18 +311,6 @@ impl Inner {
             return refused(format!(
                 "the bundle needs bridge {least}, this is {}: update the satellite first",
                 here.bridge
-            ));
-        }
-        let Some(installed) = self.workloads.installed(name) else {
-            return Ok(());
-        };
-        let older = manifest.channel == installed.manifest.channel
-            && manifest.release < installed.manifest.release
-            && digest != installed.digest;
-        if older {
-            let (theirs, ours) = (manifest.release, installed.manifest.release);
-            return refused(format!(
-                "release {theirs} of {name} is older than the installed release {ours}"
             ));
         }
         Ok(())

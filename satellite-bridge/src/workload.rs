@@ -35,6 +35,7 @@ pub use self::places::{Home, Places, unit_name};
 pub(crate) use self::watching::timestamp;
 use crate::journal::JournalError;
 use crate::operations::{OperationError, Operations};
+use crate::trust::floor::Floors;
 use crate::update::ChunkStore;
 
 /// How long a workload may take to stop when the satellite is quarantined.
@@ -85,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) units: Arc<dyn Units>,
     pub(crate) operations: Operations,
     pub(crate) chunks: ChunkStore,
+    /// Below which release nothing is installed.
+    pub(crate) floors: Floors,
     /// What is being done to which workload, and to which version.
     busy: Mutex<BTreeMap<WorkloadName, Option<Digest>>>,
     table: Mutex<BTreeMap<WorkloadName, Installed>>,
@@ -115,7 +118,9 @@ impl Workloads {
     ) -> Result<Self, WorkloadError> {
         satellite_host::files::create_dir(&places.workloads(), 0o711).map_err(WorkloadError::File)?;
         let chunks = ChunkStore::open(places.chunks()).map_err(WorkloadError::File)?;
+        satellite_host::files::create_dir(&places.trust(), 0o700).map_err(WorkloadError::File)?;
         let inner = Inner {
+            floors: Floors::open(places.floors()),
             places,
             units,
             operations,
@@ -127,6 +132,7 @@ impl Workloads {
         };
         for name in inner.on_disk()? {
             inner.refresh(&name);
+            inner.raise_floor_of_installed(&name);
         }
         Ok(Self {
             inner: Arc::new(inner),
@@ -219,6 +225,11 @@ impl Workloads {
     #[must_use]
     pub fn places(&self) -> &Places {
         &self.inner.places
+    }
+
+    /// Below which release nothing is installed.
+    pub(crate) fn floors(&self) -> &Floors {
+        &self.inner.floors
     }
 
     /// Whether the version `digest` is being installed.

@@ -210,6 +210,7 @@ impl Line {
             manifest: reader.manifest_bytes().clone(),
             signatures: reader.signatures().to_vec(),
             idempotency_key: key(),
+            ..Default::default()
         };
         let begun = within(CALL, client.begin_update(begin)).await?;
         let name = begun.update.ok_or_else(|| lacks("update"))?.manifest_digest;

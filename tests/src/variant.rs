@@ -10,7 +10,7 @@ use crate::network::write;
 use crate::release::Release;
 
 /// Later than any build: what a bundle of today has is the time at which its program was built.
-const RELEASE: u64 = 4_000_000_000;
+pub const RELEASE: u64 = 4_000_000_000;
 
 /// What is different.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Variant<'a> {
     pub health: &'a str,
     /// How long it may take to be healthy.
     pub start_seconds: u32,
+    /// Its place in the sequence of releases.
+    pub release: u64,
     /// The key that signs it; the development key if none is given.
     pub key: Option<&'a Path>,
 }
@@ -36,6 +38,7 @@ impl<'a> Variant<'a> {
             script: None,
             health: "satellite.backup.v1.ArchiveService",
             start_seconds: 20,
+            release: RELEASE,
             key: None,
         }
     }
@@ -77,7 +80,7 @@ impl<'a> Variant<'a> {
         let shipped = release.top().join("backup-service/bundle.toml");
         let text = std::fs::read_to_string(&shipped).with_context(|| shipped.display().to_string())?;
         let changed = [
-            ("release =", format!("release = {RELEASE}")),
+            ("release =", format!("release = {}", self.release)),
             ("version =", format!("version = \"{}\"", self.version)),
             ("grpc =", format!("grpc = \"{}\"", self.health)),
             (

@@ -67,6 +67,19 @@ async fn a_version_that_does_not_work_is_taken_back_and_the_server_says_why() {
         "{error:?}"
     );
 
+    // A person may let it be tried again; that is counted.
+    let retry = ["update", "retry", "backup-service"];
+    let again = lab.server.try_cli(&retry).await.unwrap();
+    assert!(again.stderr.contains("broken on purpose"), "{again:?}");
+    let status = lab
+        .server
+        .cli(&["update", "status", "--output", "json"])
+        .await
+        .unwrap();
+    for word in ["\"tries\": 2", "\"cause\": \"version\""] {
+        assert!(status.contains(word), "no `{word}` in\n{status}");
+    }
+
     // A good one repairs it.
     let good = Variant::good("7.0.1").pack(&lab.release, &dir).await.unwrap();
     lab.server

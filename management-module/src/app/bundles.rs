@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use satellite_proto::bundle::{self, BundleError, BundleReader, Digest, TrustAnchors, unpack_chunk};
 use tokio::sync::mpsc;
 
-use super::{App, AppError};
+use super::{App, AppError, trust};
 use crate::config::Config;
 use crate::files;
 use crate::store::{BundleRow, StoreError};
@@ -41,7 +41,8 @@ pub struct Added {
 /// It is no whole bundle, or not signed by enough trusted keys, or there is no space.
 pub async fn add(app: &App, pieces: mpsc::Receiver<Result<Bytes, AppError>>) -> Result<Added, AppError> {
     let config = app.config.clone();
-    let taken = tokio::task::spawn_blocking(move || take(&config, pieces))
+    let keys = trust::release_keys(app).await?;
+    let taken = tokio::task::spawn_blocking(move || take(&config, &keys, pieces))
         .await
         .map_err(|error| AppError::machine("take the bundle in", error))?;
     let (row, draft) = taken?;
@@ -97,9 +98,9 @@ impl Drop for Draft {
 
 fn take(
     config: &Config,
+    keys: &TrustAnchors,
     mut pieces: mpsc::Receiver<Result<Bytes, AppError>>,
 ) -> Result<(BundleRow, Draft), AppError> {
-    let anchors = anchors(&config.trust_anchors)?;
     let draft = Draft(config.bundles().join(format!("{}.part", uuid::Uuid::now_v7())));
     let failed = |source: io::Error| AppError::machine(format!("write {}", draft.0.display()), source);
     let mut file = OpenOptions::new()
@@ -120,24 +121,8 @@ fn take(
         file.write_all(&piece).map_err(failed)?;
     }
     file.sync_all().map_err(failed)?;
-    let row = check(&draft.0, &anchors, size_bytes).map_err(refused)?;
+    let row = check(&draft.0, keys, size_bytes).map_err(refused)?;
     Ok((row, draft))
-}
-
-fn anchors(path: &Path) -> Result<TrustAnchors, AppError> {
-    let text = fs::read_to_string(path).map_err(|source| {
-        if source.kind() != io::ErrorKind::NotFound {
-            return AppError::machine(format!("read {}", path.display()), source);
-        }
-        AppError::Precondition(format!(
-            "no release keys are trusted: {} is not there. Write `threshold = 1` and `keys = [\"<public key>\"]` into it, \
-             with the key that `management-module bundle keygen` printed or that came with the release",
-            path.display()
-        ))
-    })?;
-    TrustAnchors::from_toml(&text).map_err(|error| {
-        AppError::Precondition(format!("{}: {}", path.display(), crate::error_chain(&error)))
-    })
 }
 
 /// Reads a bundle from its first to its last byte.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::reconcile::Pass;
 use super::remote::{RETRY, call, new_key, watch_operation};
-use super::{Actor, App, AppError, JobFailure, firewall, push};
+use super::{Actor, App, AppError, JobFailure, firewall, push, trust};
 use crate::names::SatelliteName;
 use crate::plan::{Desired, Step};
 use crate::store::{Attempt, BundleRow, Outcome};
@@ -65,6 +65,7 @@ pub(super) async fn step(
         Step::Stop(workload) => ("Stop", workload.to_string()),
         Step::PushBundle(workload, digest) => ("Push", label(app, workload, digest).await),
         Step::Install(workload, digest) => ("Install", label(app, workload, digest).await),
+        Step::SetTrust(_) => ("SetTrust", "release keys".to_owned()),
         Step::SetFirewall(_) => ("SetFirewall", "firewall".to_owned()),
         Step::Start(workload) => ("Start", workload.to_string()),
     };
@@ -110,7 +111,7 @@ pub(super) fn version_of(desired: &Desired, step: &Step) -> Option<(WorkloadName
             let target = desired.workloads.get(workload)?.target?;
             Some((workload.clone(), target))
         }
-        Step::Stop(_) | Step::SetFirewall(_) => None,
+        Step::Stop(_) | Step::SetTrust(_) | Step::SetFirewall(_) => None,
     }
 }
 
@@ -136,6 +137,7 @@ async fn note(
             .err()
             .map(|failure| failure.message.clone())
             .unwrap_or_default(),
+        tries: 1,
     };
     if let Err(error) = app.store.note_attempt(&attempt).await {
         warn!(error = %crate::error_chain(&error), "Try not recorded");
@@ -155,6 +157,7 @@ fn doing(action: &str) -> &'static str {
         "Push" => "Pushing",
         "Install" => "Installing",
         "SetFirewall" => "Setting the rules of the",
+        "SetTrust" => "Bringing the",
         _ => "Starting",
     }
 }
@@ -176,6 +179,7 @@ impl Run<'_> {
     async fn step(&self, desired: &Desired, step: Step) -> Result<(), JobFailure> {
         let name = match step {
             Step::PushBundle(_, digest) => return self.push(&digest).await,
+            Step::SetTrust(_) => return Ok(trust::bring(self.app, self.satellite).await?),
             Step::SetFirewall(ruleset) => {
                 firewall::apply(self.app, self.satellite, ruleset).await?;
                 return Ok(());

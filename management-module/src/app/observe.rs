@@ -10,7 +10,7 @@ use satellite_proto::wire::bridge::v1::{self as bridge, WorkloadState};
 
 use super::push::digest_of;
 use super::remote::call;
-use super::{App, AppError, firewall};
+use super::{App, AppError, firewall, trust};
 use crate::names::SatelliteName;
 use crate::plan::{Desired, Observed, Present, Wanted, rules_of};
 use crate::store::{BundleRow, DesiredWorkload, Outcome, StoreError};
@@ -55,6 +55,7 @@ pub(super) async fn observed(app: &App, name: &SatelliteName) -> Result<Seen, Ap
             .collect(),
         ruleset: filter.ruleset.unwrap_or_default(),
         in_sync: filter.in_sync,
+        trust: trust::place_of_satellite(app, name).await?,
     };
     Ok(Seen { state, satellite })
 }
@@ -79,6 +80,7 @@ pub(super) async fn desired(app: &App, name: &SatelliteName) -> Result<Desired, 
     let attempts = app.store.attempts(name).await?;
     let mut desired = Desired {
         operator: app.store.desired_firewall(name).await?,
+        trust: trust::published_place(app).await?,
         ..Desired::default()
     };
     for wanted in app.store.desired_workloads(name).await? {
@@ -145,7 +147,7 @@ pub(super) fn shortfalls(
             ))
         } else if wanted.blocked {
             let hint =
-                format!("add another version, or try it again with `management-module update push {name}`");
+                format!("add another version, or try it again with `management-module update retry {name}`");
             Shortfall::Problem(format!("the version of {name} that is meant failed here; {hint}"))
         } else if wanted.running && matches!(state, WorkloadState::Failed | WorkloadState::Unhealthy) {
             let problem = there

@@ -68,11 +68,7 @@ async fn push_once(
     let manifest = opened.manifest;
     let mut client =
         UpdateServiceClient::new(app.fleet.channel(satellite)?).max_decoding_message_size(MAX_MESSAGE);
-    let begin = BeginUpdateRequest {
-        manifest: opened.reader.manifest_bytes().clone(),
-        signatures: opened.reader.signatures().to_vec(),
-        idempotency_key: new_key(),
-    };
+    let begin = begin(app, bundle, &opened.reader).await?;
     let begun = call(satellite, app.config.call_deadline, client.begin_update(begin)).await?;
     let missing: HashSet<[u8; 32]> = begun.missing.as_chunks::<32>().0.iter().copied().collect();
     if missing.is_empty() {
@@ -136,6 +132,23 @@ async fn push_once(
     }
     progress(total, total);
     Ok(())
+}
+
+/// The first call of an upload: manifest, signatures, and the permit to go back if there is one.
+async fn begin(
+    app: &App,
+    bundle: &BundleRow,
+    reader: &BundleReader<BufReader<File>>,
+) -> Result<BeginUpdateRequest, AppError> {
+    let permit = app.store.permit(&bundle.manifest_digest).await?;
+    let permit = permit.unwrap_or_default();
+    Ok(BeginUpdateRequest {
+        manifest: reader.manifest_bytes().clone(),
+        signatures: reader.signatures().to_vec(),
+        idempotency_key: new_key(),
+        permit: permit.document,
+        permit_signatures: permit.signatures,
+    })
 }
 
 /// Reads the file to its end: a chunk that the satellite refused may have been damaged here.

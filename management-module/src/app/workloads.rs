@@ -265,7 +265,11 @@ async fn begin(app: &App, kind: &'static str, satellite: &str) -> Result<Job, Ap
 }
 
 /// Wakes the reconciler for satellites and follows it, as a job, until each is as meant or failed.
-async fn follow(app: &App, kind: &'static str, satellites: Vec<SatelliteName>) -> Result<String, AppError> {
+pub(super) async fn follow(
+    app: &App,
+    kind: &'static str,
+    satellites: Vec<SatelliteName>,
+) -> Result<String, AppError> {
     let only = if let [one] = satellites.as_slice() {
         one.as_str()
     } else {

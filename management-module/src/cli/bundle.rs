@@ -1,5 +1,10 @@
 //! `bundle …`
 
+mod ceremony;
+pub(super) mod document;
+mod permit;
+mod trust;
+
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,6 +35,17 @@ pub(super) enum Bundle {
     Add(Add),
     /// Lists the bundles in the store.
     List,
+    /// Makes and signs sets of root keys: who decides who releases.
+    #[command(subcommand)]
+    Root(ceremony::RootCommand),
+    /// Makes and signs sets of release keys: who releases.
+    #[command(subcommand)]
+    Keys(ceremony::KeysCommand),
+    /// Brings signed sets of keys to satellites, and shows whom they trust.
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
+    /// Permits satellites to go back to an older release, once.
+    AllowDowngrade(permit::AllowDowngrade),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +93,9 @@ pub(super) struct Inspect {
     /// List of trusted keys; without it the configuration's.
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
+    /// Signed set of root or release keys that follows from that list, can be repeated.
+    #[arg(long, value_name = "FILE")]
+    keys: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +159,10 @@ impl Bundle {
             Self::Inspect(command) => command.run(global),
             Self::Add(command) => command.run(global).await,
             Self::List => list(global).await,
+            Self::Root(command) => command.run(global),
+            Self::Keys(command) => command.run(global),
+            Self::Trust(command) => command.run(global).await,
+            Self::AllowDowngrade(command) => command.run(global),
         }
     }
 }
@@ -225,7 +248,7 @@ impl Inspect {
             Some(path) => path,
             None => global.load_config()?.trust_anchors,
         };
-        let anchors = TrustAnchors::from_toml(&read_text(&trust)?).map_err(CliError::failed)?;
+        let anchors = document::release_keys(&trust, &self.keys)?;
         let view = inspect(&self.file, &anchors).map_err(CliError::Failed)?;
         render::one(global.output, &view, |view| {
             vec![

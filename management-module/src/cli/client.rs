@@ -17,6 +17,7 @@ use pb::destination_service_client::DestinationServiceClient;
 use pb::fleet_service_client::FleetServiceClient;
 use pb::network_service_client::NetworkServiceClient;
 use pb::run_service_client::RunServiceClient;
+use pb::release_service_client::ReleaseServiceClient;
 use pb::system_service_client::SystemServiceClient;
 use pb::token_service_client::TokenServiceClient;
 use pb::workload_service_client::WorkloadServiceClient;
@@ -31,6 +32,7 @@ pub(super) struct Client {
     pub(super) network: NetworkServiceClient<Channel>,
     pub(super) workload: WorkloadServiceClient<Channel>,
     pub(super) bundle: BundleServiceClient<Channel>,
+    pub(super) release: ReleaseServiceClient<Channel>,
     pub(super) backup: BackupServiceClient<Channel>,
     pub(super) destination: DestinationServiceClient<Channel>,
     pub(super) configuration: ConfigurationServiceClient<Channel>,
@@ -54,6 +56,7 @@ pub(super) async fn connect(global: &Global) -> Result<Client, CliError> {
         network: NetworkServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         workload: WorkloadServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         bundle: BundleServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+        release: ReleaseServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         backup: BackupServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         destination: DestinationServiceClient::new(channel.clone()),
         configuration: ConfigurationServiceClient::new(channel.clone())

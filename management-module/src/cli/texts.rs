@@ -278,6 +278,12 @@ texts! {
     FILES = ["Files", "Dateien", "Fichiers", "File"];
     CHUNKS = ["Chunks", "Stücke", "Morceaux", "Blocchi"];
     INSTALLED = ["Installed", "Installiert", "Installé", "Installato"];
+    TRIES = ["Tries", "Versuche", "Essais", "Tentativi"];
+    ROOT_KEYS = ["Root keys", "Wurzelschlüssel", "Clés racine", "Chiavi radice"];
+    RELEASE_KEYS = ["Release keys", "Ausgabeschlüssel", "Clés de publication", "Chiavi di rilascio"];
+    SEQUENCE = ["Sequence", "Folge", "Séquence", "Sequenza"];
+    FLOORS = ["Least releases", "Kleinste Ausgaben", "Éditions minimales", "Rilasci minimi"];
+    NOT_ROOTED = ["in the image, for good", "im Abbild, unveränderlich", "dans l'image, définitives", "nell'immagine, definitive"];
     CHANNEL = ["Channel", "Kanal", "Canal", "Canale"];
     ADDED = ["Added", "Hinzugefügt", "Ajouté", "Aggiunto"];
     CAN_BE_LARGE = ["Can be large", "Kann groß sein", "Peut être grand", "Può essere grande"];

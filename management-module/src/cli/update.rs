@@ -1,9 +1,14 @@
 //! `update …`
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
-use satellite_proto::wire::management::v1::{GetUpdateStatusRequest, PushUpdateRequest, UpdateStatus};
+use satellite_proto::wire::management::v1::{
+    GetUpdateStatusRequest, PushUpdateRequest, RetryUpdateRequest, UpdateStatus,
+};
 use serde::Serialize;
 
+use super::bundle::document;
 use super::texts::Text;
 use super::{CliError, Global, client, job, render, texts};
 
@@ -12,8 +17,19 @@ use super::{CliError, Global, client, job, render, texts};
 pub(super) enum Update {
     /// Brings a version of a workload to satellites, and waits for it.
     Push(Push),
+    /// Lets a version that failed be tried again, and waits for it.
+    Retry(Retry),
     /// Shows which version is wanted and which is there.
     Status(Status),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Retry {
+    /// Name of the workload.
+    workload: String,
+    /// Satellite, can be repeated; without it all where it failed.
+    #[arg(long, value_name = "NAME")]
+    satellite: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -26,6 +42,9 @@ pub(super) struct Push {
     /// Satellite, can be repeated; without it all that are meant to run the workload.
     #[arg(long, value_name = "NAME")]
     satellite: Vec<String>,
+    /// Permit to go back to an older version, made by `bundle allow-downgrade`; its signatures lie beside it.
+    #[arg(long, value_name = "FILE", requires = "version")]
+    permit: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +62,8 @@ struct View {
     state: String,
     problem: String,
     attempt_time: String,
+    cause: String,
+    tries: u32,
 }
 
 impl From<UpdateStatus> for View {
@@ -55,27 +76,36 @@ impl From<UpdateStatus> for View {
             installed_version: status.installed_version,
             state: status.state,
             problem: status.problem,
+            cause: status.cause,
+            tries: status.tries,
         }
     }
 }
 
 impl View {
-    const HEADING: [Text; 6] = [
+    const HEADING: [Text; 7] = [
         texts::SATELLITE,
         texts::WORKLOAD,
         texts::WANTED,
         texts::INSTALLED,
         texts::STATE,
+        texts::TRIES,
         texts::PROBLEM,
     ];
 
     fn row(&self) -> Vec<String> {
+        let tries = if self.tries == 0 {
+            String::new()
+        } else {
+            self.tries.to_string()
+        };
         let all = [
             &self.satellite,
             &self.workload,
             &self.desired_version,
             &self.installed_version,
             &self.state,
+            &tries,
             &self.problem,
         ];
         all.into_iter().cloned().collect()
@@ -87,12 +117,22 @@ impl Update {
         let mut client = client::connect(global).await?;
         match self {
             Self::Push(push) => {
+                let permit = push.permit.as_deref().map(document::load).transpose()?;
                 let request = PushUpdateRequest {
+                    permit: permit.map(document::wire_of),
                     workload: push.workload,
                     version: push.version.unwrap_or_default(),
                     satellites: push.satellite,
                 };
                 job::follow(client.bundle.push_update(request).await?.into_inner()).await?;
+                render::done(global.output, texts::DONE.say())
+            }
+            Self::Retry(retry) => {
+                let request = RetryUpdateRequest {
+                    workload: retry.workload,
+                    satellites: retry.satellite,
+                };
+                job::follow(client.release.retry_update(request).await?.into_inner()).await?;
                 render::done(global.output, texts::DONE.say())
             }
             Self::Status(status) => {

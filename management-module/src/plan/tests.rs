@@ -24,6 +24,13 @@ fn rule(owner: &str, name: &str) -> Rule {
 fn execute(observed: &mut Observed, steps: &[Step]) {
     for step in steps {
         match step {
+            Step::SetTrust(place) => {
+                let there = observed.trust.unwrap();
+                observed.trust = Some(TrustPlace {
+                    root: there.root.max(place.root),
+                    keys: there.keys.max(place.keys),
+                });
+            }
             Step::Stop(name) => observed.workloads.get_mut(name).unwrap().enabled = false,
             Step::Start(name) => {
                 let present = observed.workloads.get_mut(name).unwrap();
@@ -66,7 +73,7 @@ fn commissioning() -> Desired {
         )]
         .into(),
         rules: [(digest(1), vec![rule("workload/w", "api")])].into(),
-        operator: Ruleset::default(),
+        ..Desired::default()
     }
 }
 
@@ -121,6 +128,29 @@ fn remotes_are_compared_as_satellites_give_them_back() {
     );
     execute(&mut observed, &steps);
     assert_eq!(plan(&desired, &observed), vec![]);
+}
+
+#[test]
+fn sets_of_keys_are_brought_before_what_they_have_signed_and_never_back() {
+    let place = |root, keys| Some(TrustPlace { root, keys });
+    let check = |published, there, expected| {
+        let desired = Desired {
+            trust: published,
+            ..commissioning()
+        };
+        let observed = Observed {
+            trust: there,
+            ..shipped()
+        };
+        let first = plan(&desired, &observed).remove(0);
+        assert_eq!(matches!(first, Step::SetTrust(_)), expected);
+    };
+    check(place(1, 1), place(1, 0), true);
+    check(place(2, 1), place(1, 1), true);
+    check(place(1, 1), place(1, 1), false);
+    check(place(1, 1), place(2, 3), false);
+    check(place(1, 1), None, false);
+    check(None, place(1, 0), false);
 }
 
 #[test]
@@ -228,40 +258,47 @@ fn owned_rules() -> impl Strategy<Value = Vec<Rule>> {
     )
 }
 
+fn places() -> impl Strategy<Value = Option<TrustPlace>> {
+    proptest::option::of((0_u64..3, 0_u64..3).prop_map(|(root, keys)| TrustPlace { root, keys }))
+}
+
 fn desired() -> impl Strategy<Value = Desired> {
     let workloads = proptest::collection::btree_map(names(), wanted(), 0..4);
     (
         workloads,
         proptest::collection::btree_map(0_u8..4, owned_rules(), 0..4),
         owned_rules(),
-        0..4,
-        0..4,
+        (0..4, 0..4),
+        places(),
     )
-        .prop_map(|(workloads, rules, operator, default_in, default_out)| Desired {
-            workloads,
-            rules: rules.into_iter().map(|(n, rules)| (digest(n), rules)).collect(),
-            operator: Ruleset {
-                rules: operator,
-                default_in,
-                default_out,
+        .prop_map(
+            |(workloads, rules, operator, (default_in, default_out), trust)| Desired {
+                trust,
+                workloads,
+                rules: rules.into_iter().map(|(n, rules)| (digest(n), rules)).collect(),
+                operator: Ruleset {
+                    rules: operator,
+                    default_in,
+                    default_out,
+                },
             },
-        })
+        )
 }
 
 fn observed() -> impl Strategy<Value = Observed> {
     let workloads = proptest::collection::btree_map(names(), present(), 0..4);
     let uploaded = proptest::collection::btree_set(0_u8..4, 0..3);
-    (workloads, uploaded, owned_rules(), any::<bool>()).prop_map(|(workloads, uploaded, rules, in_sync)| {
-        Observed {
-            workloads,
-            uploaded: uploaded.into_iter().map(digest).collect(),
-            ruleset: Ruleset {
-                rules,
-                default_in: 2,
-                default_out: 1,
-            },
-            in_sync,
-        }
+    let all = (workloads, uploaded, owned_rules(), any::<bool>(), places());
+    all.prop_map(|(workloads, uploaded, rules, in_sync, trust)| Observed {
+        trust,
+        workloads,
+        uploaded: uploaded.into_iter().map(digest).collect(),
+        ruleset: Ruleset {
+            rules,
+            default_in: 2,
+            default_out: 1,
+        },
+        in_sync,
     })
 }
 

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{actor, asked, job_events, name_of, to_the_end, wire_time, workload_name_of};
 use crate::app::workloads::WorkloadOn;
-use crate::app::{App, AppError, bundles, workloads};
+use crate::app::{App, AppError, bundles, trust, workloads};
 use crate::names::SatelliteName;
 use crate::store::{BundleRow, Outcome};
 
@@ -70,9 +70,16 @@ impl wire::bundle_service_server::BundleService for Bundle {
         let subject = format!("{} {}", request.workload, request.version);
         let wish = wish_of(&request);
         let (workload, version, satellites) = asked(&self.0, (&actor, action, subject.trim()), wish).await?;
+        let permit = request.permit.map(super::release::signed_of);
         let app = self.0.clone();
         let job = to_the_end(async move {
-            let result = workloads::push(&app, &workload, version, satellites).await;
+            let result = async {
+                if let Some(permit) = &permit {
+                    trust::add_permit(&app, permit).await?;
+                }
+                workloads::push(&app, &workload, version, satellites).await
+            };
+            let result = result.await;
             app.audit.recorded(&actor, action, subject.trim(), result).await
         })
         .await?;
@@ -172,6 +179,12 @@ impl Bundle {
             state,
             problem,
             attempt_time: tried.map(|attempt| wire_time(attempt.ended_at)),
+            cause: match failed.map(|attempt| attempt.outcome) {
+                Some(Outcome::Failed) => "version".to_owned(),
+                Some(Outcome::Retry) => "surroundings".to_owned(),
+                _ => String::new(),
+            },
+            tries: tried.map(|attempt| attempt.tries).unwrap_or_default(),
         }
     }
 }

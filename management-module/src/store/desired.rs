@@ -57,6 +57,8 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// What went wrong; empty if nothing did.
     pub problem: String,
+    /// How often this version was tried there; counted by the store.
+    pub tries: u32,
 }
 
 #[derive(sqlx::FromRow)]
@@ -95,6 +97,7 @@ struct AttemptRow {
     ended_at: i64,
     outcome: String,
     problem: String,
+    tries: i64,
 }
 
 impl TryFrom<AttemptRow> for Attempt {
@@ -119,6 +122,7 @@ impl TryFrom<AttemptRow> for Attempt {
                 _ => return Err(corrupt("outcome of a try")),
             },
             problem: row.problem,
+            tries: u32::try_from(row.tries).unwrap_or(u32::MAX),
         })
     }
 }
@@ -226,7 +230,9 @@ impl Store {
             "INSERT INTO update_attempts (satellite, workload, manifest_digest, ended_at, outcome, problem) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (satellite, workload) DO UPDATE SET \
              manifest_digest = excluded.manifest_digest, ended_at = excluded.ended_at, \
-             outcome = excluded.outcome, problem = excluded.problem",
+             outcome = excluded.outcome, problem = excluded.problem, tries = CASE WHEN \
+             update_attempts.manifest_digest = excluded.manifest_digest AND update_attempts.outcome <> 'done' \
+             THEN update_attempts.tries + 1 ELSE 1 END",
         )
         .bind(attempt.satellite.as_str())
         .bind(attempt.workload.to_string())

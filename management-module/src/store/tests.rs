@@ -172,6 +172,7 @@ async fn a_failed_try_is_forgiven_when_a_person_asks() {
         ended_at: at(3),
         outcome: Outcome::Failed,
         problem: "it crashed".into(),
+        tries: 1,
     };
     store
         .note_attempt(&Attempt {
@@ -182,6 +183,8 @@ async fn a_failed_try_is_forgiven_when_a_person_asks() {
         .unwrap();
     store.note_attempt(&attempt).await.unwrap();
     assert_eq!(store.attempts(&row.name).await.unwrap(), vec![attempt.clone()]);
+    store.note_attempt(&attempt).await.unwrap();
+    assert_eq!(store.attempts(&row.name).await.unwrap()[0].tries, 2);
     store
         .forgive_attempts(&row.name, &attempt.workload)
         .await

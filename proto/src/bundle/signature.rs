@@ -44,11 +44,14 @@ impl TrustAnchors {
         let bad =
             |fault: String| BundleError::Key(format!("the list of trusted release keys is refused: {fault}"));
         let mut distinct = BTreeSet::new();
+        let mut points = BTreeSet::new();
         for key in keys {
-            key_id(&key).ok_or_else(|| bad(format!("`{key}` is not a minisign public key")))?;
-            if !distinct.insert(key.clone()) {
+            let point = point_of(&key).ok_or_else(|| bad(format!("`{key}` is not a minisign public key")))?;
+            // The id is only a name: one key under two names is one signer.
+            if !points.insert(point) {
                 return Err(bad(format!("`{key}` is listed twice")));
             }
+            distinct.insert(key);
         }
         if threshold == 0 || threshold > distinct.len() {
             return Err(bad(format!("threshold {threshold} with {} keys", distinct.len())));
@@ -57,6 +60,27 @@ impl TrustAnchors {
             keys: distinct,
             threshold,
         })
+    }
+
+    /// The keys, in minisign's base64.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(String::as_str)
+    }
+
+    /// How many of them must have signed.
+    #[must_use]
+    pub fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// Whether both have a key in common, under whatever id.
+    #[must_use]
+    pub fn shares_a_key_with(&self, other: &Self) -> bool {
+        let points: BTreeSet<_> = self.keys().filter_map(point_of).collect();
+        other
+            .keys()
+            .filter_map(point_of)
+            .any(|point| points.contains(&point))
     }
 
     /// How many signatures by distinct trusted keys hold, and whose.
@@ -95,6 +119,13 @@ pub fn key_id(public_key: &str) -> Option<String> {
     let mut id: [u8; 8] = bytes.get(2..10)?.try_into().ok()?;
     id.reverse();
     Some(HEXUPPER.encode(&id))
+}
+
+/// The key itself, without the id that it goes by. None if it is no minisign public key.
+fn point_of(public_key: &str) -> Option<[u8; 32]> {
+    minisign_verify::PublicKey::from_base64(public_key).ok()?;
+    let bytes = BASE64.decode(public_key.as_bytes()).ok()?;
+    bytes.get(10..42)?.try_into().ok()
 }
 
 /// Believes a manifest: first the signatures, then what it says.
@@ -165,6 +196,21 @@ impl KeyPair {
     }
 }
 
+/// A secret key that lies in the open as minisign's own tool writes it: without the checksum that tells a wrong password.
+fn without_checksum(text: &str) -> Option<minisign::SecretKey> {
+    let bytes = BASE64.decode(text.lines().nth(1)?.trim().as_bytes()).ok()?;
+    let secret = minisign::SecretKey::from_bytes(&bytes).ok()?;
+    let checksum = bytes.last_chunk::<32>()?;
+    let is_bare = !secret.is_encrypted() && checksum.iter().all(|byte| *byte == 0);
+    // What is damaged does not sign for its own public half.
+    let public = minisign::PublicKey::from_secret_key(&secret).ok()?;
+    let signed = minisign::sign(Some(&public), &secret, &b"test"[..], None, None);
+    let signature = minisign_verify::Signature::decode(&signed.ok()?.into_string()).ok()?;
+    let public = minisign_verify::PublicKey::from_base64(&public.to_base64()).ok()?;
+    let is_sound = public.verify(b"test", &signature, false).is_ok();
+    (is_bare && is_sound).then_some(secret)
+}
+
 /// A release key that signs.
 pub struct SecretKey {
     secret: minisign::SecretKey,
@@ -188,12 +234,11 @@ impl SecretKey {
         let bad =
             |error: minisign::PError| BundleError::Key(format!("the release key cannot be used: {error}"));
         let boxed = minisign::SecretKeyBox::from_string(text).map_err(bad)?;
-        let secret = if password.is_some() {
-            boxed.into_secret_key(password)
-        } else {
-            boxed.into_unencrypted_secret_key()
+        let secret = match (password, without_checksum(text)) {
+            (None, Some(secret)) => secret,
+            (None, None) => boxed.into_unencrypted_secret_key().map_err(bad)?,
+            (password, _) => boxed.into_secret_key(password).map_err(bad)?,
         };
-        let secret = secret.map_err(bad)?;
         let public = minisign::PublicKey::from_secret_key(&secret).map_err(bad)?;
         Ok(Self { secret, public })
     }
@@ -214,7 +259,7 @@ impl SecretKey {
             &self.secret,
             manifest,
             Some(comment),
-            Some("signature of a bundle"),
+            Some("signature of a satellite's release"),
         );
         let signed = signed.map_err(|error| BundleError::Key(format!("cannot sign: {error}")))?;
         Ok(Bytes::from(signed.into_string()))

@@ -12,8 +12,8 @@ use satellite_proto::{
             console_service_server::ConsoleServiceServer, firewall_service_server::FirewallServiceServer,
             log_service_server::LogServiceServer, network_service_server::NetworkServiceServer,
             operation_service_server::OperationServiceServer, pairing_service_server::PairingServiceServer,
-            satellite_service_server::SatelliteServiceServer, update_service_server::UpdateServiceServer,
-            workload_service_server::WorkloadServiceServer,
+            satellite_service_server::SatelliteServiceServer, trust_service_server::TrustServiceServer,
+            update_service_server::UpdateServiceServer, workload_service_server::WorkloadServiceServer,
         },
     },
 };
@@ -31,8 +31,8 @@ use crate::{
     proxy::Proxy,
     rpc::{
         console::ConsoleRpc, firewall::FirewallRpc, gate::Gate, log::LogRpc, network::NetworkRpc,
-        operation::OperationRpc, pairing::PairingRpc, satellite::SatelliteRpc, update::UpdateRpc,
-        workload::WorkloadRpc,
+        operation::OperationRpc, pairing::PairingRpc, satellite::SatelliteRpc, trust::TrustRpc,
+        update::UpdateRpc, workload::WorkloadRpc,
     },
 };
 
@@ -62,6 +62,7 @@ pub(super) struct Services {
     pub(super) operations: OperationRpc,
     pub(super) workloads: WorkloadRpc,
     pub(super) updates: UpdateRpc,
+    pub(super) trust: TrustRpc,
     pub(super) logs: LogRpc,
     /// None where the packet filter cannot be kept.
     pub(super) firewall: Option<FirewallRpc>,
@@ -88,6 +89,7 @@ impl Services {
         .add_service(limited!(OperationServiceServer, self.operations))
         .add_service(limited!(WorkloadServiceServer, self.workloads))
         .add_service(limited!(UpdateServiceServer, self.updates))
+        .add_service(limited!(TrustServiceServer, self.trust))
         .add_service(limited!(LogServiceServer, self.logs));
         if let Some(firewall) = self.firewall {
             routes = routes.add_service(limited!(FirewallServiceServer, firewall));

@@ -26,6 +26,12 @@ pub(super) fn floor() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(FLOOR_SECONDS)
 }
 
+/// The time of day, and never one that has passed for sure.
+pub(crate) fn time_of_day() -> Timestamp {
+    let floor = Timestamp::try_from(floor()).unwrap_or(Timestamp::MIN);
+    satellite_host::clock::now().max(floor)
+}
+
 /// What is kept of an installation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Membership {

@@ -1,7 +1,7 @@
 //! Wire for the update service.
 
 use futures_util::{Stream, StreamExt, stream};
-use satellite_proto::bundle::{Digest, MANIFEST_MOST, SIGNATURES_MOST};
+use satellite_proto::bundle::{DOCUMENT_MOST, Digest, MANIFEST_MOST, SIGNATURES_MOST, Signed};
 use satellite_proto::wire::bridge::v1::update_service_server::UpdateService;
 use satellite_proto::wire::bridge::v1::{
     AbortUpdateRequest, AbortUpdateResponse, BeginUpdateRequest, BeginUpdateResponse, InstallUpdateRequest,
@@ -42,14 +42,24 @@ impl UpdateService for UpdateRpc {
                 "manifest: 1 to {MANIFEST_MOST} bytes are taken"
             )));
         }
-        if request.signatures.len() > SIGNATURES_MOST {
+        if request.permit.len() > DOCUMENT_MOST {
+            return Err(Status::invalid_argument(format!(
+                "permit: at most {DOCUMENT_MOST} bytes are taken"
+            )));
+        }
+        if request.signatures.len().max(request.permit_signatures.len()) > SIGNATURES_MOST {
             return Err(Status::invalid_argument(format!(
                 "signatures: at most {SIGNATURES_MOST} are taken"
             )));
         }
         let updates = self.updates.clone();
         let signatures = request.signatures;
-        let (update, missing) = wait(move || updates.begin(&request.manifest, &signatures)).await?;
+        let permit = (!request.permit.is_empty()).then_some(Signed {
+            document: request.permit,
+            signatures: request.permit_signatures,
+        });
+        let begin = move || updates.begin_permitted(&request.manifest, &signatures, permit.as_ref());
+        let (update, missing) = wait(begin).await?;
         let missing: Vec<u8> = missing.iter().flat_map(|digest| *digest.as_bytes()).collect();
         Ok(Response::new(BeginUpdateResponse {
             update: Some(update),

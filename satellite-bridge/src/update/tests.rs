@@ -1,5 +1,7 @@
 //! What is refused, and that a refusal leaves nothing behind.
 
+mod release;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;

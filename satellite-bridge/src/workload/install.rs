@@ -3,6 +3,7 @@
 //! **Invariant:** each step is recorded when it is done, each can be done again, and `current` points to the old version
 //! or the new one at every moment. What was good before is touched only after the new one was confirmed.
 
+mod floor;
 mod rollback;
 
 use satellite_host::files::{self, FileError};
@@ -45,6 +46,7 @@ pub const FAIL_POINTS: &[&str] = &[
     "install.healthy.recorded",
     "install.confirmed.done",
     "install.confirmed.recorded",
+    "install.floor-raised",
     "install.cleaned",
     "rollback.recorded",
     "rollback.stopped",
@@ -69,6 +71,8 @@ pub(crate) struct Staged {
     /// The manifest, as it was signed.
     pub(crate) bytes: Vec<u8>,
     pub(crate) store: ChunkStore,
+    /// Sequence of the permit by which it goes back to an older release, if it does.
+    pub(crate) permit: Option<u64>,
 }
 
 impl Workloads {
@@ -128,6 +132,7 @@ async fn install(claim: Claim, staged: Staged, enable: bool) {
             run: enable || enabled,
             enable,
             had_state: claim.inner.places.state(&claim.name).exists(),
+            permit: staged.permit,
             step: Step::Accepted,
             fault: None,
             disturbed: false,
@@ -319,9 +324,7 @@ impl Installer {
 
     /// The new version stays. What goes wrong from here on is put right at the next start.
     async fn conclude(mut self) {
-        if self.record.step < Step::Confirmed
-            && let Err(fault) = self.note(Step::Confirmed)
-        {
+        if let Err(fault) = self.confirm() {
             // Whether it stays is decided at the next start, from the record before.
             error!(fault = fault.message, "End of an installation cannot be recorded");
             return self.claim.finish(
@@ -332,6 +335,7 @@ impl Installer {
                 || {},
             );
         }
+        fail_point("install.floor-raised");
         if let Err(err) = self.tidy_after_success() {
             warn!(error = %chain(&err), "What an installation left is removed later");
         }

@@ -44,6 +44,18 @@ impl Places {
         self.state_dir.join("chunks")
     }
 
+    /// Directory of what is recorded about trusted keys and releases.
+    #[must_use]
+    pub fn trust(&self) -> PathBuf {
+        self.state_dir.join("trust")
+    }
+
+    /// The record of releases below which nothing is installed.
+    #[must_use]
+    pub fn floors(&self) -> PathBuf {
+        self.trust().join("floors.json")
+    }
+
     /// Directory of one upload.
     #[must_use]
     pub fn update(&self, digest: Digest) -> PathBuf {

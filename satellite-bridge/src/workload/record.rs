@@ -72,6 +72,9 @@ pub(crate) struct Installation {
     pub(crate) enable: bool,
     /// Whether the workload had state before.
     pub(crate) had_state: bool,
+    /// Sequence of the permit by which it goes back to an older release, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) permit: Option<u64>,
     /// How far it is.
     pub(crate) step: Step,
     /// Why it is being taken back.

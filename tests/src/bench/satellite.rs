@@ -60,6 +60,7 @@ impl Client {
             manifest: reader.manifest_bytes().clone(),
             signatures: reader.signatures().to_vec(),
             idempotency_key: key(),
+            ..Default::default()
         };
         let begun = client.begin_update(begin).await?.into_inner();
         let name = begun.update.context("no update in the answer")?.manifest_digest;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use satellite_host::files;
 use satellite_host::systemd::{Behaviour, FakeUnits};
 use satellite_proto::bundle::{
-    self, BundleReader, Digest, KeyPair, Manifest, Recipe, SecretKey, WorkloadName,
+    self, BundleReader, Digest, Downgrade, KeyPair, Manifest, Recipe, SecretKey, Signed, WorkloadName,
 };
 use satellite_proto::wire::bridge::v1::{Operation, OperationState};
 use tempfile::TempDir;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::operations::Operations;
+use crate::trust::Truster;
 use crate::update::{Piece, Platform, Updates};
 use crate::workload::{Places, Workloads};
 
@@ -109,7 +110,8 @@ impl World {
             architecture: "x86_64".to_owned(),
             bridge: semver::Version::new(1, 5, 0),
         };
-        let updates = Updates::new(workloads.clone(), platform);
+        let truster = Arc::new(Truster::new(&self.places));
+        let updates = Updates::new(workloads.clone(), truster, platform);
         Satellite {
             operations,
             workloads,
@@ -150,6 +152,19 @@ impl World {
         let mut bytes = Vec::new();
         bundle::build(&recipe, payload.path(), &[self.key()], &mut bytes).unwrap();
         Parts::read(&bytes)
+    }
+
+    /// A permit to go back to a bundle, signed by the release key, that holds for `valid` seconds from now.
+    pub(crate) fn permit(&self, bundle: &Parts, sequence: u64, valid: i64) -> Signed {
+        let manifest = Manifest::parse(&bundle.manifest).unwrap();
+        let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(valid);
+        let permit = Downgrade::new((&manifest, bundle.digest), sequence, expires, "a test").unwrap();
+        let mut signed = Signed {
+            document: permit.to_bytes().unwrap().into(),
+            signatures: Vec::new(),
+        };
+        signed.sign(&self.key(), "").unwrap();
+        signed
     }
 
     pub(crate) fn key(&self) -> SecretKey {
@@ -212,6 +227,20 @@ impl Satellite {
             .collect();
         let update = self.updates.put_all(bundle.digest, pieces).await.unwrap();
         assert_eq!(update.present_bytes, update.total_bytes);
+    }
+
+    /// Pushes and installs a bundle with a permit to go back, and waits for the end.
+    pub(crate) async fn go_back(&self, bundle: &Parts, permit: &Signed) -> Operation {
+        let (_, missing) = self
+            .updates
+            .begin_permitted(&bundle.manifest, &bundle.signatures, Some(permit))
+            .unwrap();
+        let wanted = |piece: &&Piece| missing.contains(&piece.digest);
+        let pieces = bundle.pieces.iter().filter(wanted).cloned().collect();
+        self.updates.put_all(bundle.digest, pieces).await.unwrap();
+        let key = Uuid::new_v4().to_string();
+        self.end_of(self.updates.install(bundle.digest, &key, true).unwrap())
+            .await
     }
 
     /// Pushes and installs a bundle, and waits for the end.
