@@ -12,10 +12,13 @@ mod execute;
 pub mod firewall;
 pub mod jobs;
 pub mod join;
+pub mod later;
 pub mod leases;
 pub mod local;
+pub mod logs;
 pub mod network;
 mod observe;
+pub mod page;
 pub mod peers;
 mod push;
 pub mod reconcile;
@@ -23,6 +26,7 @@ mod remote;
 pub mod runs;
 pub mod satellites;
 pub mod scheduler;
+pub mod users;
 pub mod verify;
 pub mod retry;
 pub mod trust;
@@ -60,6 +64,8 @@ pub struct App {
     pub desk: join::Desk,
     /// The runs of this process.
     pub runs: runs::Desk,
+    /// Where the web page is offered.
+    pub page: page::Page,
     /// The installation key.
     pub installation: Arc<Installation>,
     /// When the process was started.

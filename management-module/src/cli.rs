@@ -10,7 +10,6 @@ mod destination;
 mod exit;
 mod firewall;
 mod job;
-mod lines;
 mod logs;
 mod network;
 mod prompt;
@@ -21,6 +20,7 @@ mod texts;
 mod token;
 mod update;
 mod vm;
+mod web;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -112,6 +112,12 @@ enum Command {
     /// Knows the centrals and what their data is.
     #[command(subcommand)]
     Central(central::Central),
+    /// Shows where the web page is.
+    #[command(subcommand)]
+    Web(web::Web),
+    /// Keeps the users of the web page.
+    #[command(subcommand)]
+    User(web::User),
     /// Checks the configuration.
     #[command(subcommand)]
     Config(system::Config),
@@ -155,6 +161,8 @@ impl Command {
             Self::Backup(command) => command.run(global).await,
             Self::Destination(command) => command.run(global).await,
             Self::Central(command) => command.run(global).await,
+            Self::Web(command) => command.run(global).await,
+            Self::User(command) => command.run(global).await,
             Self::Config(command) => command.run(global),
             Self::Audit(command) => command.run(global).await,
             Self::System(command) => command.run(global).await,

@@ -14,6 +14,12 @@ use serde::Deserialize;
 /// Where the configuration is read unless told otherwise. The file need not be there: all keys have defaults.
 pub const DEFAULT_PATH: &str = "/etc/management-module/config.toml";
 
+/// Where the web page is offered unless told otherwise.
+const WEB_PORT: u16 = 7600;
+
+/// Instead of an address: nowhere.
+const OFF: &str = "off";
+
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -29,6 +35,10 @@ pub struct Config {
     pub join_address: Option<String>,
     /// Socket of a backup-service on the server itself; none: there is none.
     pub local_backup_service: Option<PathBuf>,
+    /// Where the web page is offered; none: nowhere.
+    pub web_listen: Option<SocketAddr>,
+    /// The operator's certificate and key for the web page, as PEM; none: its own.
+    pub web_certificate: Option<(PathBuf, PathBuf)>,
     /// How often each satellite is checked without cause.
     pub reconcile_interval: Duration,
     /// How long a run that is due waits for its satellite to answer.
@@ -127,6 +137,12 @@ impl Config {
         self.state_dir.join("bundles")
     }
 
+    /// Where the web page's own certificate and key lie.
+    #[must_use]
+    pub fn web(&self) -> PathBuf {
+        self.state_dir.join("web")
+    }
+
     /// Where the installation key lies.
     #[must_use]
     pub fn installation(&self) -> PathBuf {
@@ -174,6 +190,9 @@ struct File {
     join_listen: SocketAddr,
     join_address: Option<String>,
     local_backup_service: Option<PathBuf>,
+    web_listen: String,
+    web_certificate: Option<PathBuf>,
+    web_key: Option<PathBuf>,
     #[serde(with = "humantime_serde")]
     reconcile_interval: Duration,
     #[serde(with = "humantime_serde")]
@@ -198,6 +217,9 @@ impl Default for File {
             join_listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, JOIN_PORT)),
             join_address: None,
             local_backup_service: None,
+            web_listen: format!("[::]:{WEB_PORT}"),
+            web_certificate: None,
+            web_key: None,
             reconcile_interval: Duration::from_mins(5),
             satellite_patience: Duration::from_mins(10),
             verify_interval: Duration::from_hours(24 * 30),
@@ -266,6 +288,26 @@ impl From<File> for Checked {
         {
             faults.push("`join-address` must be a host name or IP address".into());
         }
+        let web_listen = match file.web_listen.as_str() {
+            OFF => None,
+            text => {
+                let address = text.parse().ok();
+                if address.is_none() {
+                    faults.push(format!("`web-listen` must be an address with a port, or `{OFF}`"));
+                }
+                address
+            }
+        };
+        let web_certificate = match (file.web_certificate, file.web_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) if certificate.is_absolute() && key.is_absolute() => {
+                Some((certificate, key))
+            }
+            _ => {
+                faults.push("`web-certificate` and `web-key` must be absolute paths, both or none".into());
+                None
+            }
+        };
         let config = Config {
             state_dir: file.state_dir,
             socket: file.socket,
@@ -273,6 +315,8 @@ impl From<File> for Checked {
             join_listen: file.join_listen,
             join_address: file.join_address,
             local_backup_service: file.local_backup_service,
+            web_listen,
+            web_certificate,
             reconcile_interval: file.reconcile_interval,
             satellite_patience: file.satellite_patience,
             verify_interval: file.verify_interval,
@@ -321,7 +365,8 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once_by_key() {
-        let text = "state-dir = 'x'\ncall-deadline = '0s'\nmax-concurrent-changes = 0\nlog = 'a=b=c'\nserver-name = ''";
+        let text = "state-dir = 'x'\ncall-deadline = '0s'\nmax-concurrent-changes = 0\nlog = 'a=b=c'\nserver-name = ''\n\
+                    web-listen = 'x'\nweb-key = '/key.pem'";
         let error = Config::parse(text).unwrap_err().to_string();
         for key in [
             "state-dir",
@@ -329,6 +374,8 @@ mod tests {
             "max-concurrent-changes",
             "log",
             "server-name",
+            "web-listen",
+            "web-certificate",
         ] {
             assert!(error.contains(key), "{key} is missing in: {error}");
         }

@@ -1,6 +1,6 @@
 //! Commissions satellites from the server and drives what runs on them.
 //!
-//! **Invariant:** edges (`cli`, `rpc`, `store`, `fleet`) never import one another; use cases in `app` do.
+//! **Invariant:** edges (`cli`, `rpc`, `web`, `store`, `fleet`) never import one another; use cases in `app` do.
 
 pub mod app;
 pub mod central;
@@ -15,6 +15,7 @@ pub mod rpc;
 pub mod serve;
 pub mod store;
 pub mod vault;
+pub mod web;
 
 /// An error with all its causes, for a log line or the last word to a person.
 #[must_use]

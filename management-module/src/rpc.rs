@@ -13,6 +13,7 @@ pub mod run;
 pub mod release;
 pub mod system;
 pub mod token;
+pub mod web;
 pub mod workload;
 
 use std::pin::Pin;
@@ -32,20 +33,25 @@ use satellite_proto::wire::management::v1::run_service_server::RunServiceServer;
 use satellite_proto::wire::management::v1::release_service_server::ReleaseServiceServer;
 use satellite_proto::wire::management::v1::system_service_server::SystemServiceServer;
 use satellite_proto::wire::management::v1::token_service_server::TokenServiceServer;
+use satellite_proto::wire::management::v1::web_service_server::WebServiceServer;
 use satellite_proto::wire::management::v1::workload_service_server::WorkloadServiceServer;
 use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
+use crate::app::backup::Backups;
 use crate::app::{Actor, App, AppError};
 use crate::names::SatelliteName;
 
 /// All services of the module.
 #[must_use]
-pub fn routes(app: &App) -> tonic::service::Routes {
+pub fn routes(app: &App, backups: &Backups) -> tonic::service::Routes {
     let fleet = FleetServiceServer::new(fleet::Fleet(app.clone()));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(SystemServiceServer::new(system::System(app.clone())));
-    routes.add_service(BackupServiceServer::new(backup::BackupApi::new(app.clone())));
+    routes.add_service(BackupServiceServer::new(backup::BackupApi::new(
+        app.clone(),
+        backups.clone(),
+    )));
     routes.add_service(
         fleet
             .max_decoding_message_size(MAX_MESSAGE)
@@ -63,6 +69,7 @@ pub fn routes(app: &App) -> tonic::service::Routes {
     routes.add_service(WorkloadServiceServer::new(workload::Workload(app.clone())));
     routes.add_service(BundleServiceServer::new(bundle::Bundle(app.clone())));
     routes.add_service(ReleaseServiceServer::new(release::Release(app.clone())));
+    routes.add_service(WebServiceServer::new(web::Web(app.clone())));
     routes.routes()
 }
 

@@ -20,8 +20,10 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::app::backup::Backups;
 use crate::app::join::Desk;
-use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles, scheduler, verify};
+use crate::app::page::Page;
+use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles, scheduler, users, verify};
 use crate::central::quiesce::StopNotes;
 use crate::config::Config;
 use crate::files;
@@ -30,12 +32,16 @@ use crate::installation::{self, InstallationError};
 use crate::names::SatelliteName;
 use crate::rpc;
 use crate::store::{Store, StoreError};
+use crate::web;
 
 /// How long calls under way may take after the wish to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How often a report of a satellite that says nothing new reaches the disk.
 const NOTE_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
+
+/// How often sessions that have ended are removed.
+const PURGE: Duration = Duration::from_mins(10);
 
 /// Why the module cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -126,10 +132,13 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     })?;
     let (app, reported) = build(config).await?;
     scheduler::take_up(&app).await.map_err(ServeError::TakeUp)?;
+    let backups = Backups::new(app.clone());
     let background = [
         tokio::spawn(note_reports(app.clone(), reported)),
         tokio::spawn(renew_leaf(app.clone(), stop.clone())),
         tokio::spawn(joins::receive(app.clone(), stop.clone())),
+        tokio::spawn(web::offer(app.clone(), backups.clone(), stop.clone())),
+        tokio::spawn(end_sessions(app.clone())),
     ];
     for row in app.store.satellites().await? {
         let known = Known {
@@ -152,7 +161,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let asked = stop.clone();
     let server = tonic::transport::Server::builder()
-        .add_routes(rpc::routes(&app))
+        .add_routes(rpc::routes(&app, &backups))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), asked.cancelled_owned());
     let late = async {
         stop.cancelled().await;
@@ -182,6 +191,7 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
         audit: Audit::new(store.clone()),
         desk: Desk::default(),
         runs: crate::app::runs::Desk::default(),
+        page: Page::default(),
         reconciler: Reconciler::new(config.max_concurrent_changes),
         config: Arc::new(config),
         store,
@@ -248,6 +258,16 @@ async fn renew_leaf(app: App, stop: CancellationToken) {
             }
             Err(error) => error!(error = %crate::error_chain(&error), "Server key not renewed"),
         }
+    }
+}
+
+/// Removes sessions of the web page that have ended.
+async fn end_sessions(app: App) {
+    loop {
+        if let Err(error) = users::purge(&app).await {
+            warn!(error = %crate::error_chain(&error), "Sessions that have ended are still stored");
+        }
+        tokio::time::sleep(PURGE).await;
     }
 }
 
@@ -337,6 +357,7 @@ mod tests {
         let config = |socket: &str| Config {
             state_dir: dir.path().join("state"),
             socket: dir.path().join(socket),
+            web_listen: None,
             ..Config::default()
         };
         let stop = CancellationToken::new();

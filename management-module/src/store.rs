@@ -15,6 +15,7 @@ mod runs;
 mod satellites;
 mod tokens;
 mod trust;
+mod users;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ pub use restores::{RestoreOutcome, RestoreRow};
 pub use runs::{Cause, CopyRow, RunFilter, RunRow};
 pub use satellites::SatelliteRow;
 pub use tokens::TokenRow;
+pub use users::{SessionRow, UserRow};
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(10);

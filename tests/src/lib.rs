@@ -4,6 +4,7 @@
 //! started here listens outside the network namespaces that the laboratory made.
 
 pub mod bench;
+pub mod browser;
 pub mod central;
 pub mod command;
 pub mod compare;

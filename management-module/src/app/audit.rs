@@ -38,6 +38,12 @@ impl Actor {
         Self(text.to_owned())
     }
 
+    /// A user of the web page, or who is said to be one.
+    #[must_use]
+    pub fn web(name: &str) -> Self {
+        Self(format!("web user {}", name.escape_debug()))
+    }
+
     /// A user of this machine.
     #[must_use]
     pub fn user(uid: u32) -> Self {

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** rules are kept as desired only after they were confirmed over a connection made after the change.
 
+pub(crate) mod document;
+
 use std::time::Duration;
 
 use satellite_proto::wire::MAX_MESSAGE;

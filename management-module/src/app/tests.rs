@@ -91,6 +91,7 @@ impl World {
             audit: Audit::new(store.clone()),
             desk: super::join::Desk::default(),
             runs: super::runs::Desk::default(),
+            page: crate::app::page::Page::default(),
             reconciler: Reconciler::new(1),
             store,
             fleet,

@@ -20,6 +20,7 @@ use pb::run_service_client::RunServiceClient;
 use pb::release_service_client::ReleaseServiceClient;
 use pb::system_service_client::SystemServiceClient;
 use pb::token_service_client::TokenServiceClient;
+use pb::web_service_client::WebServiceClient;
 use pb::workload_service_client::WorkloadServiceClient;
 
 use super::{CliError, Global};
@@ -39,6 +40,7 @@ pub(super) struct Client {
     pub(super) run: RunServiceClient<Channel>,
     pub(super) system: SystemServiceClient<Channel>,
     pub(super) token: TokenServiceClient<Channel>,
+    pub(super) web: WebServiceClient<Channel>,
 }
 
 /// Connects.
@@ -63,6 +65,7 @@ pub(super) async fn connect(global: &Global) -> Result<Client, CliError> {
             .max_decoding_message_size(MAX_MESSAGE),
         run: RunServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         token: TokenServiceClient::new(channel.clone()),
+        web: WebServiceClient::new(channel.clone()),
         system: SystemServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
     })
 }

@@ -1,7 +1,6 @@
 //! `firewall …`
 
 mod always;
-mod document;
 
 use std::path::PathBuf;
 
@@ -10,7 +9,8 @@ use satellite_proto::wire::bridge::v1::{GetFirewallResponse, Rule, Ruleset};
 use satellite_proto::wire::management::v1 as pb;
 use serde::Serialize;
 
-use self::document::Document;
+use crate::app::firewall::document::{self, Document};
+
 use super::{CliError, Global, Output, client, prompt, read_text, render, texts};
 
 /// The commands.

@@ -10,9 +10,9 @@ use satellite_proto::wire::bridge::v1::{FetchLogsRequest as Query, LogFormat, Lo
 use satellite_proto::wire::management::v1::{FetchLogsRequest, ListLogSourcesRequest};
 use serde::Serialize;
 
-use super::lines::{Lines, PRIORITIES, Style};
 use super::texts::Text;
 use super::{CliError, Global, Output, client, render, texts};
+use crate::app::logs::lines::{Lines, PRIORITIES, Style};
 
 /// What to read.
 #[derive(Debug, Args)]

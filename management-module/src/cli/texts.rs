@@ -227,6 +227,13 @@ texts! {
     RUN_ONLY = ["Only run the backup", "Nur das Backup ausführen", "Exécuter seulement la sauvegarde", "Eseguire solo il backup"];
     SAVE_ONLY = ["Only keep the settings", "Nur die Einstellungen behalten", "Conserver seulement les paramètres", "Mantenere solo le impostazioni"];
     WHAT_NEXT = ["What next", "Wie weiter", "Et ensuite", "E adesso"];
+    ROLE = ["Role", "Rolle", "Rôle", "Ruolo"];
+    TENANTS = ["Tenants", "Mandanten", "Locataires", "Tenant"];
+    SECOND_FACTOR = ["Second factor", "Zweiter Faktor", "Second facteur", "Secondo fattore"];
+    DISABLED = ["Disabled", "Gesperrt", "Bloqué", "Disattivato"];
+    SIGNED_IN = ["Signed in", "Angemeldet", "Connexion", "Accesso"];
+    ASK_PASSWORD = ["Password", "Passwort", "Mot de passe", "Password"];
+    REMOVE_USER = ["Remove user", "Benutzer entfernen:", "Supprimer l'utilisateur", "Rimuovere l'utente"];
     OWN_KEY = ["Own key", "Eigener Schlüssel", "Clé propre", "Chiave propria"];
     PROFILE = ["Profile", "Profil", "Profil", "Profilo"];
     CONNECTIONS_CUT = ["Connections cut", "Getrennte Verbindungen", "Connexions coupées", "Connessioni interrotte"];

@@ -23,13 +23,10 @@ type Events = Pin<Box<dyn Stream<Item = Result<wire::JobEvent, Status>> + Send>>
 type Pieces = Pin<Box<dyn Stream<Item = Result<wire::DownloadArchiveResponse, Status>> + Send>>;
 
 impl BackupApi {
-    /// The service over `app`.
+    /// The service over `app` and its backups.
     #[must_use]
-    pub fn new(app: App) -> Self {
-        Self {
-            backups: Backups::new(app.clone()),
-            app,
-        }
+    pub fn new(app: App, backups: Backups) -> Self {
+        Self { app, backups }
     }
 
     async fn events(&self, job: &str) -> Result<Response<Events>, Status> {

@@ -228,6 +228,7 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
         audit: Audit::new(store.clone()),
         desk: crate::app::join::Desk::default(),
         runs: crate::app::runs::Desk::default(),
+        page: crate::app::page::Page::default(),
         store,
         fleet,
         installation: Arc::new(installation),

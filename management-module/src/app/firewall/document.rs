@@ -12,7 +12,7 @@ use toml::Spanned;
 
 /// The operator's rules as a document says them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Document {
+pub(crate) struct Document {
     default_in: Option<Action>,
     default_out: Option<Action>,
     rules: Vec<Rule>,
@@ -93,7 +93,7 @@ const PROTOCOLS: [(&str, Protocol); 4] = [
 ];
 
 impl Document {
-    pub(super) fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults(text, Vec::new());
         let file: File = match toml::from_str(text) {
             Ok(file) => file,
@@ -126,7 +126,7 @@ impl Document {
     }
 
     /// What is set now, as a document.
-    pub(super) fn of(rules: &[Rule], default_in: Action, default_out: Action) -> Self {
+    pub(crate) fn of(rules: &[Rule], default_in: Action, default_out: Action) -> Self {
         let set = |action| (action != Action::Unspecified).then_some(action);
         Self {
             default_in: set(default_in),
@@ -135,19 +135,19 @@ impl Document {
         }
     }
 
-    pub(super) fn rules(&self) -> Vec<Rule> {
+    pub(crate) fn rules(&self) -> Vec<Rule> {
         self.rules.clone()
     }
 
-    pub(super) fn default_in_wire(&self) -> i32 {
+    pub(crate) fn default_in_wire(&self) -> i32 {
         self.default_in.unwrap_or(Action::Unspecified).into()
     }
 
-    pub(super) fn default_out_wire(&self) -> i32 {
+    pub(crate) fn default_out_wire(&self) -> i32 {
         self.default_out.unwrap_or(Action::Unspecified).into()
     }
 
-    pub(super) fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         let mut text = String::new();
         for (key, value) in [("default-in", self.default_in), ("default-out", self.default_out)] {
             if let Some(value) = value {
@@ -162,7 +162,7 @@ impl Document {
 }
 
 /// What changes from one document to the other: `-` goes, `+` comes. A default that is not said stays.
-pub(super) fn difference(present: &Document, wanted: &Document) -> Vec<String> {
+pub(crate) fn difference(present: &Document, wanted: &Document) -> Vec<String> {
     let mut changes = Vec::new();
     let defaults = [
         ("default-in", present.default_in, wanted.default_in),
@@ -308,28 +308,28 @@ fn lines(rule: &Rule) -> Vec<String> {
     lines
 }
 
-pub(super) fn action(value: Action) -> &'static str {
+pub(crate) fn action(value: Action) -> &'static str {
     ACTIONS
         .iter()
         .find(|(_, action)| *action == value)
         .map_or("as it is", |(word, _)| word)
 }
 
-pub(super) fn direction(value: Direction) -> &'static str {
+pub(crate) fn direction(value: Direction) -> &'static str {
     DIRECTIONS
         .iter()
         .find(|(_, direction)| *direction == value)
         .map_or("unknown", |(word, _)| word)
 }
 
-pub(super) fn protocol(value: Protocol) -> &'static str {
+pub(crate) fn protocol(value: Protocol) -> &'static str {
     PROTOCOLS
         .iter()
         .find(|(_, protocol)| *protocol == value)
         .map_or("unknown", |(word, _)| word)
 }
 
-pub(super) fn port_range(range: &PortRange) -> String {
+pub(crate) fn port_range(range: &PortRange) -> String {
     if range.first == range.last {
         range.first.to_string()
     } else {

@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 /// The priorities of RFC 5424 as journalctl names them, from 0.
-pub(super) const PRIORITIES: [&str; 8] = [
+pub(crate) const PRIORITIES: [&str; 8] = [
     "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 ];
 
@@ -14,7 +14,7 @@ const LONGEST: usize = 64 * 1024;
 
 /// How lines are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// As they came.
     AsTheyAre,
     /// Of one source, which need not be named.
@@ -25,7 +25,7 @@ pub(super) enum Style {
 
 impl Style {
     /// How the lines of `source` are shown.
-    pub(super) fn of(source: &str) -> Self {
+    pub(crate) fn of(source: &str) -> Self {
         match source.split('/').count() {
             _ if source == "system" => Self::ManySources,
             1 | 2 => Self::OneSource,
@@ -51,7 +51,7 @@ impl Style {
 }
 
 /// Writes lines on, in their style.
-pub(super) struct Lines<W> {
+pub(crate) struct Lines<W> {
     sink: W,
     style: Style,
     waiting: Vec<u8>,
@@ -59,7 +59,7 @@ pub(super) struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    pub(super) fn new(sink: W, style: Style) -> Self {
+    pub(crate) fn new(sink: W, style: Style) -> Self {
         Self {
             sink,
             style,
@@ -69,7 +69,7 @@ impl<W: Write> Lines<W> {
     }
 
     /// Writes what waits for the end of its line, and gives the sink back.
-    pub(super) fn into_inner(mut self) -> io::Result<W> {
+    pub(crate) fn into_inner(mut self) -> io::Result<W> {
         self.pass()?;
         Ok(self.sink)
     }
@@ -86,6 +86,13 @@ impl<W: Write> Lines<W> {
             Some(line) => self.sink.write_all(line.as_bytes()),
             None => self.sink.write_all(&waiting),
         }
+    }
+}
+
+impl Lines<Vec<u8>> {
+    /// What has been written on so far; it is gone from here then.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sink)
     }
 }
 

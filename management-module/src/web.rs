@@ -1,0 +1,73 @@
+//! The web page: HTML over HTTPS, made here, of what the use cases answer.
+//!
+//! **Invariants:** a route without a row in [`routes`] does not exist, and a row says who may use it; what came from
+//! outside reaches HTML only through `maud`, which escapes it; nothing is decided here that the command line decides too.
+
+mod access;
+mod ask;
+mod certificate;
+mod cookies;
+mod failure;
+mod form;
+mod listen;
+mod live;
+mod locale;
+mod look;
+mod pages;
+mod routes;
+mod statics;
+mod text;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::app::backup::Backups;
+use crate::app::users::SignIn;
+
+pub use self::listen::offer;
+
+/// Pages that are kept up to date at the same time, of all who look.
+const LIVE: usize = 500;
+
+/// What all requests share.
+#[derive(Debug, Clone)]
+struct Web(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    app: App,
+    backups: Backups,
+    sign_in: SignIn,
+    live: Arc<Semaphore>,
+    /// Who began which job: a customer sees no other.
+    begun: Mutex<HashMap<String, String>>,
+    stop: CancellationToken,
+}
+
+impl Web {
+    fn new(app: App, backups: Backups, stop: CancellationToken) -> Self {
+        Self(Arc::new(Shared {
+            app,
+            backups,
+            sign_in: SignIn::default(),
+            live: Arc::new(Semaphore::new(LIVE)),
+            begun: Mutex::default(),
+            stop,
+        }))
+    }
+
+    fn app(&self) -> &App {
+        &self.0.app
+    }
+
+    fn backups(&self) -> &Backups {
+        &self.0.backups
+    }
+}
+
+#[cfg(test)]
+mod tests;

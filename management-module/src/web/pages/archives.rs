@@ -1,0 +1,373 @@
+//! Archives: listed, made, fetched, checked, brought back, deleted.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use futures_util::StreamExt as _;
+use maud::{Markup, html};
+
+use super::logs::attachment;
+use super::pair::to_the_end;
+use crate::app::AppError;
+use crate::app::backup::{RestoreWish, Stored};
+use crate::app::later::{self, Task};
+use crate::web::access::Need;
+use crate::web::ask::{Answer, Ask, escaped, go};
+use crate::web::failure::{Failure, status_of};
+use crate::web::look::{self, Tone, wire_moment};
+use crate::web::pages::jobs;
+use crate::web::text::{backup, common};
+
+/// The word that has to be typed before an archive is deleted, in every language the same.
+const DELETE: &str = "delete";
+
+/// The tenant of an archive, as people call it.
+fn tenant(stored: &Stored) -> &str {
+    match stored.archive.tenant.as_str() {
+        "" => "default",
+        tenant => tenant,
+    }
+}
+
+/// The archive of the path, if it is the reader's business.
+async fn find(ask: &Ask) -> Result<Stored, Failure> {
+    let stored = ask.web.backups().find(ask.param("id")).await?;
+    let is_own = ask.user()?.may_see_tenant(tenant(&stored));
+    if is_own { Ok(stored) } else { Err(Failure::NoPage) }
+}
+
+fn place(stored: &Stored) -> String {
+    format!("/archives/{}", escaped(&stored.archive.id))
+}
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    listed(&ask, StatusCode::OK, &html! {}).await
+}
+
+async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
+    let user = ask.user()?;
+    let listed = ask.web.backups().list("").await?;
+    let own: Vec<&Stored> = listed
+        .archives
+        .iter()
+        .filter(|stored| user.may_see_tenant(tenant(stored)))
+        .collect();
+    let centrals = ask.web.backups().centrals().await?;
+    let centrals: Vec<(String, String)> = centrals
+        .into_iter()
+        .filter(|central| user.may_see_tenant(&central.tenant))
+        .map(|central| (central.name.clone(), central.name))
+        .collect();
+    let total: u64 = own.iter().map(|stored| stored.archive.size_bytes).sum();
+    let content = html! {
+        div.head {
+            h1 { (ask.say(common::ARCHIVES)) }
+            @if ask.may(Need::RunBackups) && !centrals.is_empty() {
+                form.actions method="post" action="/archives/new" {
+                    (look::token(ask))
+                    input type="hidden" name="key" value=(uuid::Uuid::new_v4().to_string());
+                    label.unseen for="central" { (ask.say(backup::CENTRAL)) }
+                    select #central name="central" { @for (value, text) in &centrals { option value=(value) { (text) } } }
+                    button.main { "+ " (ask.say(backup::BACK_UP_NOW)) }
+                }
+            }
+        }
+        (said)
+        @if ask.may(Need::SeeFleet) { @for problem in &listed.problems { (look::warning(problem)) } }
+        p.soft { (ask.fill(backup::COUNT_AND_SIZE, &[&ask.language.number(own.len() as u64), &ask.language.size(total)])) }
+        @if own.is_empty() { p { (ask.say(backup::NO_ARCHIVES)) } } @else {
+            div.field {
+                label for="filter" { (ask.say(common::FILTER)) }
+                input #filter type="search" data-filter="archives" autocomplete="off";
+            }
+            div.sheet { table.stack #archives {
+                thead { tr {
+                    th scope="col" { (ask.say(backup::FILE_NAME)) }
+                    th.number scope="col" { (ask.say(common::SIZE)) }
+                    th scope="col" { (ask.say(backup::DATE)) }
+                    th scope="col" { (ask.say(backup::FROM)) }
+                    th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
+                } }
+                tbody { @for stored in &own { (row(ask, stored)) } }
+            } }
+        }
+    };
+    Ok(look::page_with(ask, status, ask.say(common::ARCHIVES), &content))
+}
+
+fn row(ask: &Ask, stored: &Stored) -> Markup {
+    let archive = &stored.archive;
+    html! {
+        tr {
+            th scope="row" {
+                a href=(place(stored)) { (archive.file_name) }
+                @if archive.left_out > 0 { " " (look::badge(Tone::Warn, ask.say(common::PARTLY))) }
+            }
+            td.number data-label=(ask.say(common::SIZE)) { (ask.language.size(archive.size_bytes)) }
+            td data-label=(ask.say(backup::DATE)) { (look::moment(ask, wire_moment(archive.create_time.as_ref()))) }
+            td data-label=(ask.say(backup::FROM)) { (archive.central_address) }
+            td.empty { @if ask.may(Need::RunBackups) {
+                a href={ (place(stored)) "/download" } { (ask.say(common::DOWNLOAD)) span.unseen { " " (archive.file_name) } }
+            } }
+        }
+    }
+}
+
+pub(in crate::web) async fn make(ask: Ask) -> Answer {
+    let name = ask.form.text("central").to_owned();
+    let centrals = ask.web.backups().centrals().await?;
+    let user = ask.user()?;
+    let is_own = centrals
+        .iter()
+        .any(|central| central.name == name && user.may_see_tenant(&central.tenant));
+    if !is_own {
+        return Err(Failure::NoPage);
+    }
+    let sets: Vec<String> = ask.form.all("set").map(str::to_owned).collect();
+    let key: String = ask.form.text("key").chars().take(64).collect();
+    let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
+    let begun = to_the_end(async move { backups.run(actor, &name, &sets, &key).await }).await;
+    match begun {
+        Ok(job) => jobs::follow(&ask, &job, "/archives"),
+        Err(error) => listed(&ask, status_of(&error), &look::problem(&ask, &error)).await,
+    }
+}
+
+pub(in crate::web) async fn show(ask: Ask) -> Answer {
+    let stored = find(&ask).await?;
+    Ok(shown(&ask, StatusCode::OK, &stored, &html! {}, ""))
+}
+
+fn shown(
+    ask: &Ask,
+    status: StatusCode,
+    stored: &Stored,
+    said: &Markup,
+    wrong: &str,
+) -> axum::response::Response {
+    let archive = &stored.archive;
+    let content = html! {
+        h1 { (archive.file_name) }
+        (said)
+        div.columns {
+            section.card {
+                dl {
+                    dt { (ask.say(common::SIZE)) } dd { (ask.language.size(archive.size_bytes)) }
+                    dt { (ask.say(backup::DATE)) } dd { (look::moment(ask, wire_moment(archive.create_time.as_ref()))) }
+                    dt { (ask.say(backup::FROM)) } dd { (archive.central_address) " (" (archive.central) ")" }
+                    dt { (ask.say(backup::TENANT)) } dd { (tenant(stored)) }
+                    @if !archive.configuration.is_empty() { dt { (ask.say(backup::CONFIGURATION)) } dd { (archive.configuration) } }
+                    dt { (ask.say(backup::SATELLITE)) } dd { (stored.satellite.as_str()) }
+                    dt { (ask.say(backup::PATH)) } dd { code.small { (archive.path) } }
+                    dt { (ask.say(backup::CHECKED)) } dd { (look::moment(ask, wire_moment(archive.verify_time.as_ref()))) }
+                    dt { "SHA-256" } dd { code.small { (archive.sha256) } }
+                    @if archive.left_out > 0 {
+                        dt { (ask.say(backup::LEFT_OUT)) }
+                        dd { (look::badge(Tone::Warn, &ask.language.number(archive.left_out))) }
+                    }
+                }
+            }
+            section.card {
+                h2 { (ask.say(backup::DATA_SETS)) }
+                table {
+                    thead { tr { th scope="col" { (ask.say(common::NAME)) } th.number scope="col" { (ask.say(backup::ITEMS)) }
+                        th.number scope="col" { (ask.say(common::SIZE)) } } }
+                    tbody { @for set in &archive.data_sets { tr {
+                        th scope="row" { (set.name) }
+                        td.number { (ask.language.number(set.members)) }
+                        td.number { (ask.language.size(set.size_bytes)) }
+                    } } }
+                }
+            }
+        }
+        div.actions.card {
+            @if ask.may(Need::RunBackups) { a.button.main href={ (place(stored)) "/download" } { (ask.say(common::DOWNLOAD)) } }
+            @if ask.may(Need::ChangeBackups) {
+                (look::button(ask, &format!("{}/verify", place(stored)), backup::CHECK_NOW, ""))
+            }
+        }
+        @if ask.may(Need::ChangeBackups) { (changes(ask, stored, wrong)) }
+    };
+    look::page_with(ask, status, &archive.file_name, &content)
+}
+
+fn changes(ask: &Ask, stored: &Stored, wrong: &str) -> Markup {
+    let archive = &stored.archive;
+    html! {
+        details open[wrong == "restore"] {
+            summary { (ask.say(backup::RESTORE)) }
+            form.card method="post" action={ (place(stored)) "/restore" } {
+                (look::token(ask))
+                input type="hidden" name="key" value=(uuid::Uuid::new_v4().to_string());
+                p { (ask.say(backup::RESTORE_WHAT)) }
+                fieldset {
+                    legend { (ask.say(backup::DATA_SETS)) }
+                    @for set in &archive.data_sets {
+                        (look::tick("set", &set.name, &html! { (set.name) " " span.soft { (ask.language.size(set.size_bytes)) } }, true))
+                    }
+                }
+                fieldset {
+                    legend { (ask.say(backup::WHERE)) }
+                    label.choice { input type="radio" name="where" value="place" checked data-shows="";
+                        span { (ask.say(backup::IN_PLACE)) } }
+                    label.choice { input type="radio" name="where" value="directory" data-shows="";
+                        span { (ask.say(backup::IN_DIRECTORY)) } }
+                }
+                div data-shown-for="directory" {
+                    (look::Field { name: "directory", label: ask.say(backup::DIRECTORY), value: ask.form.text("directory"),
+                        hint: ask.say(backup::DIRECTORY_HINT), ..look::Field::default() }.show())
+                }
+                div data-shown-for="place" {
+                    (look::tick("overwrite", "yes", &html! { (ask.say(backup::OVERWRITE)) }, false))
+                }
+                (look::typed_word(ask, "restore", &archive.central, wrong == "restore"))
+                button.danger { (ask.say(backup::RESTORE)) }
+            }
+        }
+        details open[wrong == "delete"] {
+            summary { (ask.say(backup::DELETE)) }
+            form.card method="post" action={ (place(stored)) "/delete" } {
+                (look::token(ask))
+                p { (ask.say(backup::DELETE_WHAT)) }
+                (look::typed_word(ask, "delete", DELETE, wrong == "delete"))
+                button.danger { (ask.say(backup::DELETE)) }
+            }
+        }
+    }
+}
+
+pub(in crate::web) async fn download(ask: Ask) -> Answer {
+    let stored = find(&ask).await?;
+    let offset = offset(&ask, stored.archive.size_bytes);
+    let (stored, mut pieces) = ask
+        .web
+        .backups()
+        .download(&stored.archive.id, offset.unwrap_or(0))
+        .await?;
+    let name = stored.satellite.clone();
+    let data = async_stream::try_stream! {
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|status| AppError::remote(name.as_str(), status))?;
+            yield piece.data;
+        }
+    };
+    let data: std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<bytes::Bytes, AppError>> + Send>> =
+        Box::pin(data);
+    let mut response = attachment(
+        &stored.archive.file_name,
+        "application/octet-stream",
+        Body::from_stream(data),
+    );
+    let size = stored.archive.size_bytes;
+    let left = size.saturating_sub(offset.unwrap_or(0));
+    if let Some(offset) = offset {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let range = format!("bytes {offset}-{}/{size}", size.saturating_sub(1));
+        set(&mut response, header::CONTENT_RANGE, &range);
+    }
+    set(&mut response, header::CONTENT_LENGTH, &left.to_string());
+    set(&mut response, header::ACCEPT_RANGES, "bytes");
+    set(
+        &mut response,
+        header::ETAG,
+        &format!("\"{}\"", stored.archive.id.replace(['"', '\\'], "_")),
+    );
+    ask.app()
+        .audit
+        .record(
+            &ask.actor()?,
+            "Web/DownloadArchive",
+            &stored.archive.file_name,
+            Ok(()),
+        )
+        .await;
+    Ok(response)
+}
+
+fn set(response: &mut axum::response::Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// Where a download that was cut goes on, if it is asked to: `bytes=N-` only.
+fn offset(ask: &Ask, size: u64) -> Option<u64> {
+    let range = ask.headers.get(header::RANGE)?.to_str().ok()?;
+    let from: u64 = range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()?;
+    (from > 0 && from < size).then_some(from)
+}
+
+pub(in crate::web) async fn verify(ask: Ask) -> Answer {
+    let stored = find(&ask).await?;
+    let id = stored.archive.id.clone();
+    let task = Task {
+        actor: ask.actor()?,
+        action: "Web/VerifyArchive",
+        subject: stored.archive.file_name.clone(),
+        kind: "verify",
+        satellite: stored.satellite.to_string(),
+        step: "reading the archive and comparing every digest",
+        key: String::new(),
+    };
+    let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
+    let work = async move { backups.verify(&actor, &id).await };
+    let begun = later::begin(ask.app(), task, work).await;
+    jobs::begun(&ask, begun, &place(&stored))
+}
+
+pub(in crate::web) async fn restore(ask: Ask) -> Answer {
+    let stored = find(&ask).await?;
+    if ask.form.text("word") != stored.archive.central {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        return Ok(shown(&ask, status, &stored, &html! {}, "restore"));
+    }
+    let in_directory = ask.form.text("where") == "directory";
+    let wish = RestoreWish {
+        archive: stored.archive.id.clone(),
+        directory: in_directory.then(|| ask.form.text("directory").into()),
+        data_sets: ask.form.all("set").map(str::to_owned).collect(),
+        overwrite: !in_directory && ask.form.is_set("overwrite"),
+        idempotency_key: ask.form.text("key").chars().take(64).collect(),
+    };
+    let invalid = |text| Err(AppError::Invalid(text));
+    let begun = if wish.data_sets.is_empty() {
+        invalid(ask.say(backup::NO_DATA_SET).to_owned())
+    } else if wish
+        .directory
+        .as_ref()
+        .is_some_and(|directory| !directory.is_absolute())
+    {
+        invalid(ask.say(backup::DIRECTORY_HINT).to_owned())
+    } else {
+        let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
+        to_the_end(async move { backups.restore(actor, wish).await }).await
+    };
+    match begun {
+        Ok(job) => jobs::follow(&ask, &job, &place(&stored)),
+        Err(error) => Ok(shown(
+            &ask,
+            status_of(&error),
+            &stored,
+            &look::problem(&ask, &error),
+            "",
+        )),
+    }
+}
+
+pub(in crate::web) async fn delete(ask: Ask) -> Answer {
+    let stored = find(&ask).await?;
+    if ask.form.text("word") != DELETE {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        return Ok(shown(&ask, status, &stored, &html! {}, "delete"));
+    }
+    let (backups, actor, id) = (ask.web.backups().clone(), ask.actor()?, stored.archive.id.clone());
+    match to_the_end(async move { backups.delete(&actor, &id).await }).await {
+        Ok(()) => Ok(go("/archives?done=deleted")),
+        Err(error) => Ok(shown(
+            &ask,
+            status_of(&error),
+            &stored,
+            &look::problem(&ask, &error),
+            "",
+        )),
+    }
+}

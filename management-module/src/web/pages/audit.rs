@@ -1,0 +1,42 @@
+//! The audit log.
+
+use maud::html;
+
+use crate::web::ask::{Answer, Ask};
+use crate::web::look::{self, Tone};
+use crate::web::text::common;
+
+/// Records on the page.
+const SHOWN: u32 = 500;
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    let records = ask.app().audit.newest(SHOWN).await?;
+    let content = html! {
+        h1 { (ask.say(common::AUDIT)) }
+        p.soft { (ask.fill(common::NEWEST, &[&ask.language.number(SHOWN.into())])) }
+        div.field {
+            label for="filter" { (ask.say(common::FILTER)) }
+            input #filter type="search" data-filter="records" autocomplete="off";
+        }
+        div.sheet { table.stack #records {
+            thead { tr {
+                th scope="col" { (ask.say(common::TIME)) }
+                th scope="col" { (ask.say(common::WHO)) }
+                th scope="col" { (ask.say(common::ACTION)) }
+                th scope="col" { (ask.say(common::SUBJECT)) }
+                th scope="col" { (ask.say(common::RESULT)) }
+            } }
+            tbody { @for record in &records { tr {
+                td data-label=(ask.say(common::TIME)) { (look::moment(&ask, Some(record.time))) }
+                td data-label=(ask.say(common::WHO)) { (record.actor) }
+                td data-label=(ask.say(common::ACTION)) { code { (record.action) } }
+                td data-label=(ask.say(common::SUBJECT)) { (record.subject) }
+                td data-label=(ask.say(common::RESULT)) {
+                    @if record.result == "ok" { (look::badge(Tone::Good, ask.say(common::OK))) }
+                    @else { (look::badge(Tone::Bad, ask.say(common::FAILED))) " " span.small lang="en" { (record.result) } }
+                }
+            } } }
+        } }
+    };
+    Ok(look::page(&ask, ask.say(common::AUDIT), &content))
+}

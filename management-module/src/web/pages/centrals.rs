@@ -1,0 +1,186 @@
+//! Centrals: what is backed up.
+
+use axum::http::StatusCode;
+use maud::{Markup, html};
+
+use super::pair::to_the_end;
+use crate::app::AppError;
+use crate::store::Central;
+use crate::web::access::Need;
+use crate::web::ask::{Answer, Ask, escaped, go};
+use crate::web::failure::{Failure, status_of};
+use crate::web::look;
+use crate::web::text::{backup, common};
+
+fn place(central: &Central) -> String {
+    format!("/centrals/{}", escaped(&central.name))
+}
+
+async fn own(ask: &Ask) -> Result<Vec<Central>, Failure> {
+    let user = ask.user()?;
+    let mut all = ask.web.backups().centrals().await?;
+    all.retain(|central| user.may_see_tenant(&central.tenant));
+    Ok(all)
+}
+
+async fn find(ask: &Ask) -> Result<Central, Failure> {
+    let name = ask.param("name");
+    let found = own(ask).await?.into_iter().find(|central| central.name == name);
+    found.ok_or(Failure::NoPage)
+}
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    let centrals = own(&ask).await?;
+    let content = html! {
+        div.head {
+            h1 { (ask.say(common::CENTRALS)) }
+            @if ask.may(Need::ChangeBackups) { a.button.main href="/centrals/new" { (ask.say(backup::NEW_CENTRAL)) } }
+        }
+        @if centrals.is_empty() { p { (ask.say(backup::NO_CENTRALS)) } } @else {
+            div.sheet { table.stack {
+                thead { tr {
+                    th scope="col" { (ask.say(common::NAME)) }
+                    th scope="col" { (ask.say(backup::FROM)) }
+                    th scope="col" { (ask.say(backup::TENANT)) }
+                    th scope="col" { (ask.say(backup::SATELLITE)) }
+                } }
+                tbody { @for central in &centrals { tr {
+                    th scope="row" { a href=(place(central)) { (central.name) } }
+                    td data-label=(ask.say(backup::FROM)) { (central.address) }
+                    td data-label=(ask.say(backup::TENANT)) { (central.tenant) }
+                    td data-label=(ask.say(backup::SATELLITE)) { (central.satellite) }
+                } } }
+            } }
+        }
+    };
+    Ok(look::page(&ask, ask.say(common::CENTRALS), &content))
+}
+
+pub(in crate::web) async fn show(ask: Ask) -> Answer {
+    let central = find(&ask).await?;
+    shown(&ask, StatusCode::OK, &central, &html! {}, false).await
+}
+
+async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, wrong_word: bool) -> Answer {
+    let measured = ask.web.backups().measure(&central.name).await;
+    let content = html! {
+        h1 { (central.name) }
+        (said)
+        div.columns {
+            section.card {
+                dl {
+                    dt { (ask.say(backup::FROM)) } dd { (central.address) }
+                    dt { (ask.say(backup::TENANT)) } dd { (central.tenant) }
+                    dt { (ask.say(backup::SATELLITE)) } dd { (central.satellite) }
+                    dt { (ask.say(backup::KNOWN_SINCE)) } dd { (look::moment(ask, Some(central.added_at))) }
+                }
+            }
+            section.card {
+                h2 { (ask.say(backup::DATA_SETS)) }
+                @match &measured {
+                    Err(error) => { (look::problem(ask, error)) }
+                    Ok(sets) => { form method="post" action="/archives/new" {
+                        (look::token(ask))
+                        input type="hidden" name="central" value=(central.name);
+                        input type="hidden" name="key" value=(uuid::Uuid::new_v4().to_string());
+                        fieldset {
+                            legend.unseen { (ask.say(backup::DATA_SETS)) }
+                            @for (set, size) in sets {
+                                (look::tick("set", &set.name, &html! {
+                                    (set.name) " " span.soft { (ask.language.size(size.bytes)) }
+                                }, true))
+                            }
+                        }
+                        @if ask.may(Need::RunBackups) { button.main { "+ " (ask.say(backup::BACK_UP_NOW)) } }
+                    } }
+                }
+            }
+        }
+        @if ask.may(Need::SeeFleet) {
+            details { summary { (ask.say(backup::PROFILE)) } div.card { pre { (central.profile) } } }
+        }
+        @if ask.may(Need::ChangeBackups) {
+            details open[wrong_word] {
+                summary { (ask.say(backup::REMOVE_CENTRAL)) }
+                form.card method="post" action={ (place(central)) "/remove" } {
+                    (look::token(ask))
+                    p { (ask.say(backup::REMOVE_CENTRAL_WHAT)) }
+                    (look::typed_word(ask, "remove", &central.name, wrong_word))
+                    button.danger { (ask.say(backup::REMOVE_CENTRAL)) }
+                }
+            }
+        }
+    };
+    Ok(look::page_with(ask, status, &central.name, &content))
+}
+
+pub(in crate::web) async fn form(ask: Ask) -> Answer {
+    form_shown(&ask, StatusCode::OK, &html! {}).await
+}
+
+async fn form_shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
+    let satellites = ask.app().store.satellites().await?;
+    let names: Vec<_> = satellites
+        .iter()
+        .map(|row| (row.name.to_string(), row.name.to_string()))
+        .collect();
+    let is_first = ask.web.backups().centrals().await?.is_empty();
+    let content = html! {
+        h1 { (ask.say(backup::NEW_CENTRAL)) }
+        (said)
+        @if is_first { div.note { p { (ask.say(backup::FIRST_CENTRAL)) } } }
+        form.card method="post" action="/centrals/new" {
+            (look::token(ask))
+            (look::select("satellite", ask.say(backup::SATELLITE), ask.form.text("satellite"), &names))
+            div.field {
+                label for="profile" { (ask.say(backup::PROFILE)) }
+                textarea.code #profile name="profile" rows="18" spellcheck="false" required aria-describedby="profile-hint" {
+                    "\n" (ask.form.raw("profile"))
+                }
+                p.hint #profile-hint { (ask.say(backup::PROFILE_HINT)) }
+            }
+            (look::tick("replace", "yes", &html! { (ask.say(backup::REPLACE)) }, ask.form.is_set("replace")))
+            div.actions { button.main { (ask.say(common::SAVE)) } a href="/centrals" { (ask.say(common::CANCEL)) } }
+        }
+    };
+    Ok(look::page_with(
+        ask,
+        status,
+        ask.say(backup::NEW_CENTRAL),
+        &content,
+    ))
+}
+
+pub(in crate::web) async fn add(ask: Ask) -> Answer {
+    let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
+    let profile = ask.form.raw("profile").replace("\r\n", "\n");
+    let (satellite, replace) = (ask.form.text("satellite").to_owned(), ask.form.is_set("replace"));
+    let added = to_the_end(async move { backups.add_central(&actor, &profile, &satellite, replace).await });
+    match added.await {
+        Ok(central) => Ok(go(&format!("{}?done=saved", place(&central)))),
+        Err(error) => form_shown(&ask, status_of(&error), &look::problem(&ask, &error)).await,
+    }
+}
+
+pub(in crate::web) async fn remove(ask: Ask) -> Answer {
+    let central = find(&ask).await?;
+    if ask.form.text("word") != central.name {
+        return shown(&ask, StatusCode::UNPROCESSABLE_ENTITY, &central, &html! {}, true).await;
+    }
+    let (backups, actor, name) = (ask.web.backups().clone(), ask.actor()?, central.name.clone());
+    let removed: Result<(), AppError> =
+        to_the_end(async move { backups.remove_central(&actor, &name).await }).await;
+    match removed {
+        Ok(()) => Ok(go("/centrals?done=removed")),
+        Err(error) => {
+            shown(
+                &ask,
+                status_of(&error),
+                &central,
+                &look::problem(&ask, &error),
+                false,
+            )
+            .await
+        }
+    }
+}

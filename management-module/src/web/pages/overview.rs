@@ -1,0 +1,137 @@
+//! The first page: one look tells whether all is well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use crate::app::satellites::{self, FleetMember};
+use crate::app::users::Role;
+use crate::fleet::Reachability;
+use crate::web::access::Need;
+use crate::web::ask::{Answer, Ask, escaped};
+use crate::web::failure::Failure;
+use crate::web::live::{Seen, live};
+use crate::web::look::{self, Tone};
+use crate::web::pages::satellites::{health, is_well};
+use crate::web::text::{common, fleet, machine};
+
+/// How often a look is taken.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// What needs a look is listed up to this number.
+const SHOWN: usize = 20;
+
+pub(in crate::web) async fn show(ask: Ask) -> Answer {
+    let now = content(&ask).await?;
+    let content = html! {
+        div.head {
+            h1 { (ask.say(common::OVERVIEW)) }
+            div.actions {
+                @if ask.may(Need::ChangeFleet) { a.button href="/satellites/pair" { (ask.say(machine::PAIR)) } }
+            }
+        }
+        div data-live="/events" { (now) }
+    };
+    Ok(look::page(&ask, ask.say(common::OVERVIEW), &content))
+}
+
+pub(in crate::web) async fn events(ask: Ask) -> Answer {
+    live(ask, Need::SignedIn, EVERY, |ask: Arc<Ask>| async move {
+        let html = content(&ask).await?;
+        Ok(Seen { html, over: None })
+    })
+}
+
+async fn content(ask: &Ask) -> Result<Markup, Failure> {
+    let user = ask.user()?;
+    let members = if user.role == Role::Customer {
+        Vec::new()
+    } else {
+        satellites::list(ask.app()).await?
+    };
+    let centrals = ask.web.backups().centrals().await?;
+    let centrals = centrals
+        .iter()
+        .filter(|central| user.may_see_tenant(&central.tenant))
+        .count();
+    let reachable = members
+        .iter()
+        .filter(|member| member.link.reachability == Reachability::Reachable)
+        .count();
+    let unwell: Vec<&FleetMember> = members.iter().filter(|member| !is_well(member)).collect();
+    let expires = certificate_ends(ask);
+    let number = |count: usize| ask.language.number(count as u64);
+    Ok(html! {
+        @if unwell.is_empty() && expires.is_none() {
+            div.note.good role="status" { p { b { (ask.say(fleet::ALL_WELL)) } } }
+        } @else {
+            div.note.warn role="status" { p { b { (ask.fill(fleet::NEED_A_LOOK, &[&number(unwell.len() + usize::from(expires.is_some()))])) } } }
+        }
+        div.tiles {
+            @if ask.may(Need::SeeFleet) {
+                a.tile href="/satellites" { b { (number(reachable)) " / " (number(members.len())) } (ask.say(fleet::ANSWER)) }
+                a.tile href="/satellites" { b { (number(running(&members))) } (ask.say(fleet::WORKLOADS_RUN)) }
+            }
+            a.tile href="/centrals" { b { (number(centrals)) } (ask.say(common::CENTRALS)) }
+        }
+        @if ask.may(Need::SeeFleet) { (to_look_at(ask, &unwell, expires)) }
+        @if members.is_empty() && ask.may(Need::ChangeFleet) {
+            div.card {
+                h2 { (ask.say(fleet::FIRST_STEP)) }
+                p { (ask.say(fleet::FIRST_STEP_HOW)) }
+                a.button.main href="/satellites/pair" { (ask.say(machine::PAIR)) }
+            }
+        }
+    })
+}
+
+fn running(members: &[FleetMember]) -> usize {
+    use satellite_proto::wire::bridge::v1::WorkloadState::Healthy;
+    let all = members.iter().flat_map(|member| &member.workloads);
+    all.filter(|workload| {
+        workload
+            .observed
+            .as_ref()
+            .is_some_and(|there| there.state() == Healthy)
+    })
+    .count()
+}
+
+fn to_look_at(ask: &Ask, unwell: &[&FleetMember], expires: Option<Timestamp>) -> Markup {
+    html! {
+        @if !unwell.is_empty() || expires.is_some() {
+            div.sheet { table.stack {
+                thead { tr {
+                    th scope="col" { (ask.say(common::NAME)) }
+                    th scope="col" { (ask.say(common::STATE)) }
+                    th scope="col" { (ask.say(fleet::WHY)) }
+                    th scope="col" { (ask.say(fleet::LAST_CONTACT)) }
+                } }
+                tbody {
+                    @for member in unwell.iter().take(SHOWN) { tr {
+                        th scope="row" { a href={ "/satellites/" (escaped(member.row.name.as_str())) } { (member.row.name.as_str()) } }
+                        td data-label=(ask.say(common::STATE)) { (health(ask, member)) }
+                        td data-label=(ask.say(fleet::WHY)) lang="en" { (member.problem) }
+                        td data-label=(ask.say(fleet::LAST_CONTACT)) { (look::moment(ask, member.link.seen_at)) }
+                    } }
+                    @if let Some(expires) = expires { tr {
+                        th scope="row" { (ask.say(fleet::CERTIFICATE)) }
+                        td data-label=(ask.say(common::STATE)) { (look::badge(Tone::Warn, ask.say(fleet::EXPIRES_SOON))) }
+                        td.empty {}
+                        td data-label=(ask.say(common::UNTIL)) { (look::moment(ask, Some(expires))) }
+                    } }
+                }
+            } }
+            @if unwell.len() > SHOWN { p { a href="/satellites" { (ask.say(fleet::SHOW_ALL)) } } }
+        }
+    }
+}
+
+/// When the page's certificate ends, if that is soon.
+fn certificate_ends(ask: &Ask) -> Option<Timestamp> {
+    let ends = ask.app().page.offer().expires_at?;
+    let soon = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 21);
+    (ends < soon && ask.may(Need::SeeFleet)).then_some(ends)
+}

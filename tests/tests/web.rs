@@ -1,0 +1,335 @@
+//! The web page as a person sees it: a real browser, a real satellite, the whole way from the first sign-in to a restore.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use e2e::browser::Browser;
+use e2e::central::Sample;
+use e2e::console;
+use e2e::lab::SATELLITE;
+use e2e::network::{SERVER, write};
+use e2e::scratch::Scratch;
+
+const PASSWORD: &str = "correct horse battery";
+const SOON: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(240);
+const ENTER: &str = "\u{e007}";
+const TAB: &str = "\u{e004}";
+
+/// A laboratory with a browser beside its server.
+struct World {
+    lab: Scratch,
+    browser: Browser,
+    page: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let lab = Scratch::new().await.unwrap();
+        lab.release.bundle().await.unwrap();
+        lab.boot().await.unwrap();
+        lab.serve().await.unwrap();
+        lab.add_bundle().await.unwrap();
+        let file = lab.data().join("password");
+        write(&file, format!("{PASSWORD}\n")).unwrap();
+        let file = file.display().to_string();
+        let words = [
+            "user",
+            "add",
+            "anna",
+            "--role",
+            "administrator",
+            "--password-file",
+            &file,
+        ];
+        lab.server.cli(&words).await.unwrap();
+        let shown = lab
+            .server
+            .cli(&["web", "show", "--output", "json"])
+            .await
+            .unwrap();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["problem"], "");
+        assert_eq!(shown["certificate_fingerprint"].as_str().unwrap().len(), 95);
+        let port = shown["address"]
+            .as_str()
+            .unwrap()
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .to_owned();
+        let browser = Browser::start(lab.lan.at_server("chromedriver"));
+        // The driver listens in the server's namespace.
+        lab.lan.enter().unwrap();
+        let browser = browser.await.unwrap();
+        Self {
+            page: format!("https://{SERVER}:{port}"),
+            lab,
+            browser,
+        }
+    }
+
+    async fn open(&self, place: &str) {
+        self.browser.open(&format!("{}{place}", self.page)).await.unwrap();
+    }
+
+    async fn sign_in(&self) {
+        self.open("/").await;
+        self.browser.fill("#name", "anna").await.unwrap();
+        self.browser.fill("#password", PASSWORD).await.unwrap();
+        self.browser.press(ENTER).await.unwrap();
+        self.browser.says("Overview", SOON).await.unwrap();
+    }
+
+    /// Pictures of the page that is open: wide and narrow, light and dark.
+    async fn pictures(&self, name: &str) {
+        for (kind, width, is_dark) in [
+            ("wide", 1280, false),
+            ("wide-dark", 1280, true),
+            ("narrow", 390, false),
+        ] {
+            self.browser.look(width, 900, is_dark).await.unwrap();
+            self.browser
+                .picture(&place_of(&format!("{name}-{kind}")))
+                .await
+                .unwrap();
+        }
+        self.browser.look(1280, 900, false).await.unwrap();
+    }
+}
+
+/// Pictures are artefacts of the run, beside what was built.
+fn place_of(name: &str) -> PathBuf {
+    let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned();
+    top.join("target/screenshots").join(format!("{name}.png"))
+}
+
+#[tokio::test]
+async fn a_person_runs_everything_from_a_browser() {
+    let world = World::new().await;
+    world.open("/").await;
+    world.pictures("sign-in").await;
+    world.sign_in().await;
+    world.browser.says("No satellite yet", SOON).await.unwrap();
+    world.pictures("overview-empty").await;
+    Box::pin(pairs(&world)).await;
+    Box::pin(changes_the_firewall(&world)).await;
+    Box::pin(reads_logs(&world)).await;
+    Box::pin(backs_up(&world)).await;
+    Box::pin(in_all_languages(&world)).await;
+    world.open("/account").await;
+    world
+        .browser
+        .click("form[action='/sign-out'] button")
+        .await
+        .unwrap();
+    world.browser.says("User name", SOON).await.unwrap();
+}
+
+async fn pairs(world: &World) {
+    let browser = &world.browser;
+    let code = console::pairing_code(&world.lab.satellite()).await.unwrap();
+    let address = world.lab.address().await.unwrap().to_string();
+    world.open("/satellites/pair").await;
+    browser.fill("#address", "not an address").await.unwrap();
+    browser.fill("#code", "short").await.unwrap();
+    browser.click("main form button").await.unwrap();
+    browser
+        .says("neither a host name nor an IP address", SOON)
+        .await
+        .unwrap();
+    world.pictures("pair-faults").await;
+    browser.fill("#address", &address).await.unwrap();
+    browser.fill("#code", &code).await.unwrap();
+    browser.fill("#name", SATELLITE).await.unwrap();
+    browser.click("main form button").await.unwrap();
+    browser.says("The satellite is paired.", SOON).await.unwrap();
+    // It is commissioned while one looks, without anything being clicked.
+    browser.says("✓ runs", LONG).await.unwrap();
+    browser.says("✓ reachable", SOON).await.unwrap();
+    world.pictures("satellite").await;
+    world.open("/satellites").await;
+    browser.says("backup-service", SOON).await.unwrap();
+    world.pictures("satellites").await;
+    world.open("/").await;
+    browser.says("All is well.", SOON).await.unwrap();
+    world.pictures("overview").await;
+
+    world.open(&format!("/satellites/{SATELLITE}")).await;
+    browser.click("form[action$='/restart'] button").await.unwrap();
+    browser.says("✓ succeeded", LONG).await.unwrap();
+    world.pictures("job").await;
+}
+
+async fn changes_the_firewall(world: &World) {
+    let browser = &world.browser;
+    let place = format!("/satellites/{SATELLITE}/firewall");
+    world.open(&place).await;
+    browser.says("windows-share", SOON).await.unwrap();
+    world.pictures("firewall").await;
+    let wrong = "[[rule]]\nname = \"web\"\ndirection = \"sideways\"\naction = \"accept\"\n";
+    browser.fill("#rules", wrong).await.unwrap();
+    browser.click("form[action$='/check'] button").await.unwrap();
+    browser.says("Line 3:", SOON).await.unwrap();
+    let right = wrong
+        .replace("sideways", "in")
+        .replace("action", "protocol = \"tcp\"\nports = [8080]\naction");
+    browser.fill("#rules", &right).await.unwrap();
+    browser.click("form[action$='/check'] button").await.unwrap();
+    browser.says("+ name = \"web\"", SOON).await.unwrap();
+    world.pictures("firewall-diff").await;
+    browser.click("form[action$='/apply'] button.main").await.unwrap();
+    browser.says("✓ succeeded", LONG).await.unwrap();
+    let rules = world.lab.satellite().exec(&["iptables", "-S"]).await.unwrap();
+    assert!(rules.contains("8080"), "{rules}");
+    world.open(&format!("/satellites/{SATELLITE}/network")).await;
+    browser.says("automatic (DHCP)", SOON).await.unwrap();
+    browser.click("form button[formaction$='/probe']").await.unwrap();
+    browser.says("without changing anything", SOON).await.unwrap();
+    world.pictures("network").await;
+}
+
+async fn reads_logs(world: &World) {
+    let browser = &world.browser;
+    world
+        .open(&format!("/satellites/{SATELLITE}/logs?source=system"))
+        .await;
+    browser.says("systemd", SOON).await.unwrap();
+    let words = [
+        "systemd-cat",
+        "-t",
+        "probe",
+        "echo",
+        "a <b>line</b> that comes now",
+    ];
+    world.lab.satellite().exec(&words).await.unwrap();
+    browser.says("a <b>line</b> that comes now", SOON).await.unwrap();
+    browser.fill("#filter", "that comes now").await.unwrap();
+    let seen = "return [...document.querySelectorAll('#lines > span')].filter((line) => !line.hidden).length";
+    assert_eq!(browser.script(seen).await.unwrap(), 1);
+    world.pictures("logs").await;
+    let fetched =
+        "const r = new XMLHttpRequest(); r.open('GET', location.pathname + '/download?source=system', false);
+        r.send(); return r.getResponseHeader('content-disposition') + r.responseText";
+    let fetched = browser.script(fetched).await.unwrap();
+    let fetched = fetched.as_str().unwrap();
+    assert!(
+        fetched.starts_with("attachment; filename=\"s1-system.log\"") && fetched.contains("that comes now")
+    );
+}
+
+async fn backs_up(world: &World) {
+    let (browser, lab) = (&world.browser, &world.lab);
+    let sample = Sample {
+        name: "sample".into(),
+        root: lab.data().join("central"),
+        seed: 1,
+        bytes: 4_000_000,
+    };
+    sample.make(|_, _| ()).await.unwrap();
+    world.open("/centrals/new").await;
+    let profile = serde_json::Value::from(sample.profile());
+    // Typed key by key it would take minutes.
+    browser
+        .script(&format!("document.getElementById('profile').value = {profile}"))
+        .await
+        .unwrap();
+    world.pictures("central-new").await;
+    browser
+        .click("form[action='/centrals/new'] button")
+        .await
+        .unwrap();
+    browser.says("Back up now", SOON).await.unwrap();
+    world.pictures("central").await;
+    browser
+        .click("form[action='/archives/new'] button")
+        .await
+        .unwrap();
+    browser.says("✓ succeeded", LONG).await.unwrap();
+    world.open("/archives").await;
+    browser.says(".sar", SOON).await.unwrap();
+    world.pictures("archives").await;
+    browser.click("tbody th a").await.unwrap();
+    browser.says("SHA-256", SOON).await.unwrap();
+    world.pictures("archive").await;
+    let fetched = "const r = new XMLHttpRequest(); r.open('GET', location.pathname + '/download', false);
+        r.overrideMimeType('text/plain; charset=x-user-defined'); r.send();
+        return [r.status, r.responseText.length, +r.getResponseHeader('content-length')]";
+    let fetched = browser.script(fetched).await.unwrap();
+    assert_eq!(fetched[0], 200);
+    assert_eq!(fetched[1], fetched[2], "the download is whole");
+
+    Box::pin(restores_and_deletes(world)).await;
+}
+
+async fn restores_and_deletes(world: &World) {
+    let (browser, lab) = (&world.browser, &world.lab);
+    // Only by keyboard: into a directory, then deleted by the word.
+    let target = lab.data().join("restored");
+    browser
+        .script("document.querySelector('form[action$=\"/restore\"]').closest('details').open = true")
+        .await
+        .unwrap();
+    browser.click("input[value=directory]").await.unwrap();
+    browser
+        .fill("#directory", &target.display().to_string())
+        .await
+        .unwrap();
+    browser.fill("#restore-word", "wrong").await.unwrap();
+    browser.press(&format!("{TAB}{ENTER}")).await.unwrap();
+    browser.says("That is not the word.", SOON).await.unwrap();
+    browser.click("input[value=directory]").await.unwrap();
+    browser
+        .fill("#directory", &target.display().to_string())
+        .await
+        .unwrap();
+    browser.fill("#restore-word", "sample").await.unwrap();
+    browser.press(&format!("{TAB}{ENTER}")).await.unwrap();
+    browser.says("✓ succeeded", LONG).await.unwrap();
+    assert!(target.read_dir().unwrap().next().is_some());
+    world.open("/archives").await;
+    browser.click("tbody th a").await.unwrap();
+    browser
+        .script("document.querySelector('form[action$=\"/delete\"]').closest('details').open = true")
+        .await
+        .unwrap();
+    browser.fill("#delete-word", "delete").await.unwrap();
+    browser.click("form[action$='/delete'] button").await.unwrap();
+    browser.says("There are no archives yet.", SOON).await.unwrap();
+    let left = lab.server.archives().await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    let records = lab.server.cli(&["audit", "list"]).await.unwrap();
+    for wanted in [
+        "web user anna",
+        "Web/SetFirewall",
+        "BackupService/RunBackup",
+        "BackupService/DeleteArchive",
+    ] {
+        assert!(records.contains(wanted), "{wanted} is missing in {records}");
+    }
+}
+
+async fn in_all_languages(world: &World) {
+    let browser = &world.browser;
+    for (code, word) in [
+        ("de", "Übersicht"),
+        ("fr", "Vue d'ensemble"),
+        ("it", "Panoramica"),
+        ("en", "Overview"),
+    ] {
+        world.open("/").await;
+        browser
+            .click(&format!("button[name=language][value={code}]"))
+            .await
+            .unwrap();
+        browser.says(word, SOON).await.unwrap();
+        world.pictures(&format!("overview-{code}")).await;
+        world.open(&format!("/satellites/{SATELLITE}")).await;
+        browser.says(SATELLITE, SOON).await.unwrap();
+        world.pictures(&format!("satellite-{code}")).await;
+    }
+}
