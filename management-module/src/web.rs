@@ -7,6 +7,7 @@ mod access;
 mod ask;
 mod certificate;
 mod cookies;
+mod drafts;
 mod failure;
 mod form;
 mod listen;
@@ -43,6 +44,8 @@ struct Shared {
     backups: Backups,
     sign_in: SignIn,
     live: Arc<Semaphore>,
+    drafts: drafts::Drafts<pages::wizard::Draft>,
+    dropboxes: drafts::Drafts<pages::destinations::Waiting>,
     /// Who began which job: a customer sees no other.
     begun: Mutex<HashMap<String, String>>,
     stop: CancellationToken,
@@ -55,6 +58,8 @@ impl Web {
             backups,
             sign_in: SignIn::default(),
             live: Arc::new(Semaphore::new(LIVE)),
+            drafts: drafts::Drafts::default(),
+            dropboxes: drafts::Drafts::default(),
             begun: Mutex::default(),
             stop,
         }))

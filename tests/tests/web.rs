@@ -250,6 +250,7 @@ async fn backs_up(world: &World) {
         .await
         .unwrap();
     browser.says("✓ succeeded", LONG).await.unwrap();
+    Box::pin(configures(world)).await;
     world.open("/archives").await;
     browser.says(".sar", SOON).await.unwrap();
     world.pictures("archives").await;
@@ -264,6 +265,74 @@ async fn backs_up(world: &World) {
     assert_eq!(fetched[1], fetched[2], "the download is whole");
 
     Box::pin(restores_and_deletes(world)).await;
+}
+
+/// The wizard: an error beside its field, forth and back without loss, a destination on the way, saved and run at once.
+async fn configures(world: &World) {
+    let (browser, lab) = (&world.browser, &world.lab);
+    world.open("/backups/new").await;
+    browser.fill("#name", "a/b").await.unwrap();
+    browser.fill("#report-to", "office@example.com").await.unwrap();
+    browser.click("button[value=next]").await.unwrap();
+    browser
+        .says("that can be a directory everywhere", SOON)
+        .await
+        .unwrap();
+    world.pictures("wizard-1").await;
+    browser.fill("#name", "Nightly").await.unwrap();
+    browser.click("button[value=next]").await.unwrap();
+    browser
+        .says("What is backed up, and how large it is now.", SOON)
+        .await
+        .unwrap();
+    world.pictures("wizard-2").await;
+    browser.click("input[name=set]").await.unwrap();
+    browser.click("button[value=back]").await.unwrap();
+    let name = "return document.getElementById('name').value + document.getElementById('report-to').value";
+    browser.says("Report errors to", SOON).await.unwrap();
+    assert_eq!(browser.script(name).await.unwrap(), "Nightlyoffice@example.com");
+    browser.click("button[value=next]").await.unwrap();
+    browser.says("What is backed up", SOON).await.unwrap();
+    let ticked = "return [...document.querySelectorAll('input[name=set]')].map((set) => set.checked)";
+    let ticked = browser.script(ticked).await.unwrap();
+    assert_eq!(
+        (&ticked[0], &ticked[1]),
+        (&false.into(), &true.into()),
+        "{ticked}"
+    );
+    browser.click("button[value=next]").await.unwrap();
+    let disk = lab.data().join("disk");
+    std::fs::create_dir_all(&disk).unwrap();
+    browser.click("a[href^='/destinations/new']").await.unwrap();
+    browser.says("Windows share", SOON).await.unwrap();
+    world.pictures("destination-kinds").await;
+    browser.click("a[href*='kind=server']").await.unwrap();
+    browser.fill("#name", "disk").await.unwrap();
+    browser.fill("#path", &disk.display().to_string()).await.unwrap();
+    browser.click("main form button.main").await.unwrap();
+    browser
+        .click("input[name=destination][value=disk]")
+        .await
+        .unwrap();
+    world.pictures("wizard-3").await;
+    browser.click("button[value=next]").await.unwrap();
+    browser.says("What shall happen now?", SOON).await.unwrap();
+    world.pictures("wizard-4").await;
+    browser.click("button[value=save-and-run]").await.unwrap();
+    browser.says("✓ succeeded", LONG).await.unwrap();
+    world.open("/backups/of/Nightly").await;
+    browser.says("✓ done", SOON).await.unwrap();
+    world.pictures("backup").await;
+    world.open("/destinations").await;
+    browser.click("form[action$='/test'] button").await.unwrap();
+    browser
+        .says("a file was written, read back and removed", SOON)
+        .await
+        .unwrap();
+    world.pictures("destinations").await;
+    world.open("/backups").await;
+    browser.says("Nightly", SOON).await.unwrap();
+    world.pictures("backups").await;
 }
 
 async fn restores_and_deletes(world: &World) {
@@ -291,6 +360,7 @@ async fn restores_and_deletes(world: &World) {
     browser.press(&format!("{TAB}{ENTER}")).await.unwrap();
     browser.says("✓ succeeded", LONG).await.unwrap();
     assert!(target.read_dir().unwrap().next().is_some());
+    let before = lab.server.archives().await.unwrap().len();
     world.open("/archives").await;
     browser.click("tbody th a").await.unwrap();
     browser
@@ -299,9 +369,12 @@ async fn restores_and_deletes(world: &World) {
         .unwrap();
     browser.fill("#delete-word", "delete").await.unwrap();
     browser.click("form[action$='/delete'] button").await.unwrap();
-    browser.says("There are no archives yet.", SOON).await.unwrap();
+    browser.says("It is removed.", SOON).await.unwrap();
     let left = lab.server.archives().await.unwrap();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(left.len(), before - 1, "{left:?}");
+    world.open("/restores").await;
+    browser.says("✓ succeeded", SOON).await.unwrap();
+    world.pictures("restores").await;
     let records = lab.server.cli(&["audit", "list"]).await.unwrap();
     for wanted in [
         "web user anna",

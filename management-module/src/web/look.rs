@@ -15,11 +15,13 @@ use super::text::{Text, common};
 use crate::app::AppError;
 
 /// The entries of the navigation: name, place, what it takes to see it.
-const PLACES: [(Text, &str, Need); 8] = [
+const PLACES: [(Text, &str, Need); 10] = [
     (common::OVERVIEW, "/", Need::SignedIn),
     (common::SATELLITES, "/satellites", Need::SeeFleet),
     (common::BUNDLES, "/bundles", Need::SeeFleet),
+    (common::BACKUPS, "/backups", Need::SeeBackups),
     (common::ARCHIVES, "/archives", Need::SeeBackups),
+    (common::RESTORES, "/restores", Need::SeeBackups),
     (common::CENTRALS, "/centrals", Need::SeeBackups),
     (common::USERS, "/users", Need::Administer),
     (common::AUDIT, "/audit", Need::Administer),

@@ -7,6 +7,7 @@ pub(super) mod backup;
 pub(super) mod common;
 pub(super) mod fleet;
 pub(super) mod machine;
+pub(super) mod plan;
 
 /// A text in all languages: English, German, French, Italian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,14 @@ mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = (&'static str, Text)> {
-        let tables = [common::ALL, account::ALL, fleet::ALL, machine::ALL, backup::ALL];
+        let tables = [
+            common::ALL,
+            account::ALL,
+            fleet::ALL,
+            machine::ALL,
+            backup::ALL,
+            plan::ALL,
+        ];
         tables.into_iter().flatten().copied()
     }
 

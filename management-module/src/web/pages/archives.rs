@@ -125,7 +125,10 @@ pub(in crate::web) async fn make(ask: Ask) -> Answer {
     let sets: Vec<String> = ask.form.all("set").map(str::to_owned).collect();
     let key: String = ask.form.text("key").chars().take(64).collect();
     let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
-    let begun = to_the_end(async move { backups.run(actor, &name, &sets, &key).await }).await;
+    let begun = to_the_end(Box::pin(
+        async move { backups.run(actor, &name, &sets, &key).await },
+    ))
+    .await;
     match begun {
         Ok(job) => jobs::follow(&ask, &job, "/archives"),
         Err(error) => listed(&ask, status_of(&error), &look::problem(&ask, &error)).await,
@@ -134,16 +137,15 @@ pub(in crate::web) async fn make(ask: Ask) -> Answer {
 
 pub(in crate::web) async fn show(ask: Ask) -> Answer {
     let stored = find(&ask).await?;
-    Ok(shown(&ask, StatusCode::OK, &stored, &html! {}, ""))
+    shown(&ask, StatusCode::OK, &stored, &html! {}, "").await
 }
 
-fn shown(
-    ask: &Ask,
-    status: StatusCode,
-    stored: &Stored,
-    said: &Markup,
-    wrong: &str,
-) -> axum::response::Response {
+async fn shown(ask: &Ask, status: StatusCode, stored: &Stored, said: &Markup, wrong: &str) -> Answer {
+    let centrals = ask.web.backups().centrals().await?;
+    let centrals: Vec<_> = centrals
+        .into_iter()
+        .map(|central| (central.name.clone(), central.name))
+        .collect();
     let archive = &stored.archive;
     let content = html! {
         h1 { (archive.file_name) }
@@ -185,12 +187,12 @@ fn shown(
                 (look::button(ask, &format!("{}/verify", place(stored)), backup::CHECK_NOW, ""))
             }
         }
-        @if ask.may(Need::ChangeBackups) { (changes(ask, stored, wrong)) }
+        @if ask.may(Need::ChangeBackups) { (changes(ask, stored, wrong, &centrals)) }
     };
-    look::page_with(ask, status, &archive.file_name, &content)
+    Ok(look::page_with(ask, status, &archive.file_name, &content))
 }
 
-fn changes(ask: &Ask, stored: &Stored, wrong: &str) -> Markup {
+fn changes(ask: &Ask, stored: &Stored, wrong: &str, centrals: &[(String, String)]) -> Markup {
     let archive = &stored.archive;
     html! {
         details open[wrong == "restore"] {
@@ -209,6 +211,8 @@ fn changes(ask: &Ask, stored: &Stored, wrong: &str) -> Markup {
                     legend { (ask.say(backup::WHERE)) }
                     label.choice { input type="radio" name="where" value="place" checked data-shows="";
                         span { (ask.say(backup::IN_PLACE)) } }
+                    label.choice { input type="radio" name="where" value="try" data-shows="";
+                        span { (ask.say(backup::ONLY_TRY)) } }
                     label.choice { input type="radio" name="where" value="directory" data-shows="";
                         span { (ask.say(backup::IN_DIRECTORY)) } }
                 }
@@ -217,7 +221,9 @@ fn changes(ask: &Ask, stored: &Stored, wrong: &str) -> Markup {
                         hint: ask.say(backup::DIRECTORY_HINT), ..look::Field::default() }.show())
                 }
                 div data-shown-for="place" {
+                    (look::select("central", ask.say(backup::ONTO), &archive.central, centrals))
                     (look::tick("overwrite", "yes", &html! { (ask.say(backup::OVERWRITE)) }, false))
+                    (look::tick("safety", "yes", &html! { (ask.say(backup::SAFETY)) }, true))
                 }
                 (look::typed_word(ask, "restore", &archive.central, wrong == "restore"))
                 button.danger { (ask.say(backup::RESTORE)) }
@@ -318,14 +324,24 @@ pub(in crate::web) async fn restore(ask: Ask) -> Answer {
     let stored = find(&ask).await?;
     if ask.form.text("word") != stored.archive.central {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return Ok(shown(&ask, status, &stored, &html! {}, "restore"));
+        return shown(&ask, status, &stored, &html! {}, "restore").await;
     }
     let in_directory = ask.form.text("where") == "directory";
+    let in_place = ask.form.text("where") == "place";
+    let overwrite = in_place && ask.form.is_set("overwrite");
     let wish = RestoreWish {
         archive: stored.archive.id.clone(),
         directory: in_directory.then(|| ask.form.text("directory").into()),
         data_sets: ask.form.all("set").map(str::to_owned).collect(),
-        overwrite: !in_directory && ask.form.is_set("overwrite"),
+        paths: Vec::new(),
+        central: if in_place {
+            ask.form.text("central").to_owned()
+        } else {
+            String::new()
+        },
+        overwrite,
+        test: ask.form.text("where") == "try",
+        safety_backup: overwrite && ask.form.is_set("safety"),
         idempotency_key: ask.form.text("key").chars().take(64).collect(),
     };
     let invalid = |text| Err(AppError::Invalid(text));
@@ -339,17 +355,11 @@ pub(in crate::web) async fn restore(ask: Ask) -> Answer {
         invalid(ask.say(backup::DIRECTORY_HINT).to_owned())
     } else {
         let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
-        to_the_end(async move { backups.restore(actor, wish).await }).await
+        to_the_end(Box::pin(async move { backups.restore(actor, wish).await })).await
     };
     match begun {
         Ok(job) => jobs::follow(&ask, &job, &place(&stored)),
-        Err(error) => Ok(shown(
-            &ask,
-            status_of(&error),
-            &stored,
-            &look::problem(&ask, &error),
-            "",
-        )),
+        Err(error) => shown(&ask, status_of(&error), &stored, &look::problem(&ask, &error), "").await,
     }
 }
 
@@ -357,17 +367,11 @@ pub(in crate::web) async fn delete(ask: Ask) -> Answer {
     let stored = find(&ask).await?;
     if ask.form.text("word") != DELETE {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return Ok(shown(&ask, status, &stored, &html! {}, "delete"));
+        return shown(&ask, status, &stored, &html! {}, "delete").await;
     }
     let (backups, actor, id) = (ask.web.backups().clone(), ask.actor()?, stored.archive.id.clone());
-    match to_the_end(async move { backups.delete(&actor, &id).await }).await {
+    match to_the_end(Box::pin(async move { backups.delete(&actor, &id).await })).await {
         Ok(()) => Ok(go("/archives?done=deleted")),
-        Err(error) => Ok(shown(
-            &ask,
-            status_of(&error),
-            &stored,
-            &look::problem(&ask, &error),
-            "",
-        )),
+        Err(error) => shown(&ask, status_of(&error), &stored, &look::problem(&ask, &error), "").await,
     }
 }

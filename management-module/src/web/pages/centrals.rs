@@ -155,7 +155,9 @@ pub(in crate::web) async fn add(ask: Ask) -> Answer {
     let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
     let profile = ask.form.raw("profile").replace("\r\n", "\n");
     let (satellite, replace) = (ask.form.text("satellite").to_owned(), ask.form.is_set("replace"));
-    let added = to_the_end(async move { backups.add_central(&actor, &profile, &satellite, replace).await });
+    let added = to_the_end(Box::pin(async move {
+        backups.add_central(&actor, &profile, &satellite, replace).await
+    }));
     match added.await {
         Ok(central) => Ok(go(&format!("{}?done=saved", place(&central)))),
         Err(error) => form_shown(&ask, status_of(&error), &look::problem(&ask, &error)).await,
@@ -169,7 +171,10 @@ pub(in crate::web) async fn remove(ask: Ask) -> Answer {
     }
     let (backups, actor, name) = (ask.web.backups().clone(), ask.actor()?, central.name.clone());
     let removed: Result<(), AppError> =
-        to_the_end(async move { backups.remove_central(&actor, &name).await }).await;
+        to_the_end(Box::pin(
+            async move { backups.remove_central(&actor, &name).await },
+        ))
+        .await;
     match removed {
         Ok(()) => Ok(go("/centrals?done=removed")),
         Err(error) => {

@@ -111,7 +111,7 @@ fn kind_name(kind: &str) -> Text {
         "stop" => common::JOB_STOP,
         "restart" => common::JOB_RESTART,
         "push" => common::JOB_PUSH,
-        "backup" => common::JOB_BACKUP,
+        "backup" | "run" => common::JOB_BACKUP,
         "restore" => common::JOB_RESTORE,
         "firewall" => common::JOB_FIREWALL,
         "network" => common::JOB_NETWORK,

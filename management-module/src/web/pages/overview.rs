@@ -6,16 +6,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use crate::app::configurations::Shown;
 use crate::app::satellites::{self, FleetMember};
 use crate::app::users::Role;
 use crate::fleet::Reachability;
+use crate::plan::outcome::RunState;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
 use crate::web::live::{Seen, live};
 use crate::web::look::{self, Tone};
+use crate::web::pages::backups;
 use crate::web::pages::satellites::{health, is_well};
-use crate::web::text::{common, fleet, machine};
+use crate::web::text::{common, fleet, machine, plan};
 
 /// How often a look is taken.
 const EVERY: Duration = Duration::from_secs(3);
@@ -62,12 +65,20 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
         .count();
     let unwell: Vec<&FleetMember> = members.iter().filter(|member| !is_well(member)).collect();
     let expires = certificate_ends(ask);
+    let plans = backups::own(ask).await?;
+    let failing = plans.iter().filter(|shown| is_failing(shown)).count();
+    let space: u64 = plans
+        .iter()
+        .filter_map(|shown| shown.last_run.as_ref())
+        .map(|run| run.bytes)
+        .sum();
+    let to_see = unwell.len() + usize::from(expires.is_some()) + failing;
     let number = |count: usize| ask.language.number(count as u64);
     Ok(html! {
-        @if unwell.is_empty() && expires.is_none() {
+        @if to_see == 0 {
             div.note.good role="status" { p { b { (ask.say(fleet::ALL_WELL)) } } }
         } @else {
-            div.note.warn role="status" { p { b { (ask.fill(fleet::NEED_A_LOOK, &[&number(unwell.len() + usize::from(expires.is_some()))])) } } }
+            div.note.warn role="status" { p { b { (ask.fill(fleet::NEED_A_LOOK, &[&number(to_see)])) } } }
         }
         div.tiles {
             @if ask.may(Need::SeeFleet) {
@@ -77,6 +88,7 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
             a.tile href="/centrals" { b { (number(centrals)) } (ask.say(common::CENTRALS)) }
         }
         @if ask.may(Need::SeeFleet) { (to_look_at(ask, &unwell, expires)) }
+        @if !plans.is_empty() { (runs(ask, &plans)) p.soft { (ask.fill(plan::NEWEST_SPACE, &[&ask.language.size(space)])) } }
         @if members.is_empty() && ask.may(Need::ChangeFleet) {
             div.card {
                 h2 { (ask.say(fleet::FIRST_STEP)) }
@@ -85,6 +97,39 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
             }
         }
     })
+}
+
+/// The last run did not do all that it should.
+fn is_failing(shown: &Shown) -> bool {
+    let state = shown.last_run.as_ref().map(|run| run.state);
+    matches!(
+        state,
+        Some(RunState::Failed | RunState::Missed | RunState::Partial)
+    )
+}
+
+/// The last and the next run of each backup, those that failed first.
+fn runs(ask: &Ask, plans: &[Shown]) -> Markup {
+    let (failing, fine): (Vec<&Shown>, Vec<&Shown>) = plans.iter().partition(|shown| is_failing(shown));
+    html! {
+        div.sheet { table.stack {
+            thead { tr {
+                th scope="col" { (ask.say(common::BACKUPS)) }
+                th scope="col" { (ask.say(plan::LAST_RUN)) }
+                th scope="col" { (ask.say(plan::NEXT_RUN)) }
+            } }
+            tbody { @for shown in failing.into_iter().chain(fine).take(SHOWN) {
+                @let name = shown.row.configuration.name.as_str();
+                tr {
+                    th scope="row" { a href={ "/backups/of/" (escaped(name)) } { (name) } }
+                    td data-label=(ask.say(plan::LAST_RUN)) { (backups::last(ask, shown.last_run.as_ref())) }
+                    td data-label=(ask.say(plan::NEXT_RUN)) {
+                        @match backups::next(shown) { Some(due) => { (look::moment(ask, Some(due))) }, None => { (ask.say(plan::MANUAL)) } }
+                    }
+                }
+            } }
+        } }
+    }
 }
 
 fn running(members: &[FleetMember]) -> usize {

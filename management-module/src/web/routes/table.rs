@@ -5,8 +5,8 @@ use crate::web::access::Need::{
     Administer, ChangeBackups, ChangeFleet, HalfProved, Nothing, RunBackups, SeeBackups, SeeFleet, SignedIn,
 };
 use crate::web::pages::{
-    account, archives, audit, bundles, centrals, firewall, jobs, logs, network, overview, pair, satellite,
-    satellites, sign_in, users,
+    account, archives, audit, backups, bundles, centrals, destinations, firewall, jobs, logs, network,
+    overview, pair, restores, satellite, satellites, sign_in, users, wizard,
 };
 use crate::web::statics;
 
@@ -75,6 +75,21 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Upload "/bundles" ChangeFleet bundles::add;
     Post "/bundles/{workload}/push" ChangeFleet bundles::push;
 
+    Get "/backups" SeeBackups backups::list;
+    Get "/backups/new" ChangeBackups wizard::begin;
+    Get "/backups/draft/{draft}/{step}" ChangeBackups wizard::show;
+    Post "/backups/draft/{draft}/{step}" ChangeBackups wizard::go_on;
+    Get "/backups/of/{name}" SeeBackups backups::show;
+    Post "/backups/of/{name}/run" RunBackups backups::run;
+    Post "/backups/of/{name}/remove" ChangeBackups backups::remove;
+    Get "/destinations" ChangeBackups destinations::list;
+    Get "/destinations/new" ChangeBackups destinations::form;
+    Post "/destinations/new" ChangeBackups destinations::add;
+    Get "/destinations/dropbox/{id}" ChangeBackups destinations::dropbox;
+    Post "/destinations/dropbox/{id}" ChangeBackups destinations::finish_dropbox;
+    Post "/destinations/{name}/test" ChangeBackups destinations::test;
+    Post "/destinations/{name}/remove" ChangeBackups destinations::remove;
+    Get "/restores" SeeBackups restores::list;
     Get "/archives" SeeBackups archives::list;
     Post "/archives/new" RunBackups archives::make;
     Get "/archives/{id}" SeeBackups archives::show;

@@ -54,12 +54,13 @@ async fn scripts_in_any_field_are_shown_as_text() {
     let world = World::new().await;
     world.add_user("anna", wire::WebRole::Administrator, &[]).await;
     let mut browser = world.signed_in("anna").await;
-    let pages: [(&str, &[&str]); 6] = [
+    let pages: [(&str, &[&str]); 7] = [
         ("/users", &["name", "tenants", "role"]),
         ("/satellites/pair", &["address", "code", "name"]),
         ("/satellites/tokens", &["name", "address", "hours"]),
         ("/centrals/new", &["profile", "satellite"]),
         ("/archives/new", &["central", "set"]),
+        ("/destinations/new", &["kind", "name", "server", "back"]),
         ("/account/password", &["present", "password"]),
     ];
     for (place, names) in pages {

@@ -21,6 +21,11 @@ super::texts! {
     RESTORE_WHAT = "Brings the chosen data back to the moment of the backup." | "Bringt die gewählten Daten auf den Stand der Sicherung zurück." | "Ramène les données choisies au moment de la sauvegarde." | "Riporta i dati scelti al momento del backup.";
     WHERE = "Where to" | "Wohin" | "Vers où" | "Dove";
     IN_PLACE = "Onto the central, where the data came from" | "Auf die Anlage, woher die Daten kamen" | "Sur le central d'où viennent les données" | "Sulla centrale da cui provengono i dati";
+    ONLY_TRY = "Nowhere for good: try whether everything can be restored" | "Nirgends auf Dauer: prüfen, ob sich alles wiederherstellen lässt" | "Nulle part durablement : vérifier que tout peut être restauré" | "Da nessuna parte in modo stabile: prova se tutto è ripristinabile";
+    ONTO = "Onto the central" | "Auf die Anlage" | "Sur le central" | "Sulla centrale";
+    SAFETY = "Back up first what would be overwritten" | "Vorher sichern, was überschrieben würde" | "Sauvegarder d'abord ce qui serait écrasé" | "Prima salva ciò che verrebbe sovrascritto";
+    NO_RESTORES = "Nothing was restored yet." | "Es wurde noch nichts wiederhergestellt." | "Rien n'a encore été restauré." | "Non è ancora stato ripristinato nulla.";
+    ERROR = "Error" | "Fehler" | "Erreur" | "Errore";
     IN_DIRECTORY = "Into a directory of this server, to try it" | "In ein Verzeichnis dieses Servers, um es zu prüfen" | "Dans un répertoire de ce serveur, pour essayer" | "In una cartella di questo server, per prova";
     DIRECTORY = "Directory" | "Verzeichnis" | "Répertoire" | "Cartella";
     DIRECTORY_HINT = "An absolute path such as /srv/try" | "Ein absoluter Pfad wie /srv/probe" | "Un chemin absolu tel que /srv/essai" | "Un percorso assoluto come /srv/prova";

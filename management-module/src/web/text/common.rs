@@ -4,6 +4,8 @@ super::texts! {
     OVERVIEW = "Overview" | "Übersicht" | "Vue d'ensemble" | "Panoramica";
     SATELLITES = "Satellites" | "Satelliten" | "Satellites" | "Satelliti";
     BUNDLES = "Software" | "Software" | "Logiciels" | "Software";
+    BACKUPS = "Backups" | "Sicherungen" | "Sauvegardes" | "Backup";
+    RESTORES = "Restores" | "Wiederherstellungen" | "Restaurations" | "Ripristini";
     ARCHIVES = "Archives" | "Archive" | "Archives" | "Archivi";
     CENTRALS = "Centrals" | "Anlagen" | "Centraux" | "Centrali";
     USERS = "Users" | "Benutzer" | "Utilisateurs" | "Utenti";

@@ -1,0 +1,322 @@
+//! Backup configurations: which there are, how their runs went, and running one now.
+
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use maud::{Markup, PreEscaped, html};
+
+use super::pair::to_the_end;
+use crate::app::configurations::{Configurations, Shown};
+use crate::app::runs::{Runs, Which};
+use crate::plan::outcome::{CopyState, RunState};
+use crate::store::{CopyRow, RunRow};
+use crate::web::access::Need;
+use crate::web::ask::{Answer, Ask, escaped, go};
+use crate::web::failure::{Failure, status_of};
+use crate::web::look::{self, Tone};
+use crate::web::pages::jobs;
+use crate::web::text::{Text, backup, common, fleet, plan};
+
+/// Runs on the page of a configuration.
+const SHOWN: u32 = 100;
+
+/// Bars of the chart.
+const BARS: usize = 40;
+
+fn place(name: &str) -> String {
+    format!("/backups/of/{}", escaped(name))
+}
+
+/// How a run is, in a word.
+pub(in crate::web) fn state(value: RunState) -> (Tone, Text) {
+    match value {
+        RunState::Queued => (Tone::Quiet, plan::QUEUED),
+        RunState::Deferred => (Tone::Warn, plan::DEFERRED),
+        RunState::Running => (Tone::Quiet, common::UNDER_WAY),
+        RunState::Succeeded => (Tone::Good, common::SUCCEEDED),
+        RunState::Partial => (Tone::Warn, common::PARTLY),
+        RunState::Failed => (Tone::Bad, common::FAILED),
+        RunState::Cancelled => (Tone::Quiet, plan::CANCELLED),
+        RunState::Missed => (Tone::Bad, plan::MISSED),
+    }
+}
+
+fn copy_state(value: CopyState) -> (Tone, Text) {
+    match value {
+        CopyState::Pending => (Tone::Quiet, plan::QUEUED),
+        CopyState::Copying => (Tone::Quiet, common::UNDER_WAY),
+        CopyState::Done => (Tone::Good, common::OK),
+        CopyState::Failed => (Tone::Bad, common::FAILED),
+        CopyState::Skipped => (Tone::Quiet, plan::SKIPPED),
+    }
+}
+
+/// The configurations of centrals that are the reader's business.
+pub(in crate::web) async fn own(ask: &Ask) -> Result<Vec<Shown>, Failure> {
+    let user = ask.user()?;
+    let centrals = ask.web.backups().centrals().await?;
+    let mut all = Configurations::new(ask.app().clone()).list().await?;
+    all.retain(|shown| {
+        let central = centrals
+            .iter()
+            .find(|central| central.name == shown.row.configuration.central);
+        central.is_some_and(|central| user.may_see_tenant(&central.tenant))
+    });
+    Ok(all)
+}
+
+async fn find(ask: &Ask) -> Result<Shown, Failure> {
+    let name = ask.param("name");
+    let found = own(ask)
+        .await?
+        .into_iter()
+        .find(|shown| shown.row.configuration.name.as_str() == name);
+    found.ok_or(Failure::NoPage)
+}
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    let all = own(&ask).await?;
+    let content = html! {
+        div.head {
+            h1 { (ask.say(common::BACKUPS)) }
+            @if ask.may(Need::ChangeBackups) { div.actions {
+                a.button.main href="/backups/new" { "+ " (ask.say(plan::NEW)) }
+                a.button href="/destinations" { (ask.say(plan::DESTINATIONS)) }
+            } }
+        }
+        @if all.is_empty() { p { (ask.say(plan::NONE_YET)) } } @else {
+            div.sheet { table.stack {
+                thead { tr {
+                    th scope="col" { (ask.say(common::NAME)) }
+                    th scope="col" { (ask.say(plan::LAST_RUN)) }
+                    th scope="col" { (ask.say(plan::NEXT_RUN)) }
+                    th scope="col" { (ask.say(backup::CENTRAL)) }
+                    th scope="col" { (ask.say(plan::DESTINATIONS)) }
+                    th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
+                } }
+                tbody { @for shown in &all { (row(&ask, shown)) } }
+            } }
+        }
+    };
+    Ok(look::page(&ask, ask.say(common::BACKUPS), &content))
+}
+
+/// When a configuration runs by itself next.
+pub(in crate::web) fn next(shown: &Shown) -> Option<Timestamp> {
+    let plan = &shown.row.configuration;
+    plan.enabled
+        .then(|| {
+            plan.schedule
+                .next_after(shown.row.settled().max(Timestamp::now()))
+        })
+        .flatten()
+}
+
+fn row(ask: &Ask, shown: &Shown) -> Markup {
+    let plan = &shown.row.configuration;
+    let name = plan.name.as_str();
+    html! {
+        tr {
+            th scope="row" { a href=(place(name)) { (name) } }
+            td data-label=(ask.say(plan::LAST_RUN)) { (last(ask, shown.last_run.as_ref())) }
+            td data-label=(ask.say(plan::NEXT_RUN)) {
+                @match next(shown) { Some(due) => { (look::moment(ask, Some(due))) }, None => { (ask.say(plan::MANUAL)) } }
+            }
+            td data-label=(ask.say(backup::CENTRAL)) { (plan.central) }
+            td data-label=(ask.say(plan::DESTINATIONS)) {
+                @if plan.destinations.is_empty() { (ask.say(plan::ON_SATELLITE)) } @else { (plan.destinations.join(", ")) }
+            }
+            td.empty { @if ask.may(Need::RunBackups) { (run_button(ask, name)) } }
+        }
+    }
+}
+
+fn run_button(ask: &Ask, name: &str) -> Markup {
+    html! {
+        form method="post" action={ (place(name)) "/run" } {
+            (look::token(ask))
+            input type="hidden" name="key" value=(uuid::Uuid::new_v4().to_string());
+            button { "+ " (ask.say(backup::BACK_UP_NOW)) span.unseen { " " (name) } }
+        }
+    }
+}
+
+/// How a run went, in a word, and when.
+pub(in crate::web) fn last(ask: &Ask, run: Option<&RunRow>) -> Markup {
+    html! {
+        @if let Some(run) = run {
+            @let (tone, text) = state(run.state);
+            span { (look::badge(tone, ask.say(text))) " " (look::moment(ask, run.ended_at.or(run.started_at).or(Some(run.planned_at)))) }
+        } @else { span.soft { (ask.say(common::NEVER)) } }
+    }
+}
+
+pub(in crate::web) async fn show(ask: Ask) -> Answer {
+    let shown = find(&ask).await?;
+    page(&ask, StatusCode::OK, &shown, &html! {}, false).await
+}
+
+async fn page(ask: &Ask, status: StatusCode, shown: &Shown, said: &Markup, wrong_word: bool) -> Answer {
+    let plan = &shown.row.configuration;
+    let name = plan.name.as_str();
+    let runs = Runs::new(ask.app().clone()).list(name, SHOWN).await?;
+    let content = html! {
+        div.head {
+            h1 { (name) }
+            div.actions {
+                @if ask.may(Need::RunBackups) { (run_button(ask, name)) }
+                @if ask.may(Need::ChangeBackups) { a.button href={ "/backups/new?of=" (escaped(name)) } { (ask.say(plan::CHANGE)) } }
+            }
+        }
+        (said)
+        div.columns {
+            section.card { dl {
+                dt { (ask.say(backup::CENTRAL)) } dd { a href={ "/centrals/" (escaped(&plan.central)) } { (plan.central) } }
+                dt { (ask.say(plan::INTERVAL)) } dd { (plan.schedule.every.to_string()) }
+                dt { (ask.say(plan::NEXT_RUN)) } dd { (look::moment(ask, next(shown))) }
+                dt { (ask.say(plan::LAST_RUN)) } dd { (last(ask, shown.last_run.as_ref())) }
+                dt { (ask.say(plan::REPORT_TO)) } dd { (plan.report_to.join(", ")) }
+                dt { (ask.say(backup::DATA_SETS)) }
+                dd { @if plan.data_sets.is_empty() { (ask.say(plan::ALL_SETS)) } @else { (plan.data_sets.join(", ")) } }
+                dt { (ask.say(plan::DESTINATIONS)) }
+                dd { @if plan.destinations.is_empty() { (ask.say(plan::ON_SATELLITE)) } @else { (plan.destinations.join(", ")) } }
+            } }
+            section.card { h2 { (ask.say(plan::SIZES)) } (chart(ask, &runs, |run| run.bytes, |bytes| ask.language.size(bytes)))
+                h2 { (ask.say(plan::DURATIONS)) } (chart(ask, &runs, seconds, |seconds| format!("{seconds}\u{a0}s"))) }
+        }
+        h2 { (ask.say(plan::RUNS)) }
+        @if runs.is_empty() { p { (ask.say(plan::NO_RUNS)) } } @else {
+            div.sheet { table.stack {
+                thead { tr {
+                    th scope="col" { (ask.say(common::STATE)) }
+                    th scope="col" { (ask.say(backup::DATE)) }
+                    th.number scope="col" { (ask.say(common::SIZE)) }
+                    th scope="col" { (ask.say(plan::DESTINATIONS)) }
+                    th scope="col" { (ask.say(fleet::WHY)) }
+                } }
+                tbody { @for run in &runs { (run_row(ask, run)) } }
+            } }
+        }
+        @if ask.may(Need::ChangeBackups) {
+            details open[wrong_word] {
+                summary { (ask.say(plan::REMOVE)) }
+                form.card method="post" action={ (place(name)) "/remove" } {
+                    (look::token(ask))
+                    p { (ask.say(plan::REMOVE_WHAT)) }
+                    (look::typed_word(ask, "remove", name, wrong_word))
+                    button.danger { (ask.say(plan::REMOVE)) }
+                }
+            }
+        }
+    };
+    Ok(look::page_with(ask, status, name, &content))
+}
+
+fn run_row(ask: &Ask, run: &RunRow) -> Markup {
+    let (tone, text) = state(run.state);
+    let why = [run.error.as_str(), run.deferred_because.as_str()];
+    html! {
+        tr {
+            td data-label=(ask.say(common::STATE)) { (look::badge(tone, ask.say(text))) }
+            td data-label=(ask.say(backup::DATE)) { (look::moment(ask, run.started_at.or(Some(run.planned_at)))) }
+            td.number data-label=(ask.say(common::SIZE)) {
+                @if run.archive_id.is_empty() { "–" }
+                @else { a href={ "/archives/" (escaped(&run.archive_id)) } { (ask.language.size(run.bytes)) } }
+            }
+            td data-label=(ask.say(plan::DESTINATIONS)) { span { @for copy in &run.copies { (one_copy(ask, copy)) } } }
+            td data-label=(ask.say(fleet::WHY)) lang="en" { @for text in why { @if !text.is_empty() { div { (text) } } } }
+        }
+    }
+}
+
+fn one_copy(ask: &Ask, copy: &CopyRow) -> Markup {
+    let (tone, text) = copy_state(copy.state);
+    html! { div { (copy.destination) " " (look::badge(tone, ask.say(text)))
+    @if !copy.error.is_empty() { div.small lang="en" { (copy.error) } } } }
+}
+
+fn seconds(run: &RunRow) -> u64 {
+    let took = run
+        .started_at
+        .zip(run.ended_at)
+        .map(|(began, ended)| ended.duration_since(began).as_secs());
+    took.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0)
+}
+
+/// The last runs as bars, the oldest first; the table below has the same in words.
+fn chart(ask: &Ask, runs: &[RunRow], value: impl Fn(&RunRow) -> u64, say: impl Fn(u64) -> String) -> Markup {
+    let ended = runs
+        .iter()
+        .filter(|run| run.started_at.is_some() && run.ended_at.is_some());
+    let bars: Vec<(u64, bool)> = ended
+        .take(BARS)
+        .map(|run| (value(run), run.state == RunState::Failed))
+        .collect();
+    let most = bars.iter().map(|(value, _)| *value).max().unwrap_or(0);
+    let mut drawn = String::new();
+    for (at, (value, is_bad)) in bars.iter().rev().enumerate() {
+        let height = (u128::from(*value) * 100 / u128::from(most.max(1))).max(2);
+        let class = if *is_bad { " class=\"bad\"" } else { "" };
+        drawn.push_str(&format!(
+            "<rect{class} x=\"{}\" y=\"{}\" width=\"8\" height=\"{height}\"/>",
+            at * 10,
+            100 - height
+        ));
+    }
+    html! {
+        @if bars.is_empty() { p.soft { (ask.say(plan::NO_RUNS)) } } @else {
+            svg.chart role="img" aria-label=(ask.fill(plan::CHART, &[&bars.len().to_string(), &say(most)]))
+                viewBox={ "0 0 " (bars.len().max(10) * 10) " 100" } preserveAspectRatio="none" { (PreEscaped(drawn)) }
+            p.small.soft { (ask.fill(plan::MOST, &[&say(most)])) }
+        }
+    }
+}
+
+pub(in crate::web) async fn run(ask: Ask) -> Answer {
+    let shown = find(&ask).await?;
+    let name = shown.row.configuration.name.to_string();
+    let key: String = ask.form.text("key").chars().take(64).collect();
+    let (runs, actor, which) = (
+        Runs::new(ask.app().clone()),
+        ask.actor()?,
+        Which::Kept(name.clone()),
+    );
+    match to_the_end(Box::pin(async move { runs.run(actor, which, &key).await })).await {
+        Ok(job) => jobs::follow(&ask, &job, &place(&name)),
+        Err(error) => {
+            page(
+                &ask,
+                status_of(&error),
+                &shown,
+                &look::problem(&ask, &error),
+                false,
+            )
+            .await
+        }
+    }
+}
+
+pub(in crate::web) async fn remove(ask: Ask) -> Answer {
+    let shown = find(&ask).await?;
+    let name = shown.row.configuration.name.to_string();
+    if ask.form.text("word") != name {
+        return page(&ask, StatusCode::UNPROCESSABLE_ENTITY, &shown, &html! {}, true).await;
+    }
+    let (configurations, actor) = (Configurations::new(ask.app().clone()), ask.actor()?);
+    match to_the_end(Box::pin(
+        async move { configurations.remove(&actor, &name).await },
+    ))
+    .await
+    {
+        Ok(()) => Ok(go("/backups?done=removed")),
+        Err(error) => {
+            page(
+                &ask,
+                status_of(&error),
+                &shown,
+                &look::problem(&ask, &error),
+                false,
+            )
+            .await
+        }
+    }
+}

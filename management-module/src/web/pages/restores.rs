@@ -1,0 +1,63 @@
+//! The list of restores.
+
+use maud::html;
+
+use crate::app::runs::Runs;
+use crate::store::{RestoreOutcome, RestoreRow};
+use crate::web::ask::{Answer, Ask};
+use crate::web::look::{self, Tone};
+use crate::web::text::{Text, backup, common};
+
+/// Rows on the page.
+const SHOWN: u32 = 500;
+
+fn outcome(value: RestoreOutcome) -> (Tone, Text) {
+    match value {
+        RestoreOutcome::Running => (Tone::Quiet, common::UNDER_WAY),
+        RestoreOutcome::Succeeded => (Tone::Good, common::SUCCEEDED),
+        RestoreOutcome::Partial => (Tone::Warn, common::PARTLY),
+        RestoreOutcome::Failed => (Tone::Bad, common::FAILED),
+    }
+}
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    let user = ask.user()?;
+    let centrals = ask.web.backups().centrals().await?;
+    let is_own = |row: &RestoreRow| {
+        let central = centrals.iter().find(|central| central.name == row.central);
+        // Of a central that is gone nobody knows the tenant any more.
+        user.may_see_tenant(central.map_or("", |central| central.tenant.as_str()))
+    };
+    let rows = Runs::new(ask.app().clone()).restores("", SHOWN).await?;
+    let rows: Vec<RestoreRow> = rows.into_iter().filter(is_own).collect();
+    let content = html! {
+        h1 { (ask.say(common::RESTORES)) }
+        @if rows.is_empty() { p { (ask.say(backup::NO_RESTORES)) } } @else {
+            div.sheet { table.stack {
+                thead { tr {
+                    th scope="col" { (ask.say(common::RESULT)) }
+                    th scope="col" { (ask.say(backup::DATE)) }
+                    th scope="col" { (ask.say(backup::ONTO)) }
+                    th scope="col" { (ask.say(backup::FILE_NAME)) }
+                    th scope="col" { (ask.say(common::WHO)) }
+                    th scope="col" { (ask.say(backup::ERROR)) }
+                } }
+                tbody { @for row in &rows {
+                    @let (tone, text) = outcome(row.outcome);
+                    tr {
+                        td data-label=(ask.say(common::RESULT)) { (look::badge(tone, ask.say(text))) }
+                        td data-label=(ask.say(backup::DATE)) { (look::moment(&ask, Some(row.started_at))) }
+                        td data-label=(ask.say(backup::ONTO)) {
+                            @if row.directory.is_empty() { (row.target_central) " " span.soft { (row.url) } }
+                            @else { code.small { (row.directory) } }
+                        }
+                        td data-label=(ask.say(backup::FILE_NAME)) { (row.archive_name) }
+                        td data-label=(ask.say(common::WHO)) { (row.actor) }
+                        td data-label=(ask.say(backup::ERROR)) lang="en" { (row.error) }
+                    }
+                } }
+            } }
+        }
+    };
+    Ok(look::page(&ask, ask.say(common::RESTORES), &content))
+}
