@@ -23,13 +23,13 @@ pub mod peers;
 mod push;
 pub mod reconcile;
 mod remote;
+pub mod retry;
 pub mod runs;
 pub mod satellites;
 pub mod scheduler;
+pub mod trust;
 pub mod users;
 pub mod verify;
-pub mod retry;
-pub mod trust;
 pub mod workloads;
 
 use std::sync::Arc;

@@ -247,20 +247,14 @@ impl From<File> for Checked {
     fn from(file: File) -> Self {
         let mut faults = Vec::new();
         for (key, path) in [
-            ("state-dir", &file.state_dir),
-            ("socket", &file.socket),
-            ("trust-anchors", &file.trust_anchors),
+            ("state-dir", Some(&file.state_dir)),
+            ("socket", Some(&file.socket)),
+            ("trust-anchors", Some(&file.trust_anchors)),
+            ("local-backup-service", file.local_backup_service.as_ref()),
         ] {
-            if !path.is_absolute() {
+            if path.is_some_and(|path| !path.is_absolute()) {
                 faults.push(format!("`{key}` must be an absolute path"));
             }
-        }
-        if file
-            .local_backup_service
-            .as_ref()
-            .is_some_and(|path| !path.is_absolute())
-        {
-            faults.push("`local-backup-service` must be an absolute path".to_owned());
         }
         for (key, value, least, most) in [
             ("reconcile-interval", file.reconcile_interval, 1, 86_400),
