@@ -289,6 +289,24 @@ async fn what_is_not_kept_goes(world: &World, places: &[PathBuf], made: usize) {
     assert_eq!(left.len(), 2, "{left:?}");
     assert_eq!(files(&places[1]), left);
     assert_eq!(length(&json(world, &["backup", "list"]).await), 2);
+    // What was let go of on the satellite comes back from a destination.
+    for (destination, path) in [("copies", &places[1]), ("disk", &places[0])] {
+        said(world, &["backup", "delete", &left[1], "--yes"]).await;
+        let copies = json(
+            world,
+            &["destination", "copies", destination, "--configuration", "Nightly"],
+        )
+        .await;
+        let copy = copies
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|copy| copy["file_name"] == left[1].as_str());
+        let from = copy.unwrap()["path"].as_str().unwrap();
+        assert!(path.ends_with(Path::new(from).parent().unwrap()), "{from}");
+        said(world, &["destination", "fetch", destination, from]).await;
+        assert_eq!(length(&json(world, &["backup", "list"]).await), 2);
+    }
     // What stays can be restored, and the history says so.
     said(world, &["backup", "restore", &left[1], "--test"]).await;
     let restores = json(world, &["backup", "restores"]).await;

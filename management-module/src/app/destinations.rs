@@ -3,6 +3,7 @@
 //! **Invariant:** a secret comes in and goes to a satellite over its pinned connection, and nowhere else: not into an
 //! answer, an error, a log or the audit log.
 
+mod copies;
 mod dropbox;
 mod secrets;
 mod server;
@@ -23,6 +24,7 @@ use crate::names::{DestinationName, SatelliteName};
 use crate::store::{DestinationRow, StoreError};
 use crate::vault::Vault;
 
+pub use self::copies::CopyPlace;
 pub use self::dropbox::{DropboxBegun, DropboxWish};
 pub(in crate::app) use self::server::{is_kept_at_server, keep_at_server};
 

@@ -8,8 +8,9 @@ use satellite_proto::wire::management::v1 as pb;
 use serde::Serialize;
 
 use self::kinds::Kind;
+use super::backup::ArchiveView;
 use super::texts::Text;
-use super::{CliError, Global, client, prompt, render, texts};
+use super::{CliError, Global, client, job, prompt, render, texts};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -22,8 +23,52 @@ pub(super) enum Destination {
     Show(Named),
     /// Writes, reads back and removes a small file there, and says in plain words what is wrong.
     Test(Test),
+    /// Lists the archive files at a destination, also those that the server has forgotten.
+    Copies(Copies),
+    /// Brings a copy back among the archives, checked whole, to be restored or downloaded like any other.
+    Fetch(Fetch),
     /// Forgets a destination; what was copied there stays.
     Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Copies {
+    /// Name of the destination.
+    name: String,
+    /// Only of this configuration.
+    #[arg(long, value_name = "NAME")]
+    configuration: Option<String>,
+    #[command(flatten)]
+    whence: Whence,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Fetch {
+    /// Name of the destination.
+    name: String,
+    /// Path, as `destination copies` shows it.
+    path: String,
+    #[command(flatten)]
+    whence: Whence,
+}
+
+/// Where to look.
+#[derive(Debug, Args)]
+struct Whence {
+    /// Directory that was made there; without it starface-backup.
+    #[arg(long, value_name = "NAME")]
+    directory: Option<String>,
+    /// Satellite that looks, if there are several.
+    #[arg(long, value_name = "NAME")]
+    satellite: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CopyView {
+    path: String,
+    file_name: String,
+    size_bytes: u64,
+    modify_time: String,
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +183,8 @@ impl Destination {
             Self::List => list(global).await,
             Self::Show(command) => command.run(global).await,
             Self::Test(command) => command.run(global).await,
+            Self::Copies(command) => command.run(global).await,
+            Self::Fetch(command) => command.run(global).await,
             Self::Remove(command) => command.run(global).await,
         }
     }
@@ -348,6 +395,51 @@ impl TestView {
             properties.push((texts::STEP_HOST_KEY, self.host_key_fingerprint.clone()));
         }
         properties
+    }
+}
+
+impl Copies {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let request = pb::ListCopiesRequest {
+            name: self.name,
+            directory: self.whence.directory.unwrap_or_default(),
+            configuration: self.configuration.unwrap_or_default(),
+            satellite: self.whence.satellite.unwrap_or_default(),
+        };
+        let copies = client.destination.list_copies(request).await?.into_inner().copies;
+        let views = copies.into_iter().map(|copy| CopyView {
+            modify_time: render::time(copy.modify_time.as_ref()),
+            path: copy.path,
+            file_name: copy.file_name,
+            size_bytes: copy.size_bytes,
+        });
+        let views: Vec<_> = views.collect();
+        let heading = [texts::PATH, texts::SIZE, texts::DATE];
+        render::list(global.output, &views, &heading, |view| {
+            vec![
+                view.path.clone(),
+                render::size(view.size_bytes),
+                view.modify_time.clone(),
+            ]
+        })
+    }
+}
+
+impl Fetch {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let request = pb::FetchCopyRequest {
+            name: self.name,
+            path: self.path,
+            directory: self.whence.directory.unwrap_or_default(),
+            satellite: self.whence.satellite.unwrap_or_default(),
+            idempotency_key: uuid::Uuid::new_v4().to_string(),
+        };
+        let events = client.destination.fetch_copy(request).await?.into_inner();
+        let archive = job::follow(events).await?.archive.unwrap_or_default();
+        let view = ArchiveView::new(archive, String::new());
+        render::one(global.output, &view, ArchiveView::properties)
     }
 }
 

@@ -1,25 +1,33 @@
 //! Destinations. Credentials come in here and never go out.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 
+use futures_util::Stream;
 use satellite_proto::wire::backup::v1::Secret;
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
-use super::{actor, to_the_end, wire_time};
+use super::{actor, job_events, to_the_end, wire_time};
 use crate::app::App;
-use crate::app::destinations::{Destinations, DropboxWish, Place, kind_of, place_of};
+use crate::app::destinations::{CopyPlace, Destinations, DropboxWish, Place, kind_of, place_of};
 use crate::store::DestinationRow;
 
 /// The service.
 #[derive(Debug, Clone)]
-pub struct DestinationApi(Destinations);
+pub struct DestinationApi {
+    app: App,
+    destinations: Destinations,
+}
 
 impl DestinationApi {
     /// The service over `app`.
     #[must_use]
     pub fn new(app: App) -> Self {
-        Self(Destinations::new(app))
+        Self {
+            destinations: Destinations::new(app.clone()),
+            app,
+        }
     }
 }
 
@@ -40,8 +48,42 @@ fn secret(secret: Option<Secret>) -> String {
     secret.unwrap_or_default().value
 }
 
+type Events = Pin<Box<dyn Stream<Item = Result<wire::JobEvent, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl wire::destination_service_server::DestinationService for DestinationApi {
+    type FetchCopyStream = Events;
+
+    async fn list_copies(
+        &self,
+        request: Request<wire::ListCopiesRequest>,
+    ) -> Result<Response<wire::ListCopiesResponse>, Status> {
+        let request = request.into_inner();
+        let place = CopyPlace {
+            destination: request.name,
+            directory: request.directory,
+            satellite: request.satellite,
+        };
+        let copies = self.destinations.copies(&place, &request.configuration).await?;
+        Ok(Response::new(wire::ListCopiesResponse { copies }))
+    }
+
+    async fn fetch_copy(
+        &self,
+        request: Request<wire::FetchCopyRequest>,
+    ) -> Result<Response<Self::FetchCopyStream>, Status> {
+        let actor = actor(&request)?;
+        let request = request.into_inner();
+        let place = CopyPlace {
+            destination: request.name,
+            directory: request.directory,
+            satellite: request.satellite,
+        };
+        let key = &request.idempotency_key;
+        let job = self.destinations.fetch(actor, place, &request.path, key).await?;
+        job_events(&self.app, &job).await
+    }
+
     async fn put_destination(
         &self,
         request: Request<wire::PutDestinationRequest>,
@@ -52,7 +94,7 @@ impl wire::destination_service_server::DestinationService for DestinationApi {
             "" => Place::Satellite(Box::new(request.destination.unwrap_or_default())),
             path => Place::Server(PathBuf::from(path)),
         };
-        let destinations = self.0.clone();
+        let destinations = self.destinations.clone();
         let row = to_the_end(async move {
             destinations
                 .put(&actor, &request.name, place, request.replace)
@@ -68,7 +110,7 @@ impl wire::destination_service_server::DestinationService for DestinationApi {
         &self,
         _request: Request<wire::ListDestinationsRequest>,
     ) -> Result<Response<wire::ListDestinationsResponse>, Status> {
-        let destinations = self.0.list().await?.into_iter().map(told).collect();
+        let destinations = self.destinations.list().await?.into_iter().map(told).collect();
         Ok(Response::new(wire::ListDestinationsResponse { destinations }))
     }
 
@@ -82,7 +124,7 @@ impl wire::destination_service_server::DestinationService for DestinationApi {
             satellite,
             accept_host_key,
         } = request.into_inner();
-        let destinations = self.0.clone();
+        let destinations = self.destinations.clone();
         let tried = to_the_end(async move {
             destinations
                 .test(&actor, &name, &satellite, &accept_host_key)
@@ -100,7 +142,7 @@ impl wire::destination_service_server::DestinationService for DestinationApi {
         request: Request<wire::DeleteDestinationRequest>,
     ) -> Result<Response<wire::DeleteDestinationResponse>, Status> {
         let actor = actor(&request)?;
-        let (destinations, name) = (self.0.clone(), request.into_inner().name);
+        let (destinations, name) = (self.destinations.clone(), request.into_inner().name);
         to_the_end(async move { destinations.remove(&actor, &name).await }).await?;
         Ok(Response::new(wire::DeleteDestinationResponse {}))
     }
@@ -110,7 +152,7 @@ impl wire::destination_service_server::DestinationService for DestinationApi {
         request: Request<wire::BeginDropboxRequest>,
     ) -> Result<Response<wire::BeginDropboxResponse>, Status> {
         let wire::BeginDropboxRequest { app_key, satellite } = request.into_inner();
-        let begun = self.0.begin_dropbox(&app_key, &satellite).await?;
+        let begun = self.destinations.begin_dropbox(&app_key, &satellite).await?;
         Ok(Response::new(wire::BeginDropboxResponse {
             url: begun.url,
             verifier: Some(Secret {
@@ -135,7 +177,7 @@ impl wire::destination_service_server::DestinationService for DestinationApi {
             bytes_per_second: request.bytes_per_second,
             replace: request.replace,
         };
-        let destinations = self.0.clone();
+        let destinations = self.destinations.clone();
         let (row, account) =
             to_the_end(async move { destinations.finish_dropbox(&actor, wish).await }).await?;
         Ok(Response::new(wire::FinishDropboxResponse {

@@ -273,10 +273,8 @@ impl Runs {
                 let (gone, changed) = (moved.gone, moved.changed);
                 tracing::info!(run = run.id, gone, changed, "Archived files removed");
                 let notice = match changed {
-                    0 => format!("{gone} files were moved into the archive"),
-                    _ => format!(
-                        "{gone} files were moved into the archive; {changed} have changed since and stay"
-                    ),
+                    0 => format!("moved into the archive: {gone}"),
+                    _ => format!("moved into the archive: {gone}; changed since, so they stay: {changed}"),
                 };
                 job.publish(JobEvent {
                     notice,
