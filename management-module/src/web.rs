@@ -1,6 +1,6 @@
 //! The web page: HTML over HTTPS, made here, of what the use cases answer.
 //!
-//! **Invariants:** a route without a row in [`routes`] does not exist, and a row says who may use it; what came from
+//! **Invariants:** a route without a row in `routes` does not exist, and a row says who may use it; what came from
 //! outside reaches HTML only through `maud`, which escapes it; nothing is decided here that the command line decides too.
 
 mod access;

@@ -1,7 +1,7 @@
 //! Who may work on a central at the moment: a row with a number and a heartbeat (docs/schedule.md).
 //!
 //! **Invariant:** of a central at most one lease is held. A lease ends when it is given back, when its holder's process has
-//! ended and the next one starts, or when nothing was heard of it for [`STALE`]; who has lost it is told.
+//! ended and the next one starts, or when nothing was heard of it for `STALE`; who has lost it is told.
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -100,10 +100,11 @@ async fn killed_anywhere_in_a_change_it_is_the_old_or_the_new_settings_whole() {
             (shown.trim() != "0").then_some(())
         });
         assert!(died.await.is_ok(), "{point} is not on the way");
-        // The daemon that comes back leaves a change that is in force to its confirmation; nobody gives it here.
+        // The daemon that comes back leaves a change that is in force to its confirmation; nobody gives it here. One whose
+        // end was recorded it ends: until then the record still says that it is in force.
         let open = until("the daemon to tidy up", SETTLED, async || {
             let open = state(&lab).await["open_change"].clone();
-            (open.is_null() || open["in_force"] == true).then_some(open)
+            (open.is_null() || !ends && open["in_force"] == true).then_some(open)
         });
         if let Some(id) = open.await.unwrap()["id"].as_str() {
             sh(&lab, &format!("{PROGRAM} network rollback {id}")).await;
