@@ -9,6 +9,7 @@ use e2e::command::run;
 use e2e::lab::SATELLITE;
 use e2e::scratch::Scratch;
 use e2e::variant::{RELEASE, Variant};
+use e2e::wait::until;
 
 const CONVERGED: Duration = Duration::from_mins(2);
 const WORKLOAD: &str = "backup-service";
@@ -79,9 +80,14 @@ impl<'a> Office<'a> {
     }
 }
 
-async fn installed(lab: &Scratch) -> String {
-    let satellite = lab.server.converged(SATELLITE, CONVERGED).await.unwrap();
-    satellite.observed.unwrap().workloads[0].version.clone()
+/// Waits until the server has seen that the satellite is as it should be, with this version.
+async fn has(lab: &Scratch, version: &str) {
+    until(version, CONVERGED, async || {
+        let left = lab.server.converged(SATELLITE, CONVERGED).await.ok()?;
+        (left.observed?.workloads[0].version == version).then_some(())
+    })
+    .await
+    .unwrap();
 }
 
 fn shown(path: &Path) -> String {
@@ -145,7 +151,7 @@ async fn root_keys_say_who_releases_and_satellites_follow_from_their_image() {
     office.cli("bundle trust publish @keys-1.json").await;
     office.cli(&add).await;
     lab.pair(&[]).await.unwrap();
-    assert_eq!(installed(&lab).await, "1.0.0");
+    has(&lab, "1.0.0").await;
     office
         .followed(&["\"rooted\": true", "\"keys_sequence\": 1"])
         .await;
@@ -185,7 +191,7 @@ async fn revoke(lab: &Scratch, office: &Office<'_>) {
     let new = office.bundle("1.2.0", 2, "release-2").await;
     office.cli(&format!("bundle add {}", shown(&new))).await;
     office.cli(&format!("update push {WORKLOAD}")).await;
-    assert_eq!(installed(lab).await, "1.2.0");
+    has(lab, "1.2.0").await;
 }
 
 async fn exchange(office: &Office<'_>) {
@@ -225,7 +231,7 @@ async fn a_satellite_goes_back_only_by_a_signed_permit_and_once() {
         office.cli(&format!("bundle add {}", shown(bundle))).await;
     }
     lab.pair(&[]).await.unwrap();
-    assert_eq!(installed(&lab).await, "2.0.0");
+    has(&lab, "2.0.0").await;
     let back = format!("update push {WORKLOAD} --version 1.0.0");
     let refused = office.refused(&back).await;
     assert!(refused.contains("needs a permit"), "{refused}");
@@ -237,9 +243,9 @@ async fn a_satellite_goes_back_only_by_a_signed_permit_and_once() {
     );
     office.cli(&allow).await;
     office.cli(&format!("{back} --permit @permit.json")).await;
-    assert_eq!(installed(&lab).await, "1.0.0");
+    has(&lab, "1.0.0").await;
     office.cli(&format!("update push {WORKLOAD}")).await;
-    assert_eq!(installed(&lab).await, "2.0.0");
+    has(&lab, "2.0.0").await;
     let used = office.refused(&format!("{back} --permit @permit.json")).await;
     assert!(used.contains("holds once"), "{used}");
     assert_eq!(version_now(&lab).await, "2.0.0");
