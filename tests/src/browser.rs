@@ -53,7 +53,8 @@ impl Browser {
                     .split("on port ")
                     .nth(1)
                     .map(|rest| rest.trim_end_matches('.').trim());
-                if let Some(port) = port.and_then(|port| port.parse().ok()) {
+                // The first line repeats the port that was asked for: 0.
+                if let Some(port) = port.and_then(|port| port.parse().ok()).filter(|port| *port != 0) {
                     return Ok(port);
                 }
             }
