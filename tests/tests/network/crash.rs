@@ -81,11 +81,11 @@ async fn killed_anywhere_in_a_change_it_is_the_old_or_the_new_settings_whole() {
         let line = manager.up().await.unwrap();
         // Cut off before or after its answer: the record is on the disk either way.
         let _ = line.set_network(fixed("10.77.0.201/24", "10.77.0.1"), 600).await;
-        let ends = point.starts_with("network.confirm") || point.starts_with("network.roll");
-        if ends {
+        let is_confirmed = point.starts_with("network.confirm");
+        if is_confirmed || point.starts_with("network.roll") {
             let line = in_force(&manager, "10.77.0.201").await;
             let id = line.network().await.unwrap().open_change.unwrap().id;
-            let _ = if point.starts_with("network.confirm") {
+            let _ = if is_confirmed {
                 line.confirm_network(&id).await
             } else {
                 line.rollback_network(&id).await
@@ -100,11 +100,11 @@ async fn killed_anywhere_in_a_change_it_is_the_old_or_the_new_settings_whole() {
             (shown.trim() != "0").then_some(())
         });
         assert!(died.await.is_ok(), "{point} is not on the way");
-        // The daemon that comes back leaves a change that is in force to its confirmation; nobody gives it here. One whose
-        // end was recorded it ends: until then the record still says that it is in force.
+        // The daemon that comes back leaves a change that is in force to its confirmation; nobody gives it here. One that
+        // was confirmed it ends: until then the record still says that it is in force.
         let open = until("the daemon to tidy up", SETTLED, async || {
             let open = state(&lab).await["open_change"].clone();
-            (open.is_null() || !ends && open["in_force"] == true).then_some(open)
+            (open.is_null() || !is_confirmed && open["in_force"] == true).then_some(open)
         });
         if let Some(id) = open.await.unwrap()["id"].as_str() {
             sh(&lab, &format!("{PROGRAM} network rollback {id}")).await;
@@ -112,7 +112,7 @@ async fn killed_anywhere_in_a_change_it_is_the_old_or_the_new_settings_whole() {
         let now = state(&lab).await;
         assert!(now["open_change"].is_null(), "{point}: {now}");
         let is_new = now["settings"]["ipv4"]["address"] == "10.77.0.201/24";
-        assert_eq!(is_new, point.starts_with("network.confirm"), "{point}: {now}");
+        assert_eq!(is_new, is_confirmed, "{point}: {now}");
         if is_new {
             has_only(&lab, "10.77.0.201/24").await;
             // The daemon that was killed is still on its way back.
