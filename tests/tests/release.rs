@@ -71,7 +71,7 @@ impl<'a> Office<'a> {
 
     /// Waits until the satellite follows what was published.
     async fn followed(&self, words: &[&str]) {
-        let followed = e2e::wait::until("the satellite to follow", CONVERGED, async || {
+        let followed = until("the satellite to follow", CONVERGED, async || {
             let shown = ["bundle", "trust", "show", SATELLITE, "--output", "json"];
             let shown = self.lab.server.cli(&shown).await.ok()?;
             words.iter().all(|word| shown.contains(word)).then_some(())
