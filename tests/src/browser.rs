@@ -254,19 +254,24 @@ impl Browser {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
             stream.write_all(head.as_bytes()).await?;
             stream.write_all(body.as_bytes()).await?;
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).await?;
-            anyhow::Ok(answer)
+            // The driver leaves the connection open, whatever it is asked: the length says where the answer ends.
+            let (mut stream, mut length) = (BufReader::new(stream), 0);
+            let mut line = String::new();
+            while stream.read_line(&mut line).await? > 0 && !line.trim().is_empty() {
+                let (name, value) = line.split_once(':').unwrap_or_default();
+                if name.eq_ignore_ascii_case("content-length") {
+                    length = value.trim().parse()?;
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await?;
+            anyhow::Ok(body)
         };
-        let answer = tokio::time::timeout(ORDER, call)
+        let body = tokio::time::timeout(ORDER, call)
             .await
             .with_context(|| format!("{path} took too long"))??;
-        let at = answer
-            .windows(4)
-            .position(|four| four == b"\r\n\r\n")
-            .context("no answer of the driver")?;
-        let body = answer.get(at + 4..).unwrap_or_default();
-        let answer: Value = serde_json::from_slice(body).context("an unreadable answer of the driver")?;
+        let answer: Value = serde_json::from_slice(&body).context("an unreadable answer of the driver")?;
         let value = answer["value"].clone();
         if let Some(error) = value["error"].as_str() {
             anyhow::bail!(
