@@ -127,7 +127,7 @@ impl Updates {
         drop(writer);
         let synced = store.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = synced.sync() {
+            if let Err(error) = synced.gather().and_then(|()| synced.sync()) {
                 tracing::warn!(error = %crate::cli::error_chain(&error), "Chunks are not on the disk yet");
             }
         });

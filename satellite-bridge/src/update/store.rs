@@ -180,25 +180,48 @@ impl ChunkStore {
         let is_open = |pack: &Uuid| packs.get(pack).is_some_and(|pack| pack.open);
         chunks.retain(|digest, place| kept.contains(digest) || is_open(&place.pack));
         let swept = before.saturating_sub(chunks.len());
+        self.tidy(&mut index)?;
+        Ok(swept)
+    }
+
+    /// Makes one pack of many small ones: a link that is cut again and again leaves one each time, and each is an open file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ChunkStore::sweep`].
+    pub fn gather(&self) -> Result<(), FileError> {
+        let mut index = self.index();
+        if index.packs.len() > PACKS_MOST {
+            self.tidy(&mut index)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back the space of what is in no chunk of the index.
+    fn tidy(&self, index: &mut Index) -> Result<(), FileError> {
         let mut needed: HashMap<Uuid, u64> = HashMap::new();
-        for place in chunks.values() {
+        for place in index.chunks.values() {
             *needed.entry(place.pack).or_default() += HEADER + u64::from(place.length);
         }
-        packs.retain(|id, pack| pack.open || needed.contains_key(id));
-        let many = packs.len() > PACKS_MOST;
-        let sparse = packs.iter().filter(|(id, pack)| {
-            let needed = needed.get(id).copied().unwrap_or_default();
-            !pack.open && (needed <= pack.end / 4 * 3 || many && needed < SMALL)
-        });
-        let sparse: Vec<Uuid> = sparse.map(|(id, _)| *id).collect();
+        index
+            .packs
+            .retain(|id, pack| pack.open || needed.contains_key(id));
+        let closed = index.packs.iter().filter(|(_, pack)| !pack.open);
+        let closed: Vec<(Uuid, u64, u64)> = closed
+            .map(|(id, pack)| (*id, needed.get(id).copied().unwrap_or_default(), pack.end))
+            .collect();
+        let many = closed.iter().filter(|(_, needed, _)| *needed < SMALL).count() > PACKS_MOST;
+        let sparse = closed
+            .into_iter()
+            .filter_map(|(id, needed, end)| (needed <= end / 4 * 3 || many && needed < SMALL).then_some(id));
+        let sparse: Vec<Uuid> = sparse.collect();
         if !sparse.is_empty()
-            && let Err(error) = self.rewrite(&mut index, &sparse)
+            && let Err(error) = self.rewrite(index, &sparse)
         {
             // For want of space, as a rule: nothing is lost, and another sweep follows.
             warn!(error = %error_chain(&error), "Space of chunks that are not needed is given back later");
         }
-        self.clear(&index)?;
-        Ok(swept)
+        self.clear(index)
     }
 
     /// Copies what is needed of the packs `old` into a new one, which replaces them.
@@ -360,9 +383,17 @@ impl Writer {
         Ok(Appending { id, file, end: 0 })
     }
 
+    /// Nothing follows. A pack to which not even one chunk could be written is taken away with its name.
     fn close(&self, id: Uuid) {
-        if let Some(pack) = self.store.index().packs.get_mut(&id) {
-            pack.open = false;
+        let mut index = self.store.index();
+        match index.packs.get_mut(&id) {
+            Some(pack) if pack.end == 0 => {
+                index.packs.remove(&id);
+                // What cannot be removed now is no chunk either, and goes with the next sweep.
+                let _ = fs::remove_file(self.store.path_of(id));
+            }
+            Some(pack) => pack.open = false,
+            None => {}
         }
     }
 }

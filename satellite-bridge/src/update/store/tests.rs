@@ -79,6 +79,33 @@ fn many_small_packs_become_one() {
 }
 
 #[test]
+fn streams_that_are_cut_leave_no_pile_of_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ChunkStore::open(dir.path().to_owned()).unwrap();
+    for number in 0..3 * PACKS_MOST {
+        put(&store, number..number + 1);
+        store.gather().unwrap();
+        assert!(entries(dir.path()).unwrap().len() <= PACKS_MOST + 1);
+    }
+    for number in 0..3 * PACKS_MOST {
+        assert_eq!(store.read(digest(number)).unwrap().unwrap(), frame(number));
+    }
+}
+
+#[test]
+fn a_stream_of_which_nothing_could_be_written_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ChunkStore::open(dir.path().to_owned()).unwrap();
+    let writer = store.writer();
+    let begun = writer.begin().unwrap();
+    assert_eq!(entries(dir.path()).unwrap().len(), 1);
+    *writer.appending.lock().unwrap() = Some(begun);
+    drop(writer);
+    assert_eq!(entries(dir.path()).unwrap(), Vec::<PathBuf>::new());
+    assert!(store.index().packs.is_empty());
+}
+
+#[test]
 fn what_a_cut_left_is_taken_away() {
     let dir = tempfile::tempdir().unwrap();
     let store = ChunkStore::open(dir.path().to_owned()).unwrap();
