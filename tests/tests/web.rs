@@ -8,6 +8,7 @@ use e2e::browser::Browser;
 use e2e::central::Sample;
 use e2e::console;
 use e2e::lab::SATELLITE;
+use e2e::manager::WORKLOAD;
 use e2e::network::{SERVER, write};
 use e2e::scratch::Scratch;
 
@@ -160,9 +161,28 @@ async fn pairs(world: &World) {
     world.pictures("overview").await;
 
     world.open(&format!("/satellites/{SATELLITE}")).await;
+    a_change_takes_nothing_from_under_the_finger(world).await;
     browser.click("form[action$='/restart'] button").await.unwrap();
     browser.says("✓ succeeded", LONG).await.unwrap();
     world.pictures("job").await;
+}
+
+/// A button that is pressed while the page is brought up to date is still the same one, and keeps the focus.
+async fn a_change_takes_nothing_from_under_the_finger(world: &World) {
+    let (browser, server) = (&world.browser, &world.lab.server);
+    let held =
+        "window.held = document.querySelector(\"form[action$='/restart'] button\"); window.held.focus()";
+    browser.script(held).await.unwrap();
+    let workload = ["workload", "stop", SATELLITE, WORKLOAD];
+    server.cli(&workload).await.unwrap();
+    browser.says("stopped", LONG).await.unwrap();
+    server
+        .cli(&["workload", "start", SATELLITE, WORKLOAD])
+        .await
+        .unwrap();
+    browser.says("✓ runs", LONG).await.unwrap();
+    let is_same = "return window.held.isConnected && document.activeElement === window.held";
+    assert_eq!(browser.script(is_same).await.unwrap(), true);
 }
 
 async fn changes_the_firewall(world: &World) {

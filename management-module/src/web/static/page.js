@@ -1,13 +1,54 @@
 // What the page does beyond HTML. Everything works without it but live parts, filters and uploads.
 'use strict';
 
+// What the page itself has set on an element, which the server knows nothing of.
+const own = ['open', 'hidden', 'data-sent'];
+
+const alike = (one, other) => one.nodeName === other.nodeName && one.className === other.className;
+
+// Brings `old` to what `fresh` holds, in place: a button that is being pressed, the focus and what was opened stay.
+function bring(old, fresh) {
+  let next = old.firstChild;
+  for (const node of [...fresh.childNodes]) {
+    let there = next;
+    while (there && !alike(there, node)) there = there.nextSibling;
+    if (!there) {
+      old.insertBefore(node, next);
+      continue;
+    }
+    removeUntil(next, there);
+    next = there.nextSibling;
+    if (there.nodeType !== Node.ELEMENT_NODE) {
+      if (there.data !== node.data) there.data = node.data;
+      continue;
+    }
+    for (const name of there.getAttributeNames()) {
+      if (!own.includes(name) && !node.hasAttribute(name)) there.removeAttribute(name);
+    }
+    for (const name of node.getAttributeNames()) {
+      if (there.getAttribute(name) !== node.getAttribute(name)) there.setAttribute(name, node.getAttribute(name));
+    }
+    bring(there, node);
+  }
+  removeUntil(next, null);
+}
+
+// Removes `node` and its next siblings up to `end`, which stays.
+function removeUntil(node, end) {
+  while (node !== end) {
+    const next = node.nextSibling;
+    node.remove();
+    node = next;
+  }
+}
+
 // Parts that the server keeps up to date: the HTML in an event was made and escaped by the server.
 for (const part of document.querySelectorAll('[data-live]')) {
   const source = new EventSource(part.dataset.live);
   source.addEventListener('html', (event) => {
-    const focused = part.contains(document.activeElement) ? document.activeElement.id : '';
-    part.innerHTML = event.data;
-    if (focused) document.getElementById(focused)?.focus();
+    const fresh = document.createElement('template');
+    fresh.innerHTML = event.data;
+    bring(part, fresh.content);
     filterAll();
   });
   source.addEventListener('over', (event) => {
@@ -49,14 +90,14 @@ function filterAll() {
 }
 for (const field of filters) field.addEventListener('input', filterAll);
 
-// A form is sent once.
-for (const form of document.querySelectorAll('form[method=post]')) {
-  form.addEventListener('submit', (event) => {
-    if (form.dataset.sent) event.preventDefault();
-    form.dataset.sent = 'yes';
-    setTimeout(() => delete form.dataset.sent, 5000);
-  });
-}
+// A form is sent once, also one that came later.
+addEventListener('submit', (event) => {
+  const form = event.target;
+  if (form.getAttribute('method') !== 'post') return;
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = 'yes';
+  setTimeout(() => delete form.dataset.sent, 5000);
+});
 addEventListener('pageshow', () => {
   for (const form of document.querySelectorAll('form[data-sent]')) delete form.dataset.sent;
 });
