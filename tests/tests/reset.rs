@@ -46,10 +46,10 @@ async fn a_reset_satellite_tells_its_server_and_has_nothing_left() {
     until("the server to hear of it", LIMIT, told).await.unwrap();
     let fresh = until("another key", LIMIT, async || {
         let (now, pairing) = fingerprint(&lab).await?;
-        (now != before).then_some(pairing)
+        (now != before).then_some((now, pairing))
     });
     // The console offers a code by itself soon after.
-    let pairing = fresh.await.unwrap();
+    let (now, pairing) = fresh.await.unwrap();
     assert!(
         ["unpaired", "window-open"].contains(&pairing.as_str()),
         "{pairing}"
@@ -64,6 +64,13 @@ async fn a_reset_satellite_tells_its_server_and_has_nothing_left() {
     );
     let find = ["sh", "-c", "grep -rlF this-was-here /var || true"];
     assert_eq!(satellite.exec(&find).await.unwrap().trim(), "");
+
+    // Until its menu comes up, the console still shows the page, and the code, of the earlier life.
+    until("the console of the new life", LIMIT, async || {
+        satellite.capture().await.ok()?.contains(&now).then_some(())
+    })
+    .await
+    .unwrap();
 
     // It is as good as new, and the server knows it as another one.
     lab.server
