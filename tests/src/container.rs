@@ -76,22 +76,7 @@ impl Container {
             quoted(&self.log)
         );
         let tmux = self.tmux();
-        let session = [
-            "new-session",
-            "-d",
-            "-s",
-            "console",
-            "-x",
-            "120",
-            "-y",
-            "40",
-            &line,
-        ];
-        run(
-            "tmux",
-            &[&["-L", tmux.as_str(), "-f", "/dev/null"][..], &session[..]].concat(),
-        )
-        .await?;
+        crate::terminal::open(&tmux, [120, 40], &line).await?;
         let _ = run("tmux", &["-L", &tmux, "set-option", "-g", "status", "off"]).await;
         self.booted().await
     }

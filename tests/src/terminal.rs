@@ -66,18 +66,7 @@ impl Terminal {
             dir: dir.to_owned(),
             is_mounted: false,
         };
-        let words = [
-            "new-session",
-            "-d",
-            "-s",
-            "console",
-            "-x",
-            "120",
-            "-y",
-            "60",
-            line,
-        ];
-        terminal.tmux(&["-f", "/dev/null"], &words).await?;
+        open(&terminal.server, [120, 60], line).await?;
         Ok(terminal)
     }
 
@@ -95,19 +84,8 @@ impl Terminal {
             program.display(),
             config.display()
         );
-        let words = [
-            "new-session",
-            "-d",
-            "-s",
-            "console",
-            "-x",
-            "80",
-            "-y",
-            "24",
-            &line,
-        ];
-        self.tmux(&["-f", "/dev/null"], &words).await?;
-        self.tmux(&[], &["set-option", "-g", "status", "off"]).await?;
+        open(&self.server, [80, 24], &line).await?;
+        self.tmux(&["set-option", "-g", "status", "off"]).await?;
         self.shows("Satellite").await.map(drop)
     }
 
@@ -127,7 +105,7 @@ impl Terminal {
     ///
     /// If the menu has ended: tmux ends with it.
     pub async fn capture(&self) -> anyhow::Result<String> {
-        self.tmux(&[], &["capture-pane", "-p", "-t", "console"]).await
+        self.tmux(&["capture-pane", "-p", "-t", "console"]).await
     }
 
     /// Presses keys, by tmux's names, one after the other.
@@ -136,7 +114,7 @@ impl Terminal {
     ///
     /// If the menu has ended.
     pub async fn press(&self, keys: &[&str]) -> anyhow::Result<()> {
-        self.tmux(&[], &[&["send-keys", "-t", "console"][..], keys].concat())
+        self.tmux(&[&["send-keys", "-t", "console"][..], keys].concat())
             .await
             .map(drop)
     }
@@ -163,7 +141,7 @@ impl Terminal {
     pub async fn resize(&self, width: u16, height: u16) -> anyhow::Result<()> {
         let (width, height) = (width.to_string(), height.to_string());
         let words = ["resize-window", "-t", "console", "-x", &width, "-y", &height];
-        self.tmux(&[], &words).await.map(drop)
+        self.tmux(&words).await.map(drop)
     }
 
     /// Waits until the screen shows `text`, and answers the screen.
@@ -190,21 +168,42 @@ impl Terminal {
     /// If it has ended.
     pub async fn pid(&self) -> anyhow::Result<String> {
         let words = ["display-message", "-p", "-t", "console", "#{pane_pid}"];
-        Ok(self.tmux(&[], &words).await?.trim().to_owned())
+        Ok(self.tmux(&words).await?.trim().to_owned())
     }
 
     /// Ends the menu and takes its disk away.
     pub async fn stop(&self) {
-        let _ = self.tmux(&[], &["kill-server"]).await;
+        let _ = self.tmux(&["kill-server"]).await;
         if self.is_mounted {
             let state = self.state().display().to_string();
             let _ = run("umount", &["-l", &state]).await;
         }
     }
 
-    async fn tmux(&self, options: &[&str], words: &[&str]) -> anyhow::Result<String> {
-        run("tmux", &[&["-L", self.server.as_str()], options, words].concat()).await
+    async fn tmux(&self, words: &[&str]) -> anyhow::Result<String> {
+        run("tmux", &[&["-L", self.server.as_str()], words].concat()).await
     }
+}
+
+/// Opens a terminal of `columns` and `rows` on a tmux server of its own, in which `line` runs.
+///
+/// # Errors
+///
+/// If tmux cannot be had.
+pub(crate) async fn open(server: &str, [columns, rows]: [u16; 2], line: &str) -> anyhow::Result<()> {
+    let (columns, rows) = (columns.to_string(), rows.to_string());
+    let mut words = vec![
+        "-L",
+        server,
+        "-f",
+        "/dev/null",
+        "new-session",
+        "-d",
+        "-s",
+        "console",
+    ];
+    words.extend(["-x", &columns, "-y", &rows, line]);
+    run("tmux", &words).await.map(drop)
 }
 
 impl Drop for Terminal {

@@ -174,22 +174,7 @@ impl Vm {
             .collect();
         let line = line.join(" ").replacen("'exec'", "exec", 1) + &format!(" 2>>'{}'", self.file("log"));
         let tmux = self.console().tmux();
-        let session = [
-            "new-session",
-            "-d",
-            "-s",
-            "console",
-            "-x",
-            "80",
-            "-y",
-            "24",
-            &line,
-        ];
-        run(
-            "tmux",
-            &[&["-L", tmux.as_str(), "-f", "/dev/null"][..], &session[..]].concat(),
-        )
-        .await?;
+        crate::terminal::open(&tmux, [80, 24], &line).await?;
         let _ = run("tmux", &["-L", &tmux, "set-option", "-g", "status", "off"]).await;
         let up = until("QEMU to start", OBEY, async || {
             self.monitor("info status").await.ok()
