@@ -28,6 +28,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::language::Language;
+
 pub use self::exit::CliError;
 
 /// How an answer is printed.
@@ -78,7 +80,7 @@ struct Global {
     output: Output,
     /// Language of tables and messages; without it the environment's (LC_ALL, LC_MESSAGES, LANG). JSON is never translated.
     #[arg(long, global = true, value_enum, value_name = "LANGUAGE")]
-    lang: Option<texts::Language>,
+    lang: Option<Language>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,7 +139,7 @@ impl Cli {
     /// Does what the command says. What went wrong has been printed when this returns.
     pub async fn run(self) -> ExitCode {
         let global = self.global;
-        let environment = || texts::Language::of_environment(|name| std::env::var(name).ok());
+        let environment = || Language::of_environment(|name| std::env::var(name).ok());
         global.lang.unwrap_or_else(environment).choose();
         let done = Box::pin(self.command.run(&global)).await;
         exit::report(done)

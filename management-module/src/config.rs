@@ -11,6 +11,8 @@ use std::time::Duration;
 use satellite_proto::wire::JOIN_PORT;
 use serde::Deserialize;
 
+use crate::host;
+
 /// Where the configuration is read unless told otherwise. The file need not be there: all keys have defaults.
 pub const DEFAULT_PATH: &str = "/etc/management-module/config.toml";
 
@@ -271,7 +273,7 @@ impl From<File> for Checked {
         if file.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             faults.push("`log` must be a filter such as `info` or `info,management_module=debug`".into());
         }
-        let server_name = file.server_name.unwrap_or_else(host_name);
+        let server_name = file.server_name.unwrap_or_else(host::name);
         if !(1..=63).contains(&server_name.chars().count()) || server_name.chars().any(char::is_control) {
             faults.push("`server-name` must be 1 to 63 printable characters".into());
         }
@@ -322,16 +324,6 @@ impl From<File> for Checked {
         };
         Self { config, faults }
     }
-}
-
-/// The host's name as far as it can be shown.
-fn host_name() -> String {
-    let name = nix::unistd::gethostname()
-        .ok()
-        .and_then(|name| name.into_string().ok())
-        .unwrap_or_default();
-    let name: String = name.chars().filter(|c| !c.is_control()).take(63).collect();
-    if name.is_empty() { "server".into() } else { name }
 }
 
 #[cfg(test)]

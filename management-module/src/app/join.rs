@@ -23,6 +23,7 @@ pub use limit::Limit;
 use super::satellites::{self, NewMember};
 use super::{Actor, App, AppError};
 use crate::fleet::{Known, Trail};
+use crate::host;
 use crate::names::{Address, SatelliteName};
 use crate::store::{DesiredWorkload, SatelliteRow, TokenRow};
 
@@ -335,21 +336,13 @@ fn with_port(text: &str, port: u16) -> Option<String> {
     })
 }
 
+/// The machine's addresses at which others may reach it.
 fn own_ips() -> Vec<IpAddr> {
-    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let mut ips: Vec<IpAddr> = all
-        .filter_map(|one| {
-            let storage = one.address?;
-            let four = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-            four.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-        })
-        .filter(|ip| match ip {
-            IpAddr::V4(four) => !four.is_loopback() && !four.is_link_local(),
-            IpAddr::V6(six) => !six.is_loopback() && !six.is_unicast_link_local(),
-        })
-        .collect();
-    ips.sort();
-    ips.dedup();
+    let mut ips = host::addresses();
+    ips.retain(|ip| match ip {
+        IpAddr::V4(four) => !four.is_loopback() && !four.is_link_local(),
+        IpAddr::V6(six) => !six.is_loopback() && !six.is_unicast_link_local(),
+    });
     ips
 }
 

@@ -5,9 +5,12 @@
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use satellite_proto::wire::bridge::v1::WorkloadState;
 use satellite_proto::wire::management::v1::Reachability;
 use serde::{Serialize, Serializer};
+
+use crate::language::Language;
 
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
@@ -20,19 +23,6 @@ Exit codes:
 /// What stands where there is nothing to say.
 pub(super) const NONE: &str = "-";
 
-/// A language of the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Language {
-    /// English.
-    En,
-    /// German.
-    De,
-    /// French.
-    Fr,
-    /// Italian.
-    It,
-}
-
 static CHOSEN: OnceLock<Language> = OnceLock::new();
 
 impl Language {
@@ -44,12 +34,23 @@ impl Language {
             .find(|value| !value.is_empty());
         let language = locale.unwrap_or_default();
         let code = language.split(['_', '.', '@']).next().unwrap_or_default();
-        Self::from_str(code, false).unwrap_or(Self::En)
+        <Self as ValueEnum>::from_str(code, false).unwrap_or_default()
     }
 
     /// From now on texts are in this language. Only the first choice counts.
     pub(super) fn choose(self) {
         let _chosen_before = CHOSEN.set(self);
+    }
+}
+
+impl ValueEnum for Language {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let name = ["English", "German", "French", "Italian"][*self as usize];
+        Some(PossibleValue::new(self.code()).help(name))
     }
 }
 

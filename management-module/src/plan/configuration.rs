@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::retention::Retention;
 use super::schedule::Schedule;
+use crate::language::Language;
 
 /// Directory that is made at each destination unless told otherwise.
 pub const DIRECTORY: &str = "starface-backup";
@@ -101,21 +102,6 @@ pub enum Kind {
     Backup,
     /// Moves old data of the central into archives for the long term.
     Archiving,
-}
-
-/// The language of what `report_to` hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Language {
-    /// English.
-    #[default]
-    En,
-    /// German.
-    De,
-    /// French.
-    Fr,
-    /// Italian.
-    It,
 }
 
 /// What is done with a central, when, and where to. This is also the form of the file that the command line takes.

@@ -8,7 +8,8 @@ use tonic::{Request, Response, Status};
 use super::{actor, asked, run, to_the_end, wire_time};
 use crate::app::App;
 use crate::app::configurations::{Configurations, Shown, preview};
-use crate::plan::configuration::{Configuration, DIRECTORY, Kind, Language};
+use crate::language::Language;
+use crate::plan::configuration::{Configuration, DIRECTORY, Kind};
 use crate::plan::retention::Retention;
 use crate::plan::schedule::{CatchUp, Every, Schedule, Zone};
 
@@ -80,15 +81,9 @@ pub(super) fn configuration_of(one: Option<wire::Configuration>) -> Result<Confi
         wire::ConfigurationKind::Archiving => Kind::Archiving,
     };
     let language = match one.language.as_str() {
-        "" | "en" => Language::En,
-        "de" => Language::De,
-        "fr" => Language::Fr,
-        "it" => Language::It,
-        other => {
-            return Err(invalid(format!(
-                "there is no language {other:?}: use en, de, fr or it"
-            )));
-        }
+        "" => Language::default(),
+        code => Language::from_code(code)
+            .ok_or_else(|| invalid(format!("there is no language {code:?}: use en, de, fr or it")))?,
     };
     let report_to = one
         .report_to
@@ -136,34 +131,31 @@ fn schedule_told(schedule: &Schedule) -> wire::Schedule {
     }
 }
 
-fn configuration_told(one: Configuration) -> wire::Configuration {
-    let kind = run::kind_told(one.kind);
-    let language = match one.language {
-        Language::En => "en",
-        Language::De => "de",
-        Language::Fr => "fr",
-        Language::It => "it",
-    };
-    wire::Configuration {
-        name: one.name.to_string(),
-        kind: kind.into(),
-        central: one.central,
-        report_to: one.report_to.join(", "),
-        language: language.to_owned(),
-        schedule: Some(schedule_told(&one.schedule)),
-        data_sets: one.data_sets,
-        destinations: one.destinations,
-        retention: Some(wire::Retention {
-            last: one.retention.last,
-            daily: one.retention.daily,
-            weekly: one.retention.weekly,
-            monthly: one.retention.monthly,
-            yearly: one.retention.yearly,
-            max_bytes: one.retention.max_bytes,
-        }),
-        directory: one.directory,
-        older_than_days: one.older_than_days,
-        disabled: !one.enabled,
+/// A configuration as the wire has it: also for the command line, which reads it from a file.
+impl From<Configuration> for wire::Configuration {
+    fn from(one: Configuration) -> Self {
+        let kind = run::kind_told(one.kind);
+        Self {
+            name: one.name.to_string(),
+            kind: kind.into(),
+            central: one.central,
+            report_to: one.report_to.join(", "),
+            language: one.language.code().to_owned(),
+            schedule: Some(schedule_told(&one.schedule)),
+            data_sets: one.data_sets,
+            destinations: one.destinations,
+            retention: Some(wire::Retention {
+                last: one.retention.last,
+                daily: one.retention.daily,
+                weekly: one.retention.weekly,
+                monthly: one.retention.monthly,
+                yearly: one.retention.yearly,
+                max_bytes: one.retention.max_bytes,
+            }),
+            directory: one.directory,
+            older_than_days: one.older_than_days,
+            disabled: !one.enabled,
+        }
     }
 }
 
@@ -172,7 +164,7 @@ fn told(shown: Shown) -> wire::StoredConfiguration {
         next_due_time: shown.row.next_due.map(wire_time),
         create_time: Some(wire_time(shown.row.created_at)),
         update_time: Some(wire_time(shown.row.updated_at)),
-        configuration: Some(configuration_told(shown.row.configuration)),
+        configuration: Some(wire::Configuration::from(shown.row.configuration)),
         last_run: shown.last_run.map(run::told),
     }
 }

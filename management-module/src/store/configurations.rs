@@ -5,7 +5,8 @@ use sqlx::{Sqlite, Transaction};
 
 use super::words::Word as _;
 use super::{Store, StoreError, failed, to_i64, to_millis, to_time, to_u64};
-use crate::plan::configuration::{Configuration, Kind, Language};
+use crate::language::Language;
+use crate::plan::configuration::{Configuration, Kind};
 
 /// A configuration as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //! **Invariant:** each value has one word and each word one value; an unknown word is a corrupt row, never a default.
 
 use super::StoreError;
-use crate::plan::configuration::{Kind, Language};
+use crate::language::Language;
+use crate::plan::configuration::Kind;
 use crate::plan::outcome::{CopyState, RunState};
 
 /// A value that is stored as a word.

@@ -11,10 +11,10 @@ use super::Web;
 use super::access::{Need, may};
 use super::failure::Failure;
 use super::form::Form;
-use super::locale::Language;
 use super::text::Text;
 use crate::app::users::{Session, User};
 use crate::app::{Actor, App};
+use crate::language::Language;
 
 /// What a handler answers.
 pub(super) type Answer = Result<Response, Failure>;

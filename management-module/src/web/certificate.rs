@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use satellite_proto::tls;
 
 use crate::config::Config;
 use crate::files;
+use crate::host;
 
 /// How long an own certificate is good: it is compared by hand, so it does not change by itself.
 const YEARS: i64 = 10;
@@ -116,7 +116,7 @@ fn make(config: &Config, certificate: &Path, key: &Path) -> Result<(), Certifica
         // A server's name may be anything printable; a host name in a certificate may not.
         Err(_) => CertificateParams::new(vec!["localhost".to_owned()]).map_err(CertificateError::Make)?,
     };
-    for ip in own_ips() {
+    for ip in host::addresses() {
         params.subject_alt_names.push(SanType::IpAddress(ip));
     }
     let mut name = DistinguishedName::new();
@@ -134,20 +134,6 @@ fn make(config: &Config, certificate: &Path, key: &Path) -> Result<(), Certifica
     files::make_directory(&config.web(), 0o700).map_err(failed(&config.web()))?;
     files::write_atomic(key, pair.serialize_pem().as_bytes(), 0o600).map_err(failed(key))?;
     files::write_atomic(certificate, made.pem().as_bytes(), 0o644).map_err(failed(certificate))
-}
-
-fn own_ips() -> Vec<IpAddr> {
-    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let mut ips: Vec<IpAddr> = all
-        .filter_map(|one| {
-            let storage = one.address?;
-            let four = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-            four.or_else(|| storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-        })
-        .collect();
-    ips.sort();
-    ips.dedup();
-    ips
 }
 
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {

@@ -4,30 +4,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::text::Text;
-
-/// A language of the page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
-    English,
-    German,
-    French,
-    Italian,
-}
+use crate::language::Language;
 
 impl Language {
-    pub(super) const ALL: [Self; 4] = [Self::English, Self::German, Self::French, Self::Italian];
-
-    pub(super) fn code(self) -> &'static str {
-        ["en", "de", "fr", "it"][self as usize]
-    }
-
     /// Its name in itself.
     pub(super) fn name(self) -> &'static str {
         ["English", "Deutsch", "Français", "Italiano"][self as usize]
-    }
-
-    pub(super) fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|language| language.code() == code)
     }
 
     /// The one of ours that a browser likes best, by its `Accept-Language`.
@@ -77,7 +59,7 @@ impl Language {
         let (year, month, day) = (local.year(), local.month(), local.day());
         let (hour, minute) = (local.hour(), local.minute());
         match self {
-            Self::English => {
+            Self::En => {
                 let names = [
                     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
                 ];
@@ -85,16 +67,16 @@ impl Language {
                 let name = names.get(at).copied().unwrap_or_default();
                 format!("{day} {name} {year}, {hour:02}:{minute:02}")
             }
-            Self::German => format!("{day:02}.{month:02}.{year}, {hour:02}:{minute:02}"),
-            Self::French => format!("{day:02}/{month:02}/{year} à {hour:02}:{minute:02}"),
-            Self::Italian => format!("{day:02}/{month:02}/{year}, {hour:02}:{minute:02}"),
+            Self::De => format!("{day:02}.{month:02}.{year}, {hour:02}:{minute:02}"),
+            Self::Fr => format!("{day:02}/{month:02}/{year} à {hour:02}:{minute:02}"),
+            Self::It => format!("{day:02}/{month:02}/{year}, {hour:02}:{minute:02}"),
         }
     }
 
     /// A size, in units of 1000 as disks are sold.
     pub(super) fn size(self, bytes: u64) -> String {
         let units = match self {
-            Self::French => ["o", "ko", "Mo", "Go", "To", "Po"],
+            Self::Fr => ["o", "ko", "Mo", "Go", "To", "Po"],
             _ => ["B", "kB", "MB", "GB", "TB", "PB"],
         };
         let (mut scaled, mut unit) = (bytes, 0);
@@ -108,16 +90,16 @@ impl Language {
         if unit == 0 || scaled >= 100 {
             return format!("{scaled}\u{a0}{unit_name}");
         }
-        let comma = if self == Self::English { '.' } else { ',' };
+        let comma = if self == Self::En { '.' } else { ',' };
         format!("{scaled}{comma}{tenths}\u{a0}{unit_name}")
     }
 
     /// A whole number with its thousands set apart.
     pub(super) fn number(self, number: u64) -> String {
         let separator = match self {
-            Self::English => ",",
-            Self::German | Self::Italian => ".",
-            Self::French => "\u{202f}",
+            Self::En => ",",
+            Self::De | Self::It => ".",
+            Self::Fr => "\u{202f}",
         };
         let digits = number.to_string();
         let mut text = String::new();
@@ -138,11 +120,11 @@ mod tests {
     #[test]
     fn the_language_that_a_browser_likes_best_is_found() {
         for (header, expected) in [
-            ("de-CH, de;q=0.9, en;q=0.8", Some(Language::German)),
-            ("es, en;q=0.3, fr-CA;q=0.7", Some(Language::French)),
-            ("it", Some(Language::Italian)),
+            ("de-CH, de;q=0.9, en;q=0.8", Some(Language::De)),
+            ("es, en;q=0.3, fr-CA;q=0.7", Some(Language::Fr)),
+            ("it", Some(Language::It)),
             ("rm, *;q=0.5", None),
-            ("en;q=0, fr;q=x", Some(Language::French)),
+            ("en;q=0, fr;q=x", Some(Language::Fr)),
             ("", None),
         ] {
             assert_eq!(Language::accepted(header), expected, "{header}");
@@ -164,7 +146,7 @@ mod tests {
             assert_eq!(language.size(1_599_999_999), size);
             assert_eq!(language.number(1_234_567), number);
         }
-        let english = Language::English;
+        let english = Language::En;
         assert_eq!(english.size(999), "999\u{a0}B");
         assert_eq!(english.size(123_456), "123\u{a0}kB");
         assert!(english.size(u64::MAX).ends_with("PB"));

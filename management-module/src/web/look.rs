@@ -9,10 +9,10 @@ use maud::{DOCTYPE, Markup, html};
 use super::access::Need;
 use super::ask::Ask;
 use super::failure::{Failure, heading_of, status_of};
-use super::locale::Language;
 use super::statics;
 use super::text::{Text, common};
 use crate::app::AppError;
+use crate::language::Language;
 
 /// The entries of the navigation: name, place, what it takes to see it.
 const PLACES: [(Text, &str, Need); 10] = [

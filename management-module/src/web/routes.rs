@@ -21,9 +21,9 @@ use super::ask::{Answer, Ask, escaped, go};
 use super::failure::Failure;
 use super::form::Form;
 use super::listen::Remote;
-use super::locale::Language;
 use super::{Web, cookies, look};
 use crate::app::users::Session;
+use crate::language::Language;
 
 /// The largest form, in bytes.
 const FORM: usize = 512 * 1024;
@@ -112,10 +112,7 @@ async fn ask(
         let header = headers.get(header::ACCEPT_LANGUAGE)?;
         Language::accepted(header.to_str().ok()?)
     };
-    let language = chosen
-        .or_else(of_user)
-        .or_else(accepted)
-        .unwrap_or(Language::English);
+    let language = chosen.or_else(of_user).or_else(accepted).unwrap_or(Language::En);
     Ok(Ask {
         web: web.clone(),
         language,

@@ -40,7 +40,7 @@ pub(in crate::cli) enum KeysCommand {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RootInit {
-    /// Public key: a file or the key itself; can be repeated.
+    /// Public key of the new set: a file or the key itself; can be repeated.
     #[arg(long, value_name = "FILE_OR_KEY", required = true)]
     key: Vec<String>,
     #[command(flatten)]
@@ -57,17 +57,8 @@ pub(in crate::cli) struct RootInit {
 pub(in crate::cli) struct RootReplace {
     /// The set before.
     old: PathBuf,
-    /// Public key of the new set: a file or the key itself; can be repeated.
-    #[arg(long, value_name = "FILE_OR_KEY", required = true)]
-    key: Vec<String>,
     #[command(flatten)]
-    terms: Terms<3650>,
-    /// File that is written.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Also write the list of trusted keys (trust.toml) of an image that begins with this set.
-    #[arg(long, value_name = "FILE")]
-    anchor: Option<PathBuf>,
+    new: RootInit,
 }
 
 #[derive(Debug, Args)]
@@ -142,20 +133,22 @@ pub(in crate::cli) struct Sign {
     password_file: Option<PathBuf>,
 }
 
+impl RootInit {
+    fn write(&self, global: &Global, sequence: u64) -> Result<Root, CliError> {
+        let (keys, end) = (public_keys(&self.key)?, self.terms.end()?);
+        let root = Root::new(sequence, end, self.terms.threshold, keys).map_err(CliError::failed)?;
+        write_root(global, &root, &self.out, self.anchor.as_deref())?;
+        Ok(root)
+    }
+}
+
 impl RootCommand {
     pub(super) fn run(self, global: &Global) -> Result<(), CliError> {
         match self {
-            Self::Init(init) => {
-                let (keys, end) = (public_keys(&init.key)?, init.terms.end()?);
-                let root = Root::new(1, end, init.terms.threshold, keys).map_err(CliError::failed)?;
-                write_root(global, &root, &init.out, init.anchor.as_deref())
-            }
+            Self::Init(init) => init.write(global, 1).map(drop),
             Self::Replace(next) => {
                 let old = Root::parse(&document::load(&next.old)?.document).map_err(CliError::failed)?;
-                let (keys, end) = (public_keys(&next.key)?, next.terms.end()?);
-                let root = Root::new(old.sequence + 1, end, next.terms.threshold, keys);
-                let root = root.map_err(CliError::failed)?;
-                write_root(global, &root, &next.out, next.anchor.as_deref())?;
+                let root = next.new.write(global, old.sequence + 1)?;
                 render::note(&format!(
                     "it counts once {} of the old keys and {} of the new ones have signed it (`bundle root sign`)",
                     old.threshold, root.threshold

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
 
 use super::pair::to_the_end;
+use crate::app::AppError;
 use crate::app::configurations::{Configurations, Shown};
 use crate::app::runs::{Runs, Which};
 use crate::plan::outcome::{CopyState, RunState};
@@ -271,6 +272,11 @@ fn chart(ask: &Ask, runs: &[RunRow], value: impl Fn(&RunRow) -> u64, say: impl F
     }
 }
 
+/// The page again, with why nothing was done.
+async fn refused(ask: &Ask, shown: &Shown, error: &AppError) -> Answer {
+    page(ask, status_of(error), shown, &look::problem(ask, error), false).await
+}
+
 pub(in crate::web) async fn run(ask: Ask) -> Answer {
     let shown = find(&ask).await?;
     let name = shown.row.configuration.name.to_string();
@@ -282,16 +288,7 @@ pub(in crate::web) async fn run(ask: Ask) -> Answer {
     );
     match to_the_end(Box::pin(async move { runs.run(actor, which, &key).await })).await {
         Ok(job) => jobs::follow(&ask, &job, &place(&name)),
-        Err(error) => {
-            page(
-                &ask,
-                status_of(&error),
-                &shown,
-                &look::problem(&ask, &error),
-                false,
-            )
-            .await
-        }
+        Err(error) => refused(&ask, &shown, &error).await,
     }
 }
 
@@ -308,15 +305,6 @@ pub(in crate::web) async fn remove(ask: Ask) -> Answer {
     .await
     {
         Ok(()) => Ok(go("/backups?done=removed")),
-        Err(error) => {
-            page(
-                &ask,
-                status_of(&error),
-                &shown,
-                &look::problem(&ask, &error),
-                false,
-            )
-            .await
-        }
+        Err(error) => refused(&ask, &shown, &error).await,
     }
 }

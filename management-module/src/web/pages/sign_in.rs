@@ -6,9 +6,9 @@ use data_encoding::BASE64URL_NOPAD;
 use maud::{Markup, html};
 
 use crate::app::users::{ABSOLUTE, Credentials, Refusal, SignedIn};
+use crate::language::Language;
 use crate::web::ask::{Answer, Ask, escaped, go, own_place};
 use crate::web::cookies;
-use crate::web::locale::Language;
 use crate::web::look::{self, Field};
 use crate::web::text::{account, common};
 

@@ -131,7 +131,7 @@ async fn when(ask: &Ask, draft: &Draft, faults: &Faults) -> Result<Markup, Failu
         ("monthly", plan::MONTHLY),
     ];
     let intervals = intervals.map(|(value, text)| (value.to_owned(), ask.say(text).to_owned()));
-    let languages: Vec<_> = crate::web::locale::Language::ALL
+    let languages: Vec<_> = crate::language::Language::ALL
         .iter()
         .map(|language| (language.code().to_owned(), language.name().to_owned()))
         .collect();

@@ -3,7 +3,7 @@
 use satellite_proto::wire::management::v1 as wire;
 
 use super::{PASSWORD, World};
-use crate::web::locale::Language;
+use crate::language::Language;
 
 /// What must never reach a page as it is.
 const SCRIPT: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";

@@ -6,8 +6,7 @@ use clap::{Args, ValueEnum};
 use satellite_proto::wire::management::v1 as pb;
 
 use super::super::super::{CliError, read_text};
-use crate::plan::configuration::{Configuration, Kind, Language};
-use crate::plan::schedule::CatchUp as MadeUp;
+use crate::plan::configuration::Configuration;
 
 /// What happens with a time that went by while nothing could run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -158,46 +157,7 @@ pub(super) fn read(path: &Path) -> Result<pb::Configuration, CliError> {
     let text = read_text(path)?;
     let one: Configuration =
         toml::from_str(&text).map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
-    let kind = match one.kind {
-        Kind::Backup => pb::ConfigurationKind::Backup,
-        Kind::Archiving => pb::ConfigurationKind::Archiving,
-    };
-    let language = match one.language {
-        Language::En => "en",
-        Language::De => "de",
-        Language::Fr => "fr",
-        Language::It => "it",
-    };
-    let catch_up = match one.schedule.catch_up {
-        MadeUp::Once => pb::CatchUp::Once,
-        MadeUp::Skip => pb::CatchUp::Skip,
-    };
-    Ok(pb::Configuration {
-        name: one.name.to_string(),
-        kind: kind.into(),
-        central: one.central,
-        report_to: one.report_to.join(", "),
-        language: language.to_owned(),
-        schedule: Some(pb::Schedule {
-            every: one.schedule.every.to_string(),
-            start: one.schedule.start.to_string(),
-            time_zone: one.schedule.time_zone.name().to_owned(),
-            catch_up: catch_up.into(),
-        }),
-        data_sets: one.data_sets,
-        destinations: one.destinations,
-        retention: Some(pb::Retention {
-            last: one.retention.last,
-            daily: one.retention.daily,
-            weekly: one.retention.weekly,
-            monthly: one.retention.monthly,
-            yearly: one.retention.yearly,
-            max_bytes: one.retention.max_bytes,
-        }),
-        directory: one.directory,
-        older_than_days: one.older_than_days,
-        disabled: !one.enabled,
-    })
+    Ok(one.into())
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 use jiff::civil::{Date, DateTime, Time};
 
 use crate::app::AppError;
-use crate::plan::configuration::{Configuration, ConfigurationName, DIRECTORY, Kind, Language};
+use crate::language::Language;
+use crate::plan::configuration::{Configuration, ConfigurationName, DIRECTORY, Kind};
 use crate::plan::retention::Retention;
 use crate::plan::schedule::{CatchUp, Every, Schedule, Zone};
 use crate::web::form::Form;
-use crate::web::locale;
 use crate::web::text::{Text, plan};
 
 /// The days of the week as schedules name them.
@@ -54,7 +54,7 @@ impl Faults {
     }
 
     /// What is wrong with a field; empty if nothing is.
-    pub(super) fn of(&self, language: locale::Language, field: &str) -> &'static str {
+    pub(super) fn of(&self, language: Language, field: &str) -> &'static str {
         let found = self.0.iter().find(|(name, _)| *name == field);
         found.map_or("", |(_, text)| language.say(*text))
     }
@@ -92,7 +92,7 @@ impl Draft {
             replaces: plan.name.to_string(),
             name: plan.name.to_string(),
             report_to: plan.report_to.join(", "),
-            language: word_of(plan.language).to_owned(),
+            language: plan.language.code().to_owned(),
             date: start.date().to_string(),
             time: start.time().strftime("%H:%M").to_string(),
             zone: plan.schedule.time_zone.to_string(),
@@ -235,9 +235,6 @@ impl Draft {
                 .map_err(|error: crate::plan::schedule::NotASchedule| invalid(error.to_string()))?,
             catch_up: rest.map_or(CatchUp::default(), |rest| rest.schedule.catch_up),
         };
-        let language = [Language::En, Language::De, Language::Fr, Language::It]
-            .into_iter()
-            .find(|language| word_of(*language) == self.language);
         Ok(Configuration {
             name: self
                 .name
@@ -248,7 +245,7 @@ impl Draft {
             kind: rest.map_or(Kind::default(), |rest| rest.kind),
             central: self.central.clone(),
             report_to: self.report_to(),
-            language: language.unwrap_or_default(),
+            language: Language::from_code(&self.language).unwrap_or_default(),
             schedule,
             data_sets: self.sets.clone().unwrap_or_default(),
             destinations: self.destinations.clone(),
@@ -260,15 +257,6 @@ impl Draft {
             older_than_days: rest.map_or(0, |rest| rest.older_than_days),
             enabled: rest.is_none_or(|rest| rest.enabled),
         })
-    }
-}
-
-fn word_of(language: Language) -> &'static str {
-    match language {
-        Language::En => "en",
-        Language::De => "de",
-        Language::Fr => "fr",
-        Language::It => "it",
     }
 }
 
@@ -307,7 +295,7 @@ mod tests {
         draft.take(1, &Form::parse(form.as_bytes()));
         let faults = draft.faults(1);
         for field in ["name", "report-to", "month-day", "date", "time", "zone"] {
-            assert!(!faults.of(locale::Language::English, field).is_empty(), "{field}");
+            assert!(!faults.of(Language::En, field).is_empty(), "{field}");
         }
         assert_eq!((draft.name.as_str(), draft.zone.as_str()), ("a/b", "Mars"));
         assert_eq!(
