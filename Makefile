@@ -8,8 +8,9 @@ PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
 KEPT := CARGO_TARGET_DIR CARGO_INCREMENTAL CARGO_TERM_COLOR RUSTFLAGS RUST_LOG CI
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" RUSTUP_HOME="$${RUSTUP_HOME:-$$HOME/.rustup}" $(foreach name,$(KEPT),$(if $(value $(name)),$(name)="$$$(name)")))
 MEGABYTES ?= 300
+CASES ?= 100000
 
-.PHONY: help run stop screen test test-vm test-power bench image image-lock programs build setup lint doc
+.PHONY: help run stop screen test test-vm test-power fuzz bench image image-lock programs build setup lint doc
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,10 @@ test-vm: setup build ## Runs all tests of the machine image in QEMU, with a rele
 test-power: setup build ## Cuts the power of satellites at 200 random moments, in containers and in QEMU
 	@$(call as_root,for containers and network namespaces,env SATELLITE_POWER_CUTS=170 $(CARGO) test --workspace --locked --test power -- --nocapture)
 	@$(call as_root,for network namespaces,env SATELLITE_VM_CUTS=30 $(CARGO) test --workspace --locked --test vm -- --ignored --nocapture whenever_the_power_is_cut)
+
+fuzz: ## Changes what comes from outside at random, for a long time (CASES)
+	@PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --locked --test fuzz
+	@PROPTEST_CASES=$(CASES) $(CARGO) test --workspace --locked --lib -- firewall::document
 
 bench: setup ## Measures against scp, tar and others; writes target/bench.json
 	@image/setup image/bench-packages.txt
