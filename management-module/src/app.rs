@@ -10,6 +10,7 @@ pub mod destinations;
 pub mod error;
 mod execute;
 pub mod firewall;
+mod history;
 pub mod jobs;
 pub mod join;
 pub mod later;
@@ -20,10 +21,12 @@ pub mod network;
 mod observe;
 pub mod page;
 pub mod peers;
+pub mod preview;
 mod push;
 pub mod reconcile;
 mod remote;
 pub mod retry;
+pub mod rollout;
 pub mod runs;
 pub mod satellites;
 pub mod scheduler;
@@ -60,6 +63,8 @@ pub struct App {
     pub jobs: Jobs,
     /// The audit log.
     pub audit: Audit,
+    /// Wakes what moves rollouts on.
+    pub rollouts: rollout::Bell,
     /// Where satellites with tokens are received.
     pub desk: join::Desk,
     /// The runs of this process.

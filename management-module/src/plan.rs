@@ -5,6 +5,7 @@
 pub mod configuration;
 pub mod outcome;
 pub mod retention;
+pub mod rollout;
 pub mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,6 +241,7 @@ fn wire_rule(rule: &ManifestRule, owner: &str) -> Rule {
         remotes: rule.remotes.clone(),
         action: Action::Accept.into(),
         comment: rule.comment.clone(),
+        rate_limit: None,
     }
 }
 

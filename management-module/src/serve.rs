@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::app::backup::Backups;
 use crate::app::join::Desk;
 use crate::app::page::Page;
-use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles, scheduler, users, verify};
+use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles, rollout, scheduler, users, verify};
 use crate::central::quiesce::StopNotes;
 use crate::config::Config;
 use crate::files;
@@ -139,6 +139,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         tokio::spawn(joins::receive(app.clone(), stop.clone())),
         tokio::spawn(web::offer(app.clone(), backups.clone(), stop.clone())),
         tokio::spawn(end_sessions(app.clone())),
+        tokio::spawn(rollout::run(app.clone(), stop.clone())),
     ];
     for row in app.store.satellites().await? {
         let known = Known {
@@ -189,6 +190,7 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
     let app = App {
         jobs: Jobs::open(store.clone()).await?,
         audit: Audit::new(store.clone()),
+        rollouts: rollout::Bell::default(),
         desk: Desk::default(),
         runs: crate::app::runs::Desk::default(),
         page: Page::default(),

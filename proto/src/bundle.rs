@@ -21,8 +21,8 @@ pub use chunk::{
 };
 pub use document::{DOCUMENT_MOST, Downgrade, Keys, Root, Signed};
 pub use manifest::{
-    ChunkEntry, Direction, FileEntry, Health, Manifest, ManifestRule, NotAWorkloadName, PortRange, Protocol,
-    State, Unit, WorkloadName,
+    ChunkEntry, Direction, FileEntry, Health, HealthCommand, HttpHealth, Manifest, ManifestRule,
+    NotAWorkloadName, PortRange, Protocol, State, Unit, WorkloadName,
 };
 pub use read::{BundleReader, Chunks};
 pub use signature::{KeyPair, SecretKey, TrustAnchors, key_id, verify};

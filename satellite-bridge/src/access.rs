@@ -238,6 +238,7 @@ pub const TABLE: &[Row] = &[
         "/satellite.bridge.v1.LogService/ListLogSources",
     ))),
     of_copies_too(and_console(operator("/satellite.bridge.v1.LogService/FetchLogs"))),
+    of_copies_too(operator("/satellite.bridge.v1.LogService/FetchSupportBundle")),
     viewer("/satellite.bridge.v1.FirewallService/GetFirewall"),
     admin("/satellite.bridge.v1.FirewallService/SetFirewall"),
     admin("/satellite.bridge.v1.FirewallService/ConfirmFirewall"),

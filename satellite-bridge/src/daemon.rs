@@ -23,7 +23,7 @@ use satellite_proto::tls::Connections;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use self::installed::{Installed, places};
+use self::installed::Installed;
 pub use self::notify::run_until_signalled;
 use self::serve::{Services, console_listener};
 use crate::{
@@ -50,7 +50,7 @@ use crate::{
     },
     trust::Truster,
     update::{Platform, Updates},
-    workload::{WorkloadError, Workloads},
+    workload::{Places, WorkloadError, Workloads},
 };
 
 /// How long calls under way may take to end after a stop.
@@ -173,16 +173,11 @@ impl Daemon {
         let socket = config.console_socket();
         let console = console_listener(&socket);
         let console = console.map_err(|source| DaemonError::Path { path: socket, source })?;
-        let failed = |source| DaemonError::Listen {
-            address: config.listen,
-            source,
-        };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let (listener, address) = listen(config.listen).await?;
         let firewall = start_firewall(config, address.port(), &options).await;
         let network = options.keep_firewall.then(|| Network::open(config));
 
-        let workloads = Workloads::open(places(config), options.units.clone(), operations.clone());
+        let workloads = Workloads::open(Places::of(config), options.units.clone(), operations.clone());
         let workloads = workloads.map_err(DaemonError::Workloads)?;
         if pairing.stage() != Stage::Quarantined {
             workloads.recover();
@@ -213,9 +208,10 @@ impl Daemon {
             workloads: WorkloadRpc::new(workloads.clone()),
             updates,
             trust,
-            logs: LogRpc::new(Logs::new(installed)),
+            logs: LogRpc::new(Logs::new(installed), config),
             firewall: firewall.map(|firewall| FirewallRpc::new(firewall, replies.clone())),
             network: network.clone(),
+            contact: workloads.contact(),
             replies,
         };
 
@@ -305,6 +301,14 @@ async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option
             None
         }
     }
+}
+
+/// The bridge's port, on which nothing is answered yet.
+async fn listen(on: SocketAddr) -> Result<(TcpListener, SocketAddr), DaemonError> {
+    let failed = |source| DaemonError::Listen { address: on, source };
+    let listener = TcpListener::bind(on).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// What brings versions, and who may.

@@ -17,7 +17,9 @@ use uuid::Uuid;
 use crate::change::{Armed, ChangeError, Changes, Lock, RollbackTimer, Subject, TimerError};
 
 mod apply;
+mod count;
 mod owner;
+pub mod rate;
 pub mod render;
 pub mod ruleset;
 mod store;
@@ -185,6 +187,17 @@ impl Firewall {
     /// If what is stored cannot be read.
     pub async fn get(&self) -> Result<Status, FirewallError> {
         self.ask(owner::Request::Get).await
+    }
+
+    /// What met each rule since the rules were last changed.
+    ///
+    /// # Errors
+    ///
+    /// If the packet filter cannot be read.
+    pub async fn counters(
+        &self,
+    ) -> Result<Vec<satellite_proto::wire::bridge::v1::RuleCounter>, FirewallError> {
+        count::counters().await.map_err(FirewallError::Iptables)
     }
 
     /// What is meant. Starts no program: for whoever asks every few seconds.

@@ -7,6 +7,7 @@ pub mod boot;
 pub mod change;
 pub mod cli;
 pub mod config;
+pub mod contact;
 pub mod daemon;
 pub mod firewall;
 pub mod generation;

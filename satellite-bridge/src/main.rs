@@ -3,7 +3,14 @@
 use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use satellite_bridge::{boot::Boot, cli, config::Config, daemon, keyboard, menu, reset, support};
+use satellite_bridge::{
+    boot::Boot,
+    cli,
+    config::Config,
+    daemon, keyboard, menu, reset, support,
+    workload::{Places, Told, note_end, verify_installed},
+};
+use satellite_proto::bundle::{Digest, WorkloadName};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The bridge of a satellite: takes the calls of its installation, runs its workloads, serves its console.
@@ -45,6 +52,10 @@ enum Command {
     Network(cli::network::NetworkCommand),
     /// Brings the stored keyboard layout into force. Run at boot and after a change.
     Keyboard,
+    /// Compares an installed version with its signed manifest. Run by units before they start it.
+    VerifyWorkload(VerifyWorkload),
+    /// Writes down why a workload ended. Run by its unit when it has.
+    WorkloadEnded(WorkloadEnded),
     /// Makes the machine ready for its services. Run at boot.
     #[command(subcommand)]
     Boot(Boot),
@@ -56,6 +67,30 @@ enum Command {
 struct SupportBundle {
     /// The kernel's name for the disk, such as sdb1.
     device: String,
+}
+
+#[derive(Debug, Args)]
+struct VerifyWorkload {
+    /// Name of the workload.
+    workload: WorkloadName,
+    /// Digest of the version's manifest.
+    digest: Digest,
+}
+
+/// What the service manager says stands in its variables.
+#[derive(Debug, Args)]
+struct WorkloadEnded {
+    /// Name of the workload.
+    workload: WorkloadName,
+    /// How it ended.
+    #[arg(long, env = "SERVICE_RESULT", default_value = "")]
+    result: String,
+    /// How its process ended.
+    #[arg(long, env = "EXIT_CODE", default_value = "")]
+    code: String,
+    /// With which code or signal.
+    #[arg(long, env = "EXIT_STATUS", default_value = "")]
+    status: String,
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +115,18 @@ impl Cli {
             Command::FirewallRestore => Ok(cli::firewall_restore(&config).await?),
             Command::Network(command) => command.run(&config).await,
             Command::Keyboard => Ok(keyboard::load(&config).await?),
+            Command::VerifyWorkload(what) => {
+                let places = Places::of(&config);
+                Ok(verify_installed(&places, &what.workload, what.digest)?)
+            }
+            Command::WorkloadEnded(end) => {
+                let told = Told {
+                    result: end.result,
+                    code: end.code,
+                    status: end.status,
+                };
+                Ok(note_end(&Places::of(&config), &end.workload, told)?)
+            }
             Command::Boot(boot) => Ok(boot.run(&config).await?),
             Command::SupportBundle(bundle) => Ok(support::to_disk(&config, &bundle.device).await?),
         }

@@ -363,6 +363,12 @@ impl OperationHandle {
             .update(self.id, |record| record.set_progress(done, total, unit, step));
     }
 
+    /// Says whether the work waits for a connection of the server. Kept in memory only.
+    pub fn await_contact(&self, awaited: bool) {
+        self.operations
+            .update(self.id, |record| record.awaits_contact = awaited);
+    }
+
     /// Is cancelled when somebody asks the work to stop.
     #[must_use]
     pub fn cancel_token(&self) -> CancellationToken {

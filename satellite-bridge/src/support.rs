@@ -5,6 +5,9 @@
 //! **Invariant:** what goes in is named here, file by file: keys, the PIN, codes and tokens are not, and no directory is
 //! taken whole. It is bounded, and what cannot be read is named instead of it.
 
+mod redact;
+mod send;
+
 use std::{
     fs::File,
     io::{self, Write as _},
@@ -22,6 +25,7 @@ use satellite_host::{
 use serde::{Deserialize, Serialize};
 use tokio_stream::StreamExt as _;
 
+pub use self::send::SupportBundles;
 use crate::{
     cli::error_chain,
     config::Config,
@@ -179,7 +183,11 @@ async fn fill(config: &Config, part: &Path, name: &str) -> io::Result<()> {
     let logs = Logs::new(Arc::new(logs::on_disk(config)));
     for source in logs.sources() {
         let text = log(&logs, &source.name).await;
-        bundle.add(&format!("logs/{}.log", source.name.replace('/', "-")), &text)?;
+        let text = redact::text(&String::from_utf8_lossy(&text));
+        bundle.add(
+            &format!("logs/{}.log", source.name.replace('/', "-")),
+            text.as_bytes(),
+        )?;
     }
     let mut file = bundle.tar.into_inner()?.finish()?;
     file.flush()?;

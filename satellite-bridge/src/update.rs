@@ -224,6 +224,22 @@ impl Updates {
     /// [`UpdateError::Unknown`], [`UpdateError::Incomplete`], [`UpdateError::Bundle`] if it is no longer trusted,
     /// [`UpdateError::Workload`].
     pub fn install(&self, digest: Digest, key: &str, enable: bool) -> Result<Operation, UpdateError> {
+        self.install_and_be_reached(digest, key, enable, 0)
+    }
+
+    /// As [`Updates::install`]; the version stays only if the server reaches the satellite within `contact_seconds` after
+    /// it was healthy, unless they are 0.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn install_and_be_reached(
+        &self,
+        digest: Digest,
+        key: &str,
+        enable: bool,
+        contact_seconds: u32,
+    ) -> Result<Operation, UpdateError> {
         let inner = &self.inner;
         let begun = inner.workloads.begun_before("install", key);
         let Some(upload) = Upload::read(&inner.places, digest)? else {
@@ -249,6 +265,7 @@ impl Updates {
             bytes: upload.bytes,
             store: inner.store.clone(),
             permit,
+            contact_seconds,
         };
         inner
             .workloads

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod claim;
+mod ends;
 mod health;
 mod install;
 mod places;
@@ -14,6 +15,7 @@ pub(crate) mod record;
 mod recover;
 mod state;
 mod unit_file;
+mod verify;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -29,10 +31,13 @@ use tokio::sync::{Notify, watch};
 use tonic::{Code, Status};
 
 pub use self::assemble::AssembleError;
+pub use self::ends::{Told, note_end};
 pub use self::install::FAIL_POINTS;
 pub(crate) use self::install::Staged;
 pub use self::places::{Home, Places, unit_name};
+pub use self::verify::{VerifyError, verify_installed};
 pub(crate) use self::watching::timestamp;
+use crate::contact::Contact;
 use crate::journal::JournalError;
 use crate::operations::{OperationError, Operations};
 use crate::trust::floor::Floors;
@@ -88,6 +93,8 @@ pub(crate) struct Inner {
     pub(crate) chunks: ChunkStore,
     /// Below which release nothing is installed.
     pub(crate) floors: Floors,
+    /// When the installation last reached the satellite.
+    pub(crate) contact: Contact,
     /// What is being done to which workload, and to which version.
     busy: Mutex<BTreeMap<WorkloadName, Option<Digest>>>,
     table: Mutex<BTreeMap<WorkloadName, Installed>>,
@@ -121,6 +128,7 @@ impl Workloads {
         satellite_host::files::create_dir(&places.trust(), 0o700).map_err(WorkloadError::File)?;
         let inner = Inner {
             floors: Floors::open(places.floors()),
+            contact: Contact::default(),
             places,
             units,
             operations,
@@ -144,6 +152,7 @@ impl Workloads {
         let names: Vec<_> = self.inner.table().keys().cloned().collect();
         for name in names {
             let unit = unit_name(&name);
+            ends::announce(&self.inner.places.home(&name), "the satellite is quarantined");
             if let Err(error) = self.inner.units.stop(&unit, HOLD).await {
                 tracing::error!(workload = name.as_str(), error = %crate::cli::error_chain(&error), "Workload not stopped");
             }
@@ -230,6 +239,12 @@ impl Workloads {
     /// Below which release nothing is installed.
     pub(crate) fn floors(&self) -> &Floors {
         &self.inner.floors
+    }
+
+    /// When the installation last reached the satellite; whoever hears it says so there.
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        self.inner.contact.clone()
     }
 
     /// Whether the version `digest` is being installed.

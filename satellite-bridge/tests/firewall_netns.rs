@@ -47,6 +47,7 @@ fn wire_rule(name: &str, protocol: wire::Protocol, port: u32, remotes: &[&str]) 
         remotes: remotes.iter().map(|remote| (*remote).to_owned()).collect(),
         action: wire::Action::Accept.into(),
         comment: String::new(),
+        rate_limit: None,
     }
 }
 
@@ -197,6 +198,35 @@ fn the_bridge_is_reached_whatever_the_rules_say() {
     });
     assert_eq!(net.server.tcp(SATELLITE_V4, PORT), Fate::Passed);
     assert_eq!(net.server.tcp(SATELLITE_V6, PORT), Fate::Passed);
+}
+
+#[test]
+fn a_rule_takes_as_many_packets_as_its_limit_says_and_counts_them() {
+    let (net, dir) = (Arc::new(Net::new()), tempfile::tempdir().unwrap());
+    let _open = net.satellite.listen(8080);
+    let (dir_path, cable) = (dir.path().to_owned(), Arc::clone(&net));
+    net.satellite.block_on(async move || {
+        let firewall = start(&dir_path).await;
+        let limited = wire::Rule {
+            rate_limit: Some(wire::RateLimit {
+                packets: 1,
+                span: wire::rate_limit::Span::Hour.into(),
+                burst: 2,
+            }),
+            ..wire_rule("web", wire::Protocol::Tcp, 8080, &[])
+        };
+        keep(&firewall, ruleset(vec![limited])).await;
+        let tries = [0; 3].map(|_| cable.server.tcp(SATELLITE_V4, 8080));
+        assert_eq!(tries, [Fate::Passed, Fate::Passed, Fate::Vanished]);
+        assert!(firewall.get().await.unwrap().in_sync);
+        let counters = firewall.counters().await.unwrap();
+        let [web] = counters.as_slice() else {
+            panic!("{counters:?}")
+        };
+        let named = (web.owner.as_str(), web.name.as_str());
+        assert_eq!((named, web.packets), (("operator", "web"), 2));
+        assert!(web.bytes > 0);
+    });
 }
 
 #[test]

@@ -258,6 +258,7 @@ impl Line {
             manifest_digest: name.to_owned(),
             idempotency_key: key(),
             enable: true,
+            ..Default::default()
         };
         let answer = within(CALL, client.install_update(request)).await?;
         answer.operation.ok_or_else(|| lacks("operation"))
@@ -358,7 +359,7 @@ impl Line {
     pub async fn firewall(&self) -> Result<pb::GetFirewallResponse, Status> {
         let mut client =
             FirewallServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
-        within(CALL, client.get_firewall(pb::GetFirewallRequest {})).await
+        within(CALL, client.get_firewall(pb::GetFirewallRequest::default())).await
     }
 
     /// Replaces the rules; without a confirmation in `seconds` they are the old ones again.

@@ -35,17 +35,23 @@ pub struct Added {
     pub known: bool,
 }
 
-/// Takes a bundle in, piece by piece; the end of the queue is the end of the file.
+/// Takes a bundle in, piece by piece; the end of the queue is the end of the file. One that is new and that is to be held
+/// comes to satellites by a rollout or a push only.
 ///
 /// # Errors
 /// It is no whole bundle, or not signed by enough trusted keys, or there is no space.
-pub async fn add(app: &App, pieces: mpsc::Receiver<Result<Bytes, AppError>>) -> Result<Added, AppError> {
+pub async fn add(
+    app: &App,
+    pieces: mpsc::Receiver<Result<Bytes, AppError>>,
+    hold: bool,
+) -> Result<Added, AppError> {
     let config = app.config.clone();
     let keys = trust::release_keys(app).await?;
     let taken = tokio::task::spawn_blocking(move || take(&config, &keys, pieces))
         .await
         .map_err(|error| AppError::machine("take the bundle in", error))?;
     let (row, draft) = taken?;
+    let row = BundleRow { held: hold, ..row };
     let place = path_of(&app.config, &row.manifest_digest);
     let failed = |source: io::Error| AppError::machine(format!("store {}", place.display()), source);
     fs::rename(&draft.0, &place).map_err(failed)?;
@@ -157,6 +163,7 @@ fn check(path: &Path, anchors: &TrustAnchors, size_bytes: u64) -> Result<BundleR
         key_ids,
         manifest: bytes.to_vec(),
         added_at: Timestamp::now(),
+        held: false,
     })
 }
 

@@ -1,7 +1,10 @@
 //! Does one step of a plan, tells how far it is, and records how it went.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use satellite_proto::bundle::{Digest, WorkloadName};
+use satellite_proto::wire::bridge::v1::operation_service_client::OperationServiceClient;
 use satellite_proto::wire::bridge::v1::update_service_client::UpdateServiceClient;
 use satellite_proto::wire::bridge::v1::workload_service_client::WorkloadServiceClient;
 use satellite_proto::wire::bridge::v1::{self as bridge, Operation};
@@ -11,13 +14,16 @@ use tracing::{info, warn};
 
 use super::reconcile::Pass;
 use super::remote::{RETRY, call, new_key, watch_operation};
-use super::{Actor, App, AppError, JobFailure, firewall, push, trust};
+use super::{Actor, App, AppError, JobFailure, firewall, history, push, trust};
 use crate::names::SatelliteName;
 use crate::plan::{Desired, Step};
 use crate::store::{Attempt, BundleRow, Outcome};
 
 /// How often the start of an operation is tried while the satellite does not answer; the key makes it one start.
 const TRIES: u32 = 4;
+
+/// Seconds within which this server proves, over a new connection, that it still reaches a satellite after an update.
+const CONTACT_SECONDS: u32 = 60;
 
 /// Why a pass failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +52,7 @@ impl From<JobFailure> for Failed {
 /// Whether trying the same version again cannot help: the satellite answers these for the bundle itself and for a version
 /// that does not run. Everything else is the fault of what is around it: chunks or files that were lost there, a service
 /// manager that does not answer, a certificate that was revoked, a satellite that takes no changes at the moment.
-fn is_versions_fault(code: Code) -> bool {
+pub(super) fn is_versions_fault(code: Code) -> bool {
     matches!(
         code,
         Code::FailedPrecondition | Code::InvalidArgument | Code::OutOfRange
@@ -71,6 +77,11 @@ pub(super) async fn step(
     };
     tell(pass, &format!("{} {subject}", doing(action)), 0, 0, "");
     let tried = version_of(desired, &step);
+    let is_start = matches!(step, Step::Start(_));
+    let bringing = tried.clone().filter(|_| !is_start);
+    if let Some((workload, digest)) = &bringing {
+        history::opened(app, satellite, workload, *digest).await;
+    }
     let is_firewall = matches!(step, Step::SetFirewall(_));
     let ends_try = !matches!(step, Step::PushBundle(..));
     let result = Run { app, satellite, pass }.step(desired, step).await;
@@ -85,6 +96,9 @@ pub(super) async fn step(
     match &result {
         Ok(()) => info!(action, subject, "Step done"),
         Err(failure) => warn!(action, subject, code = ?failure.code, error = failure.message, "Step failed"),
+    }
+    if let Some((workload, digest)) = &bringing {
+        history::ended(app, satellite, (workload, *digest), ends_try, &result).await;
     }
     if let Some((workload, manifest_digest)) = tried
         && (ends_try || result.is_err())
@@ -135,7 +149,7 @@ async fn note(
         problem: result
             .as_ref()
             .err()
-            .map(|failure| failure.message.clone())
+            .map(JobFailure::with_last_words)
             .unwrap_or_default(),
         tries: 1,
     };
@@ -242,10 +256,11 @@ impl Run<'_> {
     async fn push(&self, digest: &Digest) -> Result<(), JobFailure> {
         let bundle = self.bundle(digest).await?;
         let step = format!("Pushing {} {}", bundle.workload, bundle.version);
-        push::push(self.app, self.satellite, &bundle, |done, total| {
+        let sent = push::push(self.app, self.satellite, &bundle, |done, total| {
             tell(self.pass, &step, done, total, "bytes")
         })
         .await?;
+        history::pushed(self.app, self.satellite, &bundle, sent).await;
         Ok(())
     }
 
@@ -257,6 +272,7 @@ impl Run<'_> {
                 manifest_digest: digest.to_string(),
                 idempotency_key: key.clone(),
                 enable: false,
+                contact_seconds: CONTACT_SECONDS,
             };
             async move {
                 let mut client = UpdateServiceClient::new(app.fleet.channel(satellite)?);
@@ -281,7 +297,16 @@ impl Run<'_> {
     async fn watch(&self, operation: Operation) -> Result<(), JobFailure> {
         let pass = self.pass;
         let title = pass.borrow().step.clone();
+        let mut is_awaited = false;
         watch_operation(self.app, self.satellite, operation, |operation| {
+            if operation.awaits_contact && !is_awaited {
+                tokio::spawn(meet(
+                    self.app.clone(),
+                    self.satellite.clone(),
+                    operation.id.clone(),
+                ));
+            }
+            is_awaited = operation.awaits_contact;
             let progress = operation.progress.clone().unwrap_or_default();
             let step = if progress.step.is_empty() {
                 title.clone()
@@ -297,6 +322,47 @@ impl Run<'_> {
         })
         .await
     }
+}
+
+/// Meets a satellite on which an installation that nobody here watches waits for that.
+pub(super) async fn meet_awaiting(app: &App, satellite: &SatelliteName) -> Result<(), AppError> {
+    let mut client = OperationServiceClient::new(app.fleet.channel(satellite)?);
+    let request = bridge::ListOperationsRequest { limit: 20 };
+    let asked = client.list_operations(request);
+    let all = call(satellite, app.config.call_deadline, asked).await?.operations;
+    match all.into_iter().find(|operation| operation.awaits_contact) {
+        Some(operation) => meet_once(app, satellite, &operation.id).await,
+        None => Ok(()),
+    }
+}
+
+/// Calls a satellite over a connection that is made now: it waits for that before it keeps a new version.
+async fn meet(app: App, satellite: SatelliteName, operation: String) {
+    let until = tokio::time::Instant::now() + Duration::from_secs(CONTACT_SECONDS.into());
+    let mut attempt = 0;
+    loop {
+        let Err(error) = meet_once(&app, &satellite, &operation).await else {
+            return;
+        };
+        let wait = RETRY.delay(attempt, rand::random());
+        attempt = attempt.saturating_add(1);
+        if tokio::time::Instant::now() + wait >= until {
+            warn!(%satellite, error = %crate::error_chain(&error), "Satellite is not reached after its update");
+            return;
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn meet_once(app: &App, satellite: &SatelliteName, operation: &str) -> Result<(), AppError> {
+    let channel = app.fleet.fresh_channel(satellite).await?;
+    let mut client = OperationServiceClient::new(channel);
+    let request = bridge::GetOperationRequest {
+        id: operation.to_owned(),
+    };
+    let asked = client.get_operation(request);
+    call(satellite, app.config.call_deadline, asked).await?;
+    Ok(())
 }
 
 /// Starts an operation; a call whose answer was lost is made again with its key.

@@ -26,13 +26,28 @@ const TRIES: u32 = 6;
 /// # Errors
 /// The satellite is not known or does not answer.
 pub async fn show(app: &App, satellite: &SatelliteName) -> Result<bridge::GetFirewallResponse, AppError> {
+    ask(app, satellite, false).await
+}
+
+/// As [`show`], with what met each rule.
+///
+/// # Errors
+/// As there.
+pub async fn show_counted(
+    app: &App,
+    satellite: &SatelliteName,
+) -> Result<bridge::GetFirewallResponse, AppError> {
+    ask(app, satellite, true).await
+}
+
+async fn ask(
+    app: &App,
+    satellite: &SatelliteName,
+    counters: bool,
+) -> Result<bridge::GetFirewallResponse, AppError> {
     let mut client = client(app.fleet.channel(satellite)?);
-    call(
-        satellite,
-        app.config.call_deadline,
-        client.get_firewall(bridge::GetFirewallRequest {}),
-    )
-    .await
+    let asked = client.get_firewall(bridge::GetFirewallRequest { counters });
+    call(satellite, app.config.call_deadline, asked).await
 }
 
 /// Replaces the operator's rules, and the defaults that are set. Answers the revision in force.

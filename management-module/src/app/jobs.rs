@@ -75,6 +75,22 @@ pub struct JobFailure {
     pub log_tail: Vec<String>,
 }
 
+impl JobFailure {
+    /// What happened with the last thing that the workload itself said, for records that keep no log.
+    pub(super) fn with_last_words(&self) -> String {
+        // The service manager names the unit in each of its lines; the bridge notes each end.
+        let is_own = |line: &&String| {
+            !line.contains("satellite-workload-")
+                && line.as_str() != "Workload ended"
+                && !line.trim().is_empty()
+        };
+        match self.log_tail.iter().rev().find(is_own) {
+            Some(line) => format!("{}; its log ends with: {}", self.message, line.trim()),
+            None => self.message.clone(),
+        }
+    }
+}
+
 impl Jobs {
     /// Jobs that are recorded in `store`. Those that a former process left under way are marked as interrupted.
     ///
@@ -362,6 +378,26 @@ mod tests {
             Begun::New(job) => job,
             Begun::Existing(id) => panic!("{id} exists"),
         }
+    }
+
+    #[test]
+    fn a_record_without_a_log_has_the_last_words_of_the_workload_itself() {
+        let mut failure = JobFailure {
+            message: "it did not start".to_owned(),
+            code: tonic::Code::FailedPrecondition,
+            log_tail: Vec::new(),
+        };
+        assert_eq!(failure.with_last_words(), "it did not start");
+        failure.log_tail = [
+            "Starting satellite-workload-echo.service - Workload echo 2.0.0...",
+            "no room for the index ",
+            "satellite-workload-echo.service: Main process exited, code=exited, status=3/NOTIMPLEMENTED",
+            "Workload ended",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let words = "it did not start; its log ends with: no room for the index";
+        assert_eq!(failure.with_last_words(), words);
     }
 
     #[tokio::test]

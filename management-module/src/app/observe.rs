@@ -109,7 +109,7 @@ pub(super) async fn desired(app: &App, name: &SatelliteName) -> Result<Desired, 
     Ok(desired)
 }
 
-/// The bundle that is meant: of the wanted version, else the newest, for the satellite's architecture.
+/// The bundle that is meant: of the wanted version, else the newest that is not held, for the satellite's architecture.
 pub(super) fn target_of<'b>(
     wanted: &DesiredWorkload,
     bundles: &'b [BundleRow],
@@ -120,10 +120,8 @@ pub(super) fn target_of<'b>(
         .filter(|bundle| bundle.workload == wanted.workload)
         .filter(|bundle| architecture.is_none_or(|a| a.is_empty() || a == bundle.architecture))
         .filter(|bundle| {
-            wanted
-                .version
-                .as_ref()
-                .is_none_or(|version| *version == bundle.version)
+            let version = wanted.version.as_ref();
+            version.map_or(!bundle.held, |version| *version == bundle.version)
         })
         .max_by_key(|bundle| (bundle.release, bundle.added_at))
 }
@@ -193,6 +191,7 @@ mod tests {
             key_ids: vec![],
             manifest: vec![],
             added_at: Timestamp::UNIX_EPOCH,
+            held: false,
         }
     }
 
@@ -214,6 +213,22 @@ mod tests {
         check(None, Some("aarch64"), Some(11));
         check(None, None, Some(11));
         check(None, Some("riscv64"), None);
+    }
+
+    #[test]
+    fn a_bundle_that_is_held_is_nobodys_newest() {
+        let mut bundles = [bundle(1, "x86_64"), bundle(2, "x86_64")];
+        bundles[1].held = true;
+        let mut wanted = DesiredWorkload {
+            satellite: "s".parse().unwrap(),
+            workload: "w".parse().unwrap(),
+            version: None,
+            running: true,
+        };
+        let target = |wanted: &DesiredWorkload| target_of(wanted, &bundles, None).map(|b| b.release);
+        assert_eq!(target(&wanted), Some(1));
+        wanted.version = Some("1.2.0".parse().unwrap());
+        assert_eq!(target(&wanted), Some(2));
     }
 
     #[test]

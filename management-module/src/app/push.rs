@@ -36,13 +36,22 @@ const SLOWEST: u64 = 16 * 1024;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(250);
 
+/// What an upload took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Bytes of the chunks that were sent, uncompressed.
+    pub(super) sent: u64,
+    /// Bytes of the chunks that were there already.
+    pub(super) saved: u64,
+}
+
 /// Brings `bundle` to a satellite; `progress` gets bytes done and in all, of those that were missing.
 pub(super) async fn push(
     app: &App,
     satellite: &SatelliteName,
     bundle: &BundleRow,
     mut progress: impl FnMut(u64, u64),
-) -> Result<(), AppError> {
+) -> Result<Sent, AppError> {
     let mut attempt = 0;
     loop {
         match push_once(app, satellite, bundle, &mut progress).await {
@@ -61,7 +70,7 @@ async fn push_once(
     satellite: &SatelliteName,
     bundle: &BundleRow,
     progress: &mut impl FnMut(u64, u64),
-) -> Result<(), AppError> {
+) -> Result<Sent, AppError> {
     let path = super::bundles::path_of(&app.config, &bundle.manifest_digest);
     let unreadable = |source| AppError::machine(format!("read the bundle {}", path.display()), source);
     let opened = open(path.clone()).await.map_err(unreadable)?;
@@ -71,8 +80,9 @@ async fn push_once(
     let begin = begin(app, bundle, &opened.reader).await?;
     let begun = call(satellite, app.config.call_deadline, client.begin_update(begin)).await?;
     let missing: HashSet<[u8; 32]> = begun.missing.as_chunks::<32>().0.iter().copied().collect();
+    let all: u64 = manifest.chunks.iter().map(|chunk| u64::from(chunk.size)).sum();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(Sent { sent: 0, saved: all });
     }
     let sizes = manifest
         .chunks
@@ -131,7 +141,10 @@ async fn push_once(
         return Err(error);
     }
     progress(total, total);
-    Ok(())
+    Ok(Sent {
+        sent: total,
+        saved: all.saturating_sub(total),
+    })
 }
 
 /// The first call of an upload: manifest, signatures, and the permit to go back if there is one.

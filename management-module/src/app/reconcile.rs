@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use satellite_proto::bundle::Digest;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, debug, info_span, warn};
 
 use super::execute::{self, Failed};
 use super::observe::{self, Shortfall};
@@ -23,6 +23,9 @@ const RETRY: Backoff = Backoff {
     first: Duration::from_secs(4),
     longest: Duration::from_mins(5),
 };
+
+/// How soon a satellite is looked at again on which something is under way.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How often one pass plans anew: what is seen after the steps must need none.
 const ROUNDS: usize = 3;
@@ -224,10 +227,14 @@ impl Task {
                 self.pass().await.unwrap_or_else(End::Failed)
             };
             let retry = matches!(&end, End::Failed(failed) if failed.retry);
+            let is_pending = matches!(end, End::Pending);
             self.publish(end);
             let wait = if retry {
                 attempt += 1;
                 Duration::from_secs(1) + RETRY.delay(attempt - 1, rand::random())
+            } else if is_pending {
+                attempt = 0;
+                LOOK
             } else {
                 attempt = 0;
                 // Spread, so that satellites that were taken up together are not checked together.
@@ -272,6 +279,12 @@ impl Task {
             let steps = plan::plan(&desired, &seen.state);
             if steps.is_empty() {
                 let shortfalls = observe::shortfalls(&desired, &seen.satellite);
+                if !shortfalls.is_empty() {
+                    // What was begun before this process may wait to be reached.
+                    if let Err(error) = execute::meet_awaiting(&self.app, &self.name).await {
+                        debug!(error = %crate::error_chain(&error), "Not known whether the satellite waits to be met");
+                    }
+                }
                 let is_blocked = |digest: &Digest| {
                     let mut all = desired.workloads.values();
                     all.any(|wanted| wanted.blocked && wanted.target == Some(*digest))

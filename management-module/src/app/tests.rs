@@ -89,6 +89,7 @@ impl World {
             config: Arc::new(config),
             jobs: Jobs::open(store.clone()).await.unwrap(),
             audit: Audit::new(store.clone()),
+            rollouts: super::rollout::Bell::default(),
             desk: super::join::Desk::default(),
             runs: super::runs::Desk::default(),
             page: crate::app::page::Page::default(),
@@ -147,7 +148,7 @@ impl World {
         let (sender, pieces) = mpsc::channel(1);
         sender.send(Ok(bundle.to_vec().into())).await.unwrap();
         drop(sender);
-        bundles::add(&self.app, pieces).await.unwrap()
+        bundles::add(&self.app, pieces, false).await.unwrap()
     }
 
     /// Wakes the reconciler and waits until a pass that read everything has ended.

@@ -102,6 +102,9 @@ pub(super) struct Inspect {
 pub(super) struct Add {
     /// The bundle.
     file: PathBuf,
+    /// No satellite takes it for the newest by itself: `update rollout` or `update push --version` brings it.
+    #[arg(long)]
+    hold: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -132,6 +135,7 @@ struct View {
     manifest_digest: String,
     key_ids: Vec<String>,
     add_time: String,
+    held: bool,
 }
 
 impl From<Stored> for View {
@@ -147,6 +151,7 @@ impl From<Stored> for View {
             payload_bytes: bundle.payload_bytes,
             manifest_digest: bundle.manifest_digest,
             key_ids: bundle.key_ids,
+            held: bundle.held,
         }
     }
 }
@@ -307,13 +312,14 @@ impl Add {
         let total = file.metadata().map_err(CliError::failed)?.len();
         let mut client = client::connect(global).await?;
         let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let hold = self.hold;
         let reading = tokio::task::spawn_blocking(move || {
             let mut progress = Progress::default();
             let mut done = 0;
             loop {
                 let data = piece(&mut file)?;
                 done += data.len() as u64;
-                if data.is_empty() || sender.blocking_send(AddBundleRequest { data }).is_err() {
+                if data.is_empty() || sender.blocking_send(AddBundleRequest { data, hold }).is_err() {
                     progress.finish();
                     return std::io::Result::Ok(());
                 }
@@ -371,6 +377,7 @@ async fn list(global: &Global) -> Result<(), CliError> {
         texts::SIZE,
         texts::SIGNED_BY,
         texts::ADDED,
+        texts::HELD,
     ];
     render::list(global.output, &views, &heading, |view| {
         let (release, size) = (view.release.to_string(), render::size(view.size_bytes));
@@ -383,6 +390,7 @@ async fn list(global: &Global) -> Result<(), CliError> {
             size,
             view.key_ids.join(", "),
             view.add_time.clone(),
+            texts::yes_no(view.held).to_owned(),
         ]
     })
 }

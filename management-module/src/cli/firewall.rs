@@ -2,10 +2,11 @@
 
 mod always;
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use satellite_proto::wire::bridge::v1::{GetFirewallResponse, Rule, Ruleset};
+use satellite_proto::wire::bridge::v1::{GetFirewallResponse, Rule, RuleCounter, Ruleset};
 use satellite_proto::wire::management::v1 as pb;
 use serde::Serialize;
 
@@ -18,7 +19,9 @@ use super::{CliError, Global, Output, client, prompt, read_text, render, texts};
 pub(super) enum Firewall {
     /// Shows the rules of a satellite, or the chains in force.
     Show(Show),
-    /// Replaces the operator's rules by those of a document (TOML); undone by itself if the satellite cannot be reached then.
+    /// Shows what `firewall set` would change, and changes nothing. Exit code 1: there is a difference.
+    Diff(Diff),
+    /// Replaces the operator's rules by those of a document (TOML or JSON); undone by itself if the satellite cannot be reached then.
     Set(Set),
     /// Removes the operator's rules; those of workloads stay.
     Reset(Reset),
@@ -34,6 +37,17 @@ pub(super) struct Show {
     /// Show the operator's rules as a document for `firewall set`.
     #[arg(long)]
     document: bool,
+    /// Show how many packets and bytes met each rule since the rules were last changed.
+    #[arg(long, conflicts_with_all = ["raw", "document"])]
+    counters: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// Name of the satellite.
+    satellite: String,
+    /// The document; `-` reads it from stdin.
+    rules: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +95,12 @@ struct RuleView {
     remotes: Vec<String>,
     action: &'static str,
     comment: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    rate: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
 }
 
 impl From<&Rule> for RuleView {
@@ -94,6 +114,9 @@ impl From<&Rule> for RuleView {
             remotes: rule.remotes.clone(),
             action: document::action(rule.action()),
             comment: rule.comment.clone(),
+            rate: rule.rate_limit.as_ref().map(document::rate).unwrap_or_default(),
+            packets: None,
+            bytes: None,
         }
     }
 }
@@ -107,6 +130,11 @@ impl RuleView {
                 list.join(",")
             }
         };
+        let action = if self.rate.is_empty() {
+            self.action.to_owned()
+        } else {
+            format!("{} {}", self.action, self.rate)
+        };
         vec![
             self.owner.clone(),
             self.name.clone(),
@@ -114,9 +142,20 @@ impl RuleView {
             self.protocol.to_owned(),
             any(&self.ports),
             any(&self.remotes),
-            self.action.to_owned(),
+            action,
             self.comment.clone(),
         ]
+    }
+
+    fn counted_row(&self) -> Vec<String> {
+        let mut row = self.row();
+        row.push(
+            self.packets
+                .map(|packets| packets.to_string())
+                .unwrap_or_default(),
+        );
+        row.push(self.bytes.map(render::size).unwrap_or_default());
+        row
     }
 }
 
@@ -124,15 +163,21 @@ impl Firewall {
     pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
         match self {
             Self::Show(command) => command.run(global).await,
+            Self::Diff(command) => command.run(global).await,
             Self::Set(command) => command.run(global).await,
             Self::Reset(command) => command.run(global).await,
         }
     }
 }
 
-async fn get(client: &mut client::Client, satellite: &str) -> Result<GetFirewallResponse, CliError> {
+async fn get(
+    client: &mut client::Client,
+    satellite: &str,
+    counters: bool,
+) -> Result<GetFirewallResponse, CliError> {
     let request = pb::GetFirewallRequest {
         satellite: satellite.to_owned(),
+        counters,
     };
     Ok(client
         .fleet
@@ -155,7 +200,7 @@ fn operators(ruleset: &Ruleset) -> Vec<Rule> {
 impl Show {
     async fn run(self, global: &Global) -> Result<(), CliError> {
         let mut client = client::connect(global).await?;
-        let firewall = get(&mut client, &self.satellite).await?;
+        let firewall = get(&mut client, &self.satellite, self.counters).await?;
         let ruleset = firewall.ruleset.clone().unwrap_or_default();
         if self.document {
             let document = Document::of(&operators(&ruleset), ruleset.default_in(), ruleset.default_out());
@@ -177,17 +222,36 @@ impl Show {
             default_in: document::action(ruleset.default_in()),
             default_out: document::action(ruleset.default_out()),
             always: always::in_force(firewall.ipv4.iter().chain(&firewall.ipv6)),
-            rules: ruleset.rules.iter().map(RuleView::from).collect(),
+            rules: counted(&ruleset.rules, self.counters, &firewall.counters),
             revision: firewall.revision,
             ipv4: firewall.ipv4,
             ipv6: firewall.ipv6,
             lines_left_out: firewall.lines_left_out,
         };
-        show(global.output, &view)
+        show(global.output, &view, self.counters)
     }
 }
 
-fn show(output: Output, view: &View) -> Result<(), CliError> {
+/// Rules with what met them, if that was asked for; one that met nothing yet has counters all the same.
+fn counted(rules: &[Rule], is_counted: bool, counters: &[RuleCounter]) -> Vec<RuleView> {
+    let known: HashMap<_, _> = counters
+        .iter()
+        .map(|counter| ((counter.owner.as_str(), counter.name.as_str()), counter))
+        .collect();
+    let each = rules.iter().map(|rule| {
+        let counter = known.get(&(rule.owner.as_str(), rule.name.as_str()));
+        let of =
+            |read: fn(&RuleCounter) -> u64| is_counted.then(|| counter.map_or(0, |counter| read(counter)));
+        RuleView {
+            packets: of(|counter| counter.packets),
+            bytes: of(|counter| counter.bytes),
+            ..RuleView::from(rule)
+        }
+    });
+    each.collect()
+}
+
+fn show(output: Output, view: &View, is_counted: bool) -> Result<(), CliError> {
     render::one(output, view, |view| {
         vec![
             (texts::SATELLITE, view.satellite.clone()),
@@ -212,6 +276,9 @@ fn show(output: Output, view: &View) -> Result<(), CliError> {
         remotes: Vec::new(),
         action,
         comment: String::new(),
+        rate: String::new(),
+        packets: None,
+        bytes: None,
     });
     let rules: Vec<_> = view.always.iter().chain(&view.rules).chain(&rest).collect();
     let heading = [
@@ -223,30 +290,63 @@ fn show(output: Output, view: &View) -> Result<(), CliError> {
         texts::REMOTES,
         texts::ACTION,
         texts::COMMENT,
+        texts::PACKETS,
+        texts::SIZE,
     ];
-    render::list(output, &rules, &heading, |rule| rule.row())
+    if is_counted {
+        return render::list(output, &rules, &heading, |rule| rule.counted_row());
+    }
+    render::list(output, &rules, &heading[..8], |rule| rule.row())
+}
+
+/// Reads a document; every fault is told with its line.
+fn read(path: &Path) -> Result<Document, CliError> {
+    let text = if path.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin()).map_err(CliError::failed)?
+    } else {
+        read_text(path)?
+    };
+    Document::parse(&text).map_err(|faults| {
+        let lines = faults
+            .iter()
+            .map(|(line, fault)| format!("{}:{line}: {fault}", path.display()));
+        CliError::Usage(lines.collect::<Vec<_>>().join("\n"))
+    })
+}
+
+/// What a document would change on a satellite.
+async fn changes(
+    client: &mut client::Client,
+    satellite: &str,
+    wanted: &Document,
+) -> Result<Vec<String>, CliError> {
+    let ruleset = get(client, satellite, false).await?.ruleset.unwrap_or_default();
+    let present = Document::of(&operators(&ruleset), ruleset.default_in(), ruleset.default_out());
+    Ok(document::difference(&present, wanted))
+}
+
+impl Diff {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let wanted = read(&self.rules)?;
+        let mut client = client::connect(global).await?;
+        let changes = changes(&mut client, &self.satellite, &wanted).await?;
+        if global.output == Output::Json {
+            render::one(global.output, &changes, |_| Vec::new())?;
+        } else {
+            render::text(&changes.iter().map(|line| format!("{line}\n")).collect::<String>())?;
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        Err(CliError::said(texts::RULES_DIFFER.say()))
+    }
 }
 
 impl Set {
     async fn run(self, global: &Global) -> Result<(), CliError> {
-        let text = if self.rules.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin()).map_err(CliError::failed)?
-        } else {
-            read_text(&self.rules)?
-        };
-        let wanted = Document::parse(&text).map_err(|faults| {
-            let lines = faults
-                .iter()
-                .map(|(line, fault)| format!("{}:{line}: {fault}", self.rules.display()));
-            CliError::Usage(lines.collect::<Vec<_>>().join("\n"))
-        })?;
+        let wanted = read(&self.rules)?;
         let mut client = client::connect(global).await?;
-        let ruleset = get(&mut client, &self.satellite)
-            .await?
-            .ruleset
-            .unwrap_or_default();
-        let present = Document::of(&operators(&ruleset), ruleset.default_in(), ruleset.default_out());
-        let changes = document::difference(&present, &wanted);
+        let changes = changes(&mut client, &self.satellite, &wanted).await?;
         if changes.is_empty() {
             render::note("the rules are like this already");
             return Ok(());

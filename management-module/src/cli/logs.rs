@@ -1,23 +1,34 @@
 //! `satellite logs`
 
+mod merge;
+mod reader;
+
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
 use satellite_proto::wire::bridge::v1::{FetchLogsRequest as Query, LogFormat, LogSource, LogSourceKind};
-use satellite_proto::wire::management::v1::{FetchLogsRequest, ListLogSourcesRequest};
+use satellite_proto::wire::management::v1::{FetchLogsRequest, ListLogSourcesRequest, ListSatellitesRequest};
 use serde::Serialize;
 
+use self::merge::Merge;
+use self::reader::Reader;
 use super::texts::Text;
 use super::{CliError, Global, Output, client, render, texts};
 use crate::app::logs::lines::{Lines, PRIORITIES, Style};
 
+/// Stands for all satellites.
+const ALL: &str = "all";
+
+/// Lines of a satellite that wait to be merged.
+const AHEAD: usize = 1024;
+
 /// What to read.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// Name of the satellite.
+    /// Name of the satellite; several divided by commas, or `all`: their lines come in the order of their times.
     satellite: String,
     /// List the sources instead.
     #[arg(long, conflicts_with_all = ["source", "from", "since", "until", "priority", "lines", "follow", "output_file"])]
@@ -39,7 +50,7 @@ pub(super) struct Logs {
     /// Only the last so many lines.
     #[arg(long, short = 'n')]
     lines: Option<u64>,
-    /// Go on with new lines until interrupted.
+    /// Go on with new lines until interrupted, also after the satellite was away.
     #[arg(long, short)]
     follow: bool,
     /// Write the lines into this file, which must not be there yet.
@@ -103,17 +114,16 @@ impl Logs {
             .into(),
         };
         let mut client = client::connect(global).await?;
+        let names = names(&mut client, &self.satellite).await?;
+        if self.follow || names.len() > 1 {
+            return self.line_by_line(global, client, names, (query, style)).await;
+        }
         let request = FetchLogsRequest {
             satellite: self.satellite,
             query: Some(query),
         };
         let mut pieces = client.fleet.fetch_logs(request).await?.into_inner();
-        let sink = match &self.output_file {
-            Some(path) => Sink::File(File::create_new(path).map_err(|err| {
-                CliError::failed(anyhow::Error::new(err).context(format!("cannot make `{}`", path.display())))
-            })?),
-            None => Sink::Stdout,
-        };
+        let sink = Sink::open(self.output_file.as_deref())?;
         let mut lines =
             zstd::stream::write::Decoder::new(Lines::new(sink, style)).map_err(CliError::failed)?;
         while let Some(message) = pieces.message().await? {
@@ -128,6 +138,51 @@ impl Logs {
             file.sync_all().map_err(CliError::failed)?;
         }
         Ok(())
+    }
+
+    /// The lines of several satellites, or of one that is followed.
+    async fn line_by_line(
+        self,
+        global: &Global,
+        client: client::Client,
+        names: Vec<String>,
+        (query, style): (Query, Style),
+    ) -> Result<(), CliError> {
+        let mut sink = Sink::open(self.output_file.as_deref())?;
+        let is_one = names.len() == 1;
+        let width = names.iter().map(String::len).max().unwrap_or_default();
+        let sources = names.into_iter().map(|satellite| {
+            let (sender, lines) = tokio::sync::mpsc::channel(AHEAD);
+            let reader = Reader {
+                fleet: client.fleet.clone(),
+                satellite: satellite.clone(),
+                query: query.clone(),
+            };
+            tokio::spawn(reader.run(sender));
+            (satellite, lines)
+        });
+        let mut merge = Merge::new(sources.collect(), self.follow);
+        while let Some((satellite, line)) = merge.next().await {
+            let text = match (global.output, line.strip_prefix('{')) {
+                (Output::Json, Some(rest)) if !is_one => format!("{{\"satellite\":\"{satellite}\",{rest}\n"),
+                (Output::Json, _) => format!("{line}\n"),
+                (Output::Table, _) if is_one => format!("{}\n", style.shown(&line)),
+                (Output::Table, _) => format!("{satellite:<width$} {}\n", style.shown(&line)),
+            };
+            sink.write_all(text.as_bytes()).map_err(CliError::failed)?;
+        }
+        if let Sink::File(file) = sink {
+            file.sync_all().map_err(CliError::failed)?;
+        }
+        let mut failures = std::mem::take(&mut merge.failures);
+        for (satellite, status) in &failures {
+            render::note(&format!("{satellite}: {}", status.message()));
+        }
+        match failures.pop() {
+            None => Ok(()),
+            Some((_, status)) if is_one => Err(status.into()),
+            Some(_) => Err(CliError::Partly(texts::LOGS_LACK.say().to_owned())),
+        }
     }
 
     async fn list(self, global: &Global) -> Result<(), CliError> {
@@ -165,6 +220,37 @@ impl Logs {
 enum Sink {
     Stdout,
     File(File),
+}
+
+impl Sink {
+    fn open(file: Option<&Path>) -> Result<Self, CliError> {
+        let Some(path) = file else {
+            return Ok(Self::Stdout);
+        };
+        File::create_new(path).map(Self::File).map_err(|err| {
+            CliError::failed(anyhow::Error::new(err).context(format!("cannot make `{}`", path.display())))
+        })
+    }
+}
+
+/// The satellites that are meant.
+async fn names(client: &mut client::Client, text: &str) -> Result<Vec<String>, CliError> {
+    if text == ALL {
+        let all = client.fleet.list_satellites(ListSatellitesRequest {}).await?;
+        let all: Vec<_> = all
+            .into_inner()
+            .satellites
+            .into_iter()
+            .map(|one| one.name)
+            .collect();
+        if all.is_empty() {
+            return Err(CliError::said("there is no satellite"));
+        }
+        return Ok(all);
+    }
+    let mut names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    names.dedup();
+    Ok(names)
 }
 
 impl Write for Sink {

@@ -1,6 +1,8 @@
 //! `satellite …`
 
 mod revoke;
+mod site;
+mod support;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use satellite_proto::wire::management::v1::{
 use serde::Serialize;
 
 use self::revoke::Revoke;
+use self::site::Site;
+use self::support::Support;
 use super::job::Progress;
 use super::logs::Logs;
 use super::texts::Text;
@@ -46,6 +50,10 @@ pub(super) enum Satellite {
     Token(Token),
     /// Has satellites refuse a key of this installation for good, such as that of a lost replica of the server.
     Revoke(Revoke),
+    /// Says at which site a satellite is.
+    Site(Site),
+    /// Gets logs, status, settings and rules of a satellite in one file, without secrets.
+    Support(Support),
 }
 
 #[derive(Debug, Args)]
@@ -332,6 +340,8 @@ impl Satellite {
             Self::Trust(command) => command.run(global).await,
             Self::Token(command) => command.run(global).await,
             Self::Revoke(command) => command.run(global).await,
+            Self::Site(command) => command.run(global).await,
+            Self::Support(command) => command.run(global).await,
         }
     }
 }

@@ -286,6 +286,15 @@ texts! {
     FILES = ["Files", "Dateien", "Fichiers", "File"];
     CHUNKS = ["Chunks", "Stücke", "Morceaux", "Blocchi"];
     INSTALLED = ["Installed", "Installiert", "Installé", "Installato"];
+    PACKETS = ["Packets", "Pakete", "Paquets", "Pacchetti"];
+    ENDED = ["Ended", "Beendet", "Terminé", "Terminato"];
+    WAVE = ["Wave", "Welle", "Vague", "Ondata"];
+    SITE = ["Site", "Standort", "Site", "Sede"];
+    FAILED_COUNT = ["Failed", "Fehlgeschlagen", "Échoués", "Falliti"];
+    DURATION = ["Duration", "Dauer", "Durée", "Durata"];
+    SENT = ["Sent", "Gesendet", "Envoyé", "Inviato"];
+    SAVED = ["Saved", "Gespart", "Économisé", "Risparmiato"];
+    HELD = ["Held", "Zurückgehalten", "Retenu", "Trattenuto"];
     TRIES = ["Tries", "Versuche", "Essais", "Tentativi"];
     ROOT_KEYS = ["Root keys", "Wurzelschlüssel", "Clés racine", "Chiavi radice"];
     RELEASE_KEYS = ["Release keys", "Ausgabeschlüssel", "Clés de publication", "Chiavi di rilascio"];
@@ -378,6 +387,8 @@ texts! {
     ASK_CODE = ["Code on the satellite's console", "Code auf der Konsole des Satelliten", "Code sur la console du satellite", "Codice sulla console del satellite"];
     NOTHING_CHANGED = ["nothing was changed", "es wurde nichts geändert", "rien n'a été changé", "nulla è stato modificato"];
     NOBODY_TO_ASK = ["this cannot be undone and there is nobody to ask: add --yes", "das lässt sich nicht rückgängig machen, und niemand kann gefragt werden: --yes angeben", "c'est irréversible et il n'y a personne à qui demander : ajoutez --yes", "è irreversibile e non c'è nessuno a cui chiedere: aggiungere --yes"];
+    LOGS_LACK = ["the logs of some satellites could not be read: they were named above", "die Logs einiger Satelliten konnten nicht gelesen werden: sie wurden oben genannt", "les journaux de certains satellites n'ont pas pu être lus : ils sont nommés ci-dessus", "i log di alcuni satelliti non sono stati letti: sono indicati sopra"];
+    RULES_DIFFER = ["the rules differ; nothing was changed", "die Regeln weichen ab; es wurde nichts geändert", "les règles diffèrent ; rien n'a été changé", "le regole differiscono; nulla è stato modificato"];
     NOT_IN_SYNC = ["what is in force is not what was set: somebody else changed the chains; the bridge puts them back within a minute (see `satellite logs`)", "was gilt, ist nicht, was gesetzt wurde: jemand anders hat die Ketten geändert; die Bridge stellt sie binnen einer Minute wieder her (siehe `satellite logs`)", "ce qui est en vigueur n'est pas ce qui a été défini : quelqu'un d'autre a modifié les chaînes ; le bridge les rétablit en une minute (voir `satellite logs`)", "ciò che è in vigore non è ciò che è stato impostato: qualcun altro ha modificato le catene; il bridge le ripristina entro un minuto (vedere `satellite logs`)"];
     CODE_IN_ARGV = ["the code is visible to other users in the list of processes: better use --code-file, --code - or the prompt", "der Code ist für andere Benutzer in der Prozessliste sichtbar: besser --code-file, --code - oder die Eingabe benutzen", "le code est visible pour d'autres utilisateurs dans la liste des processus : préférez --code-file, --code - ou la saisie", "il codice è visibile ad altri utenti nell'elenco dei processi: meglio --code-file, --code - o la richiesta"];
 }

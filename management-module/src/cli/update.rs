@@ -1,5 +1,8 @@
 //! `update …`
 
+mod look;
+mod rollout;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -21,6 +24,13 @@ pub(super) enum Update {
     Retry(Retry),
     /// Shows which version is wanted and which is there.
     Status(Status),
+    /// Shows what the module would do to bring satellites to what is wanted, and does nothing.
+    Plan(look::Plan),
+    /// Lists updates with outcome, duration, and bytes sent and saved, newest first.
+    History(look::History),
+    /// Brings a version to many satellites in waves.
+    #[command(subcommand)]
+    Rollout(rollout::Rollout),
 }
 
 #[derive(Debug, Args)]
@@ -114,8 +124,15 @@ impl View {
 
 impl Update {
     pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
+        match self {
+            Self::Plan(plan) => return plan.run(global).await,
+            Self::History(history) => return history.run(global).await,
+            Self::Rollout(rollout) => return rollout.run(global).await,
+            Self::Push(_) | Self::Retry(_) | Self::Status(_) => {}
+        }
         let mut client = client::connect(global).await?;
         match self {
+            Self::Plan(_) | Self::History(_) | Self::Rollout(_) => Ok(()),
             Self::Push(push) => {
                 let permit = push.permit.as_deref().map(document::load).transpose()?;
                 let request = PushUpdateRequest {

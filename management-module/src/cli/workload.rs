@@ -47,6 +47,16 @@ pub(super) struct WorkloadView {
     memory_bytes: u64,
     problem: String,
     previous_version: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ends: Vec<EndView>,
+}
+
+/// Why a workload ended.
+#[derive(Debug, Serialize)]
+struct EndView {
+    time: String,
+    cause: String,
+    detail: String,
 }
 
 /// What is shown of a workload in the list.
@@ -63,8 +73,15 @@ struct FleetView {
 
 impl From<bridge::Workload> for WorkloadView {
     fn from(workload: bridge::Workload) -> Self {
+        let state = workload.state();
+        let ends = workload.ends.into_iter().map(|end| EndView {
+            time: render::time(end.time.as_ref()),
+            cause: end.cause,
+            detail: end.detail,
+        });
         Self {
-            state: texts::workload_state(workload.state()),
+            ends: ends.collect(),
+            state: texts::workload_state(state),
             start_time: render::time(workload.start_time.as_ref()),
             name: workload.name,
             version: workload.version,
@@ -176,6 +193,8 @@ impl FleetView {
                 (texts::PREVIOUS_VERSION, observed.previous_version.clone()),
                 (texts::MANIFEST, observed.manifest_digest.clone()),
             ]);
+            let ends = observed.ends.iter();
+            properties.extend(ends.map(|end| (texts::ENDED, format!("{} {}", end.time, end.detail))));
         }
         properties
     }

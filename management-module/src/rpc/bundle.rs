@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use satellite_proto::bundle::WorkloadName;
 use satellite_proto::wire::MAX_PIECE;
 use satellite_proto::wire::management::v1 as wire;
@@ -32,8 +32,11 @@ impl wire::bundle_service_server::BundleService for Bundle {
     ) -> Result<Response<wire::AddBundleResponse>, Status> {
         let actor = actor(&request)?;
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let feed = feed(request.into_inner(), sender);
-        let (result, ()) = tokio::join!(bundles::add(&self.0, receiver), feed);
+        let mut pieces = request.into_inner();
+        let first = pieces.message().await?.unwrap_or_default();
+        let hold = first.hold;
+        let feed = feed(stream::iter([Ok(first)]).chain(pieces), sender);
+        let (result, ()) = tokio::join!(bundles::add(&self.0, receiver, hold), feed);
         let subject = match &result {
             Ok(added) => format!("{} {}", added.bundle.workload, added.bundle.version),
             Err(_) => String::new(),
@@ -104,16 +107,10 @@ impl wire::bundle_service_server::BundleService for Bundle {
 fn wish_of(
     request: &wire::PushUpdateRequest,
 ) -> Result<(WorkloadName, Option<semver::Version>, Vec<SatelliteName>), Status> {
-    let version =
-        match request.version.as_str() {
-            "" => None,
-            text => {
-                let version = text.parse();
-                Some(version.map_err(|_| {
-                    Status::invalid_argument(format!("{text:?} is not a version such as 1.2.3"))
-                })?)
-            }
-        };
+    let version = match request.version.as_str() {
+        "" => None,
+        text => Some(super::release::version_of(text)?),
+    };
     let satellites = request.satellites.iter().map(|name| name_of(name));
     Ok((
         workload_name_of(&request.workload)?,
@@ -124,7 +121,7 @@ fn wish_of(
 
 /// Hands the pieces of a file on; a piece that is too large, or a broken stream, ends them with an error.
 async fn feed(
-    mut pieces: Streaming<wire::AddBundleRequest>,
+    mut pieces: impl Stream<Item = Result<wire::AddBundleRequest, Status>> + Unpin,
     sender: mpsc::Sender<Result<bytes::Bytes, AppError>>,
 ) {
     while let Some(piece) = pieces.next().await {
@@ -201,5 +198,6 @@ fn bundle(row: BundleRow) -> wire::Bundle {
         payload_bytes: row.payload_bytes,
         key_ids: row.key_ids,
         add_time: Some(wire_time(row.added_at)),
+        held: row.held,
     }
 }

@@ -20,6 +20,9 @@ use crate::names::SatelliteName;
 /// The least time between two states of a watched satellite.
 const CALM: Duration = Duration::from_millis(200);
 
+/// How long a satellite may gather its support bundle.
+const SUPPORT: Duration = Duration::from_mins(3);
+
 /// The service.
 #[derive(Debug, Clone)]
 pub struct Fleet(pub App);
@@ -29,6 +32,8 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl wire::fleet_service_server::FleetService for Fleet {
     type WatchSatelliteStream = Events<wire::WatchSatelliteResponse>;
+    type FetchSupportBundleStream =
+        Pin<Box<dyn Stream<Item = Result<wire::FetchSupportBundleResponse, Status>> + Send>>;
     type FetchLogsStream = Events<wire::FetchLogsResponse>;
 
     async fn pair_satellite(
@@ -157,12 +162,48 @@ impl wire::fleet_service_server::FleetService for Fleet {
         Ok(Response::new(Box::pin(pieces)))
     }
 
+    async fn fetch_support_bundle(
+        &self,
+        request: Request<wire::FetchSupportBundleRequest>,
+    ) -> Result<Response<Self::FetchSupportBundleStream>, Status> {
+        let actor = actor(&request)?;
+        let name = name_of(&request.into_inner().satellite)?;
+        let mut client = logs(&self.0, &name)?;
+        let asked = client.fetch_support_bundle(bridge::FetchSupportBundleRequest {});
+        // Logs and programs are gathered before the first piece comes.
+        let answer = tokio::time::timeout(SUPPORT, asked).await;
+        let pieces = match answer {
+            Ok(Ok(pieces)) => Ok(pieces.into_inner()),
+            Ok(Err(status)) => Err(AppError::remote(name.as_str(), status)),
+            Err(_) => Err(AppError::Unavailable {
+                message: format!("satellite {name} did not send its support bundle in time"),
+                source: None,
+            }),
+        };
+        let action = "FleetService/FetchSupportBundle";
+        let pieces = self
+            .0
+            .audit
+            .recorded(&actor, action, name.as_str(), pieces)
+            .await?;
+        let pieces = pieces.map(move |piece| match piece {
+            Ok(piece) => Ok(wire::FetchSupportBundleResponse { piece: Some(piece) }),
+            Err(status) => Err(AppError::remote(name.as_str(), status).into()),
+        });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+
     async fn get_firewall(
         &self,
         request: Request<wire::GetFirewallRequest>,
     ) -> Result<Response<wire::GetFirewallResponse>, Status> {
-        let name = name_of(&request.into_inner().satellite)?;
-        let firewall = firewall::show(&self.0, &name).await?;
+        let request = request.into_inner();
+        let name = name_of(&request.satellite)?;
+        let firewall = if request.counters {
+            firewall::show_counted(&self.0, &name).await?
+        } else {
+            firewall::show(&self.0, &name).await?
+        };
         Ok(Response::new(wire::GetFirewallResponse {
             firewall: Some(firewall),
         }))

@@ -30,6 +30,8 @@ pub struct BundleRow {
     pub manifest: Vec<u8>,
     /// When it was added.
     pub added_at: Timestamp,
+    /// Nobody takes it for the newest by itself: a rollout or a person brings it.
+    pub held: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -45,6 +47,7 @@ struct Row {
     key_ids: String,
     manifest: Vec<u8>,
     added_at: i64,
+    held: bool,
 }
 
 impl TryFrom<Row> for BundleRow {
@@ -66,6 +69,7 @@ impl TryFrom<Row> for BundleRow {
             key_ids: row.key_ids.split_whitespace().map(str::to_owned).collect(),
             manifest: row.manifest,
             added_at: to_time(row.added_at, "time of a bundle")?,
+            held: row.held,
         })
     }
 }
@@ -78,8 +82,8 @@ impl Store {
     pub async fn add_bundle(&self, row: &BundleRow) -> Result<(), StoreError> {
         sqlx::query(
             "INSERT INTO bundles (manifest_digest, workload, version, release_number, channel, architecture, \
-             size_bytes, payload_bytes, key_ids, manifest, added_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             size_bytes, payload_bytes, key_ids, manifest, added_at, held) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(row.manifest_digest.to_string())
         .bind(row.workload.to_string())
@@ -92,6 +96,7 @@ impl Store {
         .bind(row.key_ids.join(" "))
         .bind(&row.manifest)
         .bind(to_millis(row.added_at))
+        .bind(row.held)
         .execute(&self.pool)
         .await
         .map_err(failed("add a bundle"))?;

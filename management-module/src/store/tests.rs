@@ -55,6 +55,7 @@ fn bundle(workload: &str, release: u64) -> BundleRow {
         key_ids: vec!["0123456789ABCDEF".into(), "FEDCBA9876543210".into()],
         manifest: b"{}".to_vec(),
         added_at: at(2),
+        held: false,
     }
 }
 

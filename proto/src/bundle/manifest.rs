@@ -139,6 +139,44 @@ pub struct Health {
     /// Service to ask for by `grpc.health.v1` on its API socket; none: the service manager's word counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc: Option<String>,
+    /// It does not tell the service manager when it is ready: that it runs counts.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub silent: bool,
+    /// Port of this machine on which it must take connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<u16>,
+    /// What it must answer with success over HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpHealth>,
+    /// What is run in its sandbox after it was started, and must end with 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<HealthCommand>,
+}
+
+/// A question over HTTP, asked of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpHealth {
+    /// Port of this machine.
+    pub port: u16,
+    /// Path with its slash. Answers 200 to 299 are success.
+    pub path: String,
+}
+
+/// A program of the payload that says whether the workload is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCommand {
+    /// Its path in the payload.
+    pub exec: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The state of a workload.

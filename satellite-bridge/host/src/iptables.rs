@@ -35,6 +35,13 @@ impl Family {
         }
     }
 
+    fn save_command(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables-save",
+            Self::V6 => "ip6tables-save",
+        }
+    }
+
     fn restore_command(self) -> &'static str {
         match self {
             Self::V4 => "iptables-restore",
@@ -149,6 +156,61 @@ pub async fn restore(family: Family, text: &str) -> Result<(), IptablesError> {
 /// [`IptablesError::Chain`] if there is no such chain or it cannot be read.
 pub async fn list(family: Family, chain: &'static str) -> Result<Vec<String>, IptablesError> {
     blocking(family, chain, move |tables| read(tables, chain)).await
+}
+
+/// A kernel rule with a comment, and what met it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// Its chain.
+    pub chain: String,
+    /// Its comment.
+    pub comment: String,
+    /// Packets that met it.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// All rules of the filter table that have a comment.
+///
+/// # Errors
+///
+/// [`IptablesError::Chain`] if they cannot be read.
+///
+/// # Cancel safety
+///
+/// Dropping the future kills the command.
+pub async fn counters(family: Family) -> Result<Vec<Counted>, IptablesError> {
+    let saved = Exec::new(family.save_command())
+        .args(["--counters", "--table", TABLE])
+        .deadline(DEADLINE)
+        .run()
+        .await
+        .map_err(|error| IptablesError::Chain {
+            family,
+            chain: TABLE.to_owned(),
+            said: error.to_string(),
+        })?;
+    let text = String::from_utf8_lossy(&saved.stdout).into_owned();
+    Ok(text.lines().filter_map(counted).collect())
+}
+
+/// `[PACKETS:BYTES] -A CHAIN … --comment COMMENT …`; none for every other line.
+fn counted(line: &str) -> Option<Counted> {
+    let (numbers, rule) = line.strip_prefix('[')?.split_once("] -A ")?;
+    let (packets, bytes) = numbers.split_once(':')?;
+    let chain = rule.split(' ').next()?;
+    let comment = rule.split_once("--comment ")?.1;
+    let comment = match comment.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next()?,
+        None => comment.split(' ').next()?,
+    };
+    Some(Counted {
+        chain: chain.to_owned(),
+        comment: comment.to_owned(),
+        packets: packets.parse().ok()?,
+        bytes: bytes.parse().ok()?,
+    })
 }
 
 /// Whether the jump into our chain is the first rule of its parent and there only once.
@@ -319,6 +381,29 @@ mod tests {
                 others: 0
             }
         );
+    }
+
+    #[test]
+    fn counters_are_read_with_their_comments() {
+        let line = "[12:3456] -A SATELLITE-INPUT -s 10.0.0.0/8 -p tcp -m comment --comment \"operator/sip\" -j ACCEPT";
+        let plain = line.replace('"', "");
+        for line in [line, plain.as_str()] {
+            let counted = counted(line).unwrap();
+            assert_eq!((counted.packets, counted.bytes), (12, 3456));
+            assert_eq!(
+                (counted.chain.as_str(), counted.comment.as_str()),
+                ("SATELLITE-INPUT", "operator/sip")
+            );
+        }
+        for other in [
+            "*filter",
+            ":INPUT DROP [1:2]",
+            "[1:2] -A INPUT -j DROP",
+            "COMMIT",
+            "",
+        ] {
+            assert_eq!(counted(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use satellite_proto::wire::bridge::v1::Workload;
 
 use crate::{
-    config::Config,
     logs::{WorkloadLog, WorkloadLogs},
     proxy::{Route, Routes},
-    workload::{Places, Workloads, unit_name},
+    workload::{Workloads, unit_name},
 };
 
 /// The installed workloads, and for tests routes to ones that are not.
@@ -64,17 +63,6 @@ impl WorkloadLogs for Installed {
             })
         });
         logs.collect()
-    }
-}
-
-/// Where workloads live, by the configuration.
-pub(super) fn places(config: &Config) -> Places {
-    Places {
-        state_dir: config.state_dir.clone(),
-        run_dir: config.run_dir.clone(),
-        unit_dir: config.unit_dir.clone(),
-        workload_state_dir: config.workload_state_dir.clone(),
-        trust_anchors: config.trust_anchors.clone(),
     }
 }
 

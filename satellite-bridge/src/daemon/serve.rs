@@ -24,6 +24,7 @@ use tonic::{service::Routes, transport::Server};
 
 use super::{DaemonError, GRACE};
 use crate::{
+    contact::Contact,
     join::Joiner,
     network::Network,
     operations::Replies,
@@ -68,6 +69,8 @@ pub(super) struct Services {
     pub(super) firewall: Option<FirewallRpc>,
     /// None where the machine's network is not ours to set.
     pub(super) network: Option<Network>,
+    /// When the installation last reached the satellite.
+    pub(super) contact: Contact,
     /// First answers.
     pub(super) replies: Replies,
 }
@@ -98,7 +101,7 @@ impl Services {
             let network = NetworkRpc::new(network, self.replies);
             routes = routes.add_service(limited!(NetworkServiceServer, network));
         }
-        let gate = Gate::new(routes.prepare(), self.pairing, self.proxy).telling(self.network);
+        let gate = Gate::new(routes.prepare(), self.pairing, self.proxy).telling(self.network, self.contact);
         let served = server().serve_with_incoming_shutdown(gate, calls, stop.clone().cancelled_owned());
         bounded(served, stop).await
     }

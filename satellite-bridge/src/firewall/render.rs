@@ -161,12 +161,15 @@ fn one(text: &mut Text, family: Family, rule: &Rule) {
     };
     let protocol = protocol(rule.protocol, family);
     let target = target(rule.action, rule.protocol);
+    let limit = rule
+        .rate_limit
+        .map_or_else(String::new, |limit| format!("{limit} "));
     for remote in &remotes {
         for ports in port_matches(&rule.ports) {
             text.add(
                 chain,
                 &format!(
-                    "{remote}{protocol}{ports}-m comment --comment {}/{} {target}",
+                    "{remote}{protocol}{ports}{limit}-m comment --comment {}/{} {target}",
                     rule.owner, rule.name
                 ),
             );

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
+pub use super::rate::{MAX_RATE, RateLimit};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,11 @@ pub enum RuleFault {
     /// A comment that is too long or not printable.
     #[error("its comment must be at most {MAX_COMMENT} printable characters")]
     Comment,
+    /// A limit that is none.
+    #[error(
+        "its rate limit must be 1 to {MAX_RATE} packets a second, minute or hour, with a burst of 1 to {MAX_RATE}"
+    )]
+    RateLimit,
 }
 
 /// Which way a packet goes.
@@ -329,6 +335,9 @@ pub struct Rule {
     pub action: Action,
     /// For a person.
     pub comment: Comment,
+    /// How many packets it takes; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Rule {

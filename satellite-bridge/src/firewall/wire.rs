@@ -7,6 +7,7 @@ use prost::Message;
 use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::bridge::v1 as wire;
 
+use super::rate::{RateLimit, Span};
 use super::ruleset::{Action, Direction, MAX_BYTES, Ports, Protocol, Rule, RuleFault, Ruleset, RulesetError};
 
 /// The longest text taken for a remote: an IPv6 address with a prefix length.
@@ -130,7 +131,31 @@ fn one_rule(rule: wire::Rule) -> Result<Rule, RuleFault> {
             .collect::<Result<_, _>>()?,
         action: action(rule.action).ok_or(RuleFault::Action)?,
         comment: rule.comment.parse()?,
+        rate_limit: rule.rate_limit.map(rate_limit).transpose()?,
     })
+}
+
+fn rate_limit(limit: wire::RateLimit) -> Result<RateLimit, RuleFault> {
+    let span = match limit.span() {
+        wire::rate_limit::Span::Second => Span::Second,
+        wire::rate_limit::Span::Minute => Span::Minute,
+        wire::rate_limit::Span::Hour => Span::Hour,
+        wire::rate_limit::Span::Unspecified => return Err(RuleFault::RateLimit),
+    };
+    RateLimit::new(limit.packets, span, limit.burst)
+}
+
+fn rate_limit_to_wire(limit: RateLimit) -> wire::RateLimit {
+    let span = match limit.span() {
+        Span::Second => wire::rate_limit::Span::Second,
+        Span::Minute => wire::rate_limit::Span::Minute,
+        Span::Hour => wire::rate_limit::Span::Hour,
+    };
+    wire::RateLimit {
+        packets: limit.packets(),
+        span: span.into(),
+        burst: limit.burst(),
+    }
 }
 
 /// An address (then of full length) or a network; bits behind the prefix length are cleared.
@@ -198,6 +223,7 @@ fn rule_to_wire(rule: &Rule) -> wire::Rule {
             .collect(),
         remotes: rule.remotes.iter().map(ToString::to_string).collect(),
         action: action_to_wire(rule.action).into(),
+        rate_limit: rule.rate_limit.map(rate_limit_to_wire),
         comment: rule.comment.to_string(),
     }
 }
@@ -235,6 +261,7 @@ mod tests {
             remotes: vec!["192.0.2.7/24".into(), "2001:db8::1".into()],
             action: wire::Action::Accept.into(),
             comment: "Ünïcode ist in Ordnung".into(),
+            rate_limit: None,
         }
     }
 

@@ -7,13 +7,7 @@ use crate::workload::{Places, unit_name};
 /// The workloads whose logs can be read, and what their manifests declare; nothing if the disk cannot be read.
 #[must_use]
 pub fn on_disk(config: &Config) -> Vec<WorkloadLog> {
-    let places = Places {
-        state_dir: config.state_dir.clone(),
-        run_dir: config.run_dir.clone(),
-        unit_dir: config.unit_dir.clone(),
-        workload_state_dir: config.workload_state_dir.clone(),
-        trust_anchors: config.trust_anchors.clone(),
-    };
+    let places = Places::of(config);
     let entries = std::fs::read_dir(places.workloads())
         .into_iter()
         .flatten()

@@ -29,6 +29,8 @@ pub(super) struct Record {
     pub(super) progress: Option<Progress>,
     #[serde(default)]
     pub(super) error: Option<Failure>,
+    #[serde(skip)]
+    pub(super) awaits_contact: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +107,7 @@ impl Record {
             update_time: now,
             progress: None,
             error: None,
+            awaits_contact: false,
         }
     }
 
@@ -150,6 +153,7 @@ impl Record {
             update_time: Some(crate::rpc::timestamp(self.update_time)),
             error,
             idempotency_key: self.idempotency_key.clone(),
+            awaits_contact: self.awaits_contact,
         }
     }
 }

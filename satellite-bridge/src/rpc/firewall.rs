@@ -32,8 +32,13 @@ impl FirewallRpc {
 impl FirewallService for FirewallRpc {
     async fn get_firewall(
         &self,
-        _request: Request<wire::GetFirewallRequest>,
+        request: Request<wire::GetFirewallRequest>,
     ) -> Result<Response<wire::GetFirewallResponse>, Status> {
+        let counters = if request.get_ref().counters {
+            self.firewall.counters().await.map_err(|err| refusal(&err))?
+        } else {
+            Vec::new()
+        };
         let status = self.firewall.get().await.map_err(|err| refusal(&err))?;
         let ruleset = to_wire(&status.ruleset);
         let (ipv4, ipv6, lines_left_out) = fitting(&ruleset, status.ipv4, status.ipv6);
@@ -45,6 +50,7 @@ impl FirewallService for FirewallRpc {
             lines_left_out,
             open_change: status.open_change.map(change_to_wire),
             in_sync: status.in_sync,
+            counters,
         }))
     }
 

@@ -22,6 +22,7 @@ use tower::Service;
 
 use crate::{
     access::{self, Asking},
+    contact::Contact,
     network::Network,
     pairing::Pairing,
     proxy::Proxy,
@@ -39,6 +40,7 @@ pub struct Gate<S> {
     pairing: Pairing,
     proxy: Proxy,
     network: Option<Network>,
+    contact: Option<Contact>,
 }
 
 impl<S> Gate<S> {
@@ -50,13 +52,15 @@ impl<S> Gate<S> {
             pairing,
             proxy,
             network: None,
+            contact: None,
         }
     }
 
-    /// Tells `network` when the installation has reached the satellite.
+    /// Tells `network` and `contact` when the installation has reached the satellite.
     #[must_use]
-    pub fn telling(mut self, network: Option<Network>) -> Self {
+    pub fn telling(mut self, network: Option<Network>, contact: Contact) -> Self {
         self.network = network;
+        self.contact = Some(contact);
         self
     }
 }
@@ -79,6 +83,10 @@ where
         let mut services = std::mem::replace(&mut self.services, spare);
         let admitted = admit(&self.pairing, &request);
         let (proxy, network) = (self.proxy.clone(), self.network.clone());
+        let peer = request.extensions().get::<Peer>();
+        if let (Some(contact), Some(peer), Ok(Some(_))) = (&self.contact, peer, &admitted) {
+            contact.heard(peer.established);
+        }
         Box::pin(async move {
             let role = match admitted {
                 Ok(role) => role,

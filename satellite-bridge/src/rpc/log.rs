@@ -9,7 +9,9 @@ use satellite_proto::wire::bridge::v1 as wire;
 use satellite_proto::wire::bridge::v1::log_service_server::LogService;
 use tonic::{Request, Response, Status};
 
+use crate::config::Config;
 use crate::logs::{Format, Kind, LogError, Logs, Query, Source};
+use crate::support::SupportBundles;
 
 /// Longest cursor that is looked at.
 const MAX_CURSOR: usize = 512;
@@ -18,18 +20,35 @@ const MAX_CURSOR: usize = 512;
 #[derive(Debug, Clone)]
 pub struct LogRpc {
     logs: Logs,
+    support: SupportBundles,
 }
 
 impl LogRpc {
-    /// Serves `logs`.
+    /// Serves `logs`, and support bundles of the satellite that `config` is about.
     #[must_use]
-    pub fn new(logs: Logs) -> Self {
-        Self { logs }
+    pub fn new(logs: Logs, config: &Config) -> Self {
+        let support = SupportBundles::new(config.clone());
+        Self { logs, support }
     }
 }
 
 #[tonic::async_trait]
 impl LogService for LogRpc {
+    type FetchSupportBundleStream =
+        Pin<Box<dyn Stream<Item = Result<wire::FetchSupportBundleResponse, Status>> + Send>>;
+
+    async fn fetch_support_bundle(
+        &self,
+        _request: Request<wire::FetchSupportBundleRequest>,
+    ) -> Result<Response<Self::FetchSupportBundleStream>, Status> {
+        let pieces = self.support.make().await?;
+        let messages = pieces.map(|piece| {
+            let (file_name, data) = piece?;
+            Ok(wire::FetchSupportBundleResponse { data, file_name })
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
     type FetchLogsStream = Pin<Box<dyn Stream<Item = Result<wire::FetchLogsResponse, Status>> + Send>>;
 
     async fn list_log_sources(

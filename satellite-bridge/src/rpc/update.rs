@@ -12,6 +12,9 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::operations::{Replies, check_key};
 use crate::update::{Piece, Updates};
 
+/// The longest wait for the server after a change, in seconds.
+const CONTACT_MOST: u32 = 600;
+
 /// Serves [`Updates`].
 #[derive(Debug, Clone)]
 pub struct UpdateRpc {
@@ -90,7 +93,15 @@ impl UpdateService for UpdateRpc {
         check_key(&request.idempotency_key)?;
         let digest = digest(&request.manifest_digest)?;
         let updates = self.updates.clone();
-        let install = move || updates.install(digest, &request.idempotency_key, request.enable);
+        if request.contact_seconds > CONTACT_MOST {
+            return Err(Status::invalid_argument(format!(
+                "contact_seconds: at most {CONTACT_MOST} are taken"
+            )));
+        }
+        let install = move || {
+            let (key, enable) = (&request.idempotency_key, request.enable);
+            updates.install_and_be_reached(digest, key, enable, request.contact_seconds)
+        };
         Ok(Response::new(InstallUpdateResponse {
             operation: Some(wait(install).await?),
         }))

@@ -41,6 +41,13 @@ impl Claim {
         }
     }
 
+    /// Says whether the server is awaited.
+    pub(crate) fn await_contact(&self, awaited: bool) {
+        if let Some(handle) = &self.handle {
+            handle.await_contact(awaited);
+        }
+    }
+
     /// The operation that it reports to; empty if there is none.
     pub(crate) fn operation_id(&self) -> String {
         self.handle.as_ref().map(OperationHandle::id).unwrap_or_default()

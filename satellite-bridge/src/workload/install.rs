@@ -3,6 +3,7 @@
 //! **Invariant:** each step is recorded when it is done, each can be done again, and `current` points to the old version
 //! or the new one at every moment. What was good before is touched only after the new one was confirmed.
 
+mod contact;
 mod floor;
 mod rollback;
 
@@ -73,6 +74,8 @@ pub(crate) struct Staged {
     pub(crate) store: ChunkStore,
     /// Sequence of the permit by which it goes back to an older release, if it does.
     pub(crate) permit: Option<u64>,
+    /// Seconds within which the server must reach the satellite after the change; 0: it need not.
+    pub(crate) contact_seconds: u32,
 }
 
 impl Workloads {
@@ -133,6 +136,7 @@ async fn install(claim: Claim, staged: Staged, enable: bool) {
             enable,
             had_state: claim.inner.places.state(&claim.name).exists(),
             permit: staged.permit,
+            contact_seconds: staged.contact_seconds,
             step: Step::Accepted,
             fault: None,
             disturbed: false,
@@ -167,7 +171,8 @@ async fn install_again(claim: &Claim, staged: &Staged, enable: bool) -> Result<(
     if let Err(damage) = assemble::verify(&staged.manifest, &version) {
         warn!(damage = %chain(&damage), "Installed version is damaged and put together again");
         stage(claim, staged, &home)?;
-        claim.inner.halt(&claim.name).await?;
+        let reason = "a damaged version is repaired";
+        claim.inner.halt(&claim.name, reason).await?;
         let doing = "the damaged version cannot be replaced";
         files::remove_tree(&version).map_err(|err| Fault::of(doing, &err))?;
         files::rename(&part, &version).map_err(|err| Fault::of(doing, &err))?;
@@ -271,7 +276,8 @@ impl Installer {
         self.go_on()?;
 
         if before.is_some() {
-            self.claim.inner.halt(&self.claim.name).await?;
+            let name = &self.claim.name;
+            self.claim.inner.halt(name, "it is updated").await?;
         }
         self.note(Step::Stopped)?;
 
@@ -316,6 +322,7 @@ impl Installer {
         self.note(Step::Started)?;
         inner.pass_gate(&manifest, since, &self.claim.stop()).await?;
         self.note(Step::Healthy)?;
+        self.be_reached().await?;
         if self.record.enable {
             self.claim.want(true)?;
         }

@@ -5,8 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use satellite_proto::bundle::{Digest, Manifest, WorkloadName};
+use satellite_proto::bundle::{Digest, Manifest, WorkloadName, digest_of_manifest};
 
+use crate::config::Config;
 use crate::journal::{self, JournalError};
 use crate::workload::record::Desired;
 
@@ -23,9 +24,24 @@ pub struct Places {
     pub workload_state_dir: PathBuf,
     /// Lists of trusted release keys; the first that exists is used.
     pub trust_anchors: Vec<PathBuf>,
+    /// This program with its configuration, which units start before a workload; empty: they do not.
+    pub own_command: Vec<String>,
 }
 
 impl Places {
+    /// Where they are by the configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            state_dir: config.state_dir.clone(),
+            run_dir: config.run_dir.clone(),
+            unit_dir: config.unit_dir.clone(),
+            workload_state_dir: config.workload_state_dir.clone(),
+            trust_anchors: config.trust_anchors.clone(),
+            own_command: config.own_command(),
+        }
+    }
+
     /// Directory of all workloads.
     #[must_use]
     pub fn workloads(&self) -> PathBuf {
@@ -146,6 +162,16 @@ impl Home {
         self.root.join("removal.json")
     }
 
+    /// Why it ended, each time.
+    pub(crate) fn ends(&self) -> PathBuf {
+        self.root.join("ends.json")
+    }
+
+    /// Why the bridge is about to end it.
+    pub(crate) fn announcement(&self) -> PathBuf {
+        self.root.join("ending.json")
+    }
+
     pub(crate) fn desired_file(&self) -> PathBuf {
         self.root.join("desired.json")
     }
@@ -173,9 +199,11 @@ impl Home {
         Ok(journal::read(&self.desired_file())?.unwrap_or_default())
     }
 
-    /// The manifest that a version was installed with. It lies where only the bridge writes.
+    /// The manifest that a version was installed with, if it is still the one that was signed.
     pub(crate) fn manifest(&self, digest: Digest) -> Option<Manifest> {
-        Manifest::parse(&fs::read(self.manifest_file(digest)).ok()?).ok()
+        let bytes = fs::read(self.manifest_file(digest)).ok()?;
+        let is_signed = digest_of_manifest(&bytes) == digest;
+        is_signed.then(|| Manifest::parse(&bytes).ok()).flatten()
     }
 
     /// Digests of all versions whose manifest is here.

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::assemble;
 use super::claim::{Claim, Outcome, Work};
+use super::ends;
 use super::health::Probe;
 use super::places::unit_name;
 use super::record::{Desired, Fault, Removal, chain};
@@ -49,7 +50,7 @@ impl Workloads {
     pub fn stop(&self, name: &WorkloadName, key: &str) -> Result<Operation, WorkloadError> {
         self.turn("stop", name, key, |claim| async move {
             let outcome = match claim.want(false) {
-                Ok(()) => outcome(claim.inner.halt(&claim.name).await),
+                Ok(()) => outcome(claim.inner.halt(&claim.name, "it is stopped").await),
                 Err(fault) => failed(fault),
             };
             claim.finish(&outcome, || {});
@@ -64,7 +65,7 @@ impl Workloads {
     pub fn restart(&self, name: &WorkloadName, key: &str) -> Result<Operation, WorkloadError> {
         self.turn("restart", name, key, |claim| async move {
             claim.progress(0, 2, "steps", "stopping");
-            let outcome = match claim.inner.halt(&claim.name).await {
+            let outcome = match claim.inner.halt(&claim.name, "it is restarted").await {
                 Ok(()) => claim.enable_and_start().await,
                 Err(fault) => failed(fault),
             };
@@ -144,7 +145,7 @@ async fn remove_parts(claim: &Claim, state: bool) -> Result<(), Fault> {
     let (inner, name) = (&claim.inner, &claim.name);
     let home = inner.places.home(name);
     claim.progress(0, 3, "steps", "stopping");
-    inner.halt(name).await?;
+    inner.halt(name, "it is removed").await?;
     fail_point("remove.stopped");
     claim.progress(1, 3, "steps", "removing the unit");
     let doing = "the workload cannot be removed";
@@ -285,9 +286,11 @@ impl Inner {
     }
 
     /// Stops the unit and waits for its end.
-    pub(crate) async fn halt(&self, name: &WorkloadName) -> Result<(), Fault> {
+    pub(crate) async fn halt(&self, name: &WorkloadName, reason: &str) -> Result<(), Fault> {
         let unit = unit_name(name);
+        ends::announce(&self.places.home(name), reason);
         let stopped = self.units.stop(&unit, STOP_DEADLINE).await;
+        ends::withdraw(&self.places.home(name));
         stopped.map_err(|err| Fault::of(&format!("workload `{name}` cannot be stopped"), &err))?;
         let _forgotten_with_the_unit = self.units.reset_failed(&unit).await;
         Ok(())

@@ -72,6 +72,9 @@ pub(crate) struct Installation {
     pub(crate) enable: bool,
     /// Whether the workload had state before.
     pub(crate) had_state: bool,
+    /// Seconds within which the server must reach the satellite after the change; 0: it need not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) contact_seconds: u32,
     /// Sequence of the permit by which it goes back to an older release, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) permit: Option<u64>,
@@ -83,6 +86,11 @@ pub(crate) struct Installation {
     pub(crate) disturbed: bool,
     /// While it is taken back: whether the new version may have changed the state.
     pub(crate) restore_state: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A removal that is under way.

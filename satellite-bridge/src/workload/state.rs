@@ -99,6 +99,7 @@ mod tests {
             unit_dir: dir.path().join("u"),
             workload_state_dir: dir.path().join("w"),
             trust_anchors: Vec::new(),
+            own_command: Vec::new(),
         };
         let name = WorkloadName::from_str("echo").unwrap();
         let (home, state) = (places.home(&name), places.state(&name));

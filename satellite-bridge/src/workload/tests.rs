@@ -1,5 +1,6 @@
 //! Workloads on a fake service manager: everything else, disk included, is real.
 
+mod contact;
 mod kill;
 pub(crate) mod world;
 

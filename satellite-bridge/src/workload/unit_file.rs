@@ -19,7 +19,6 @@ const START_GRACE: u32 = 5;
 #[must_use]
 pub(super) fn render(places: &Places, digest: Digest, manifest: &Manifest) -> String {
     let name = &manifest.workload;
-    let version = places.home(name).version(digest);
     let capability = if manifest.unit.ports_below_1024 {
         "CAP_NET_BIND_SERVICE"
     } else {
@@ -41,11 +40,9 @@ pub(super) fn render(places: &Places, digest: Digest, manifest: &Manifest) -> St
     line("StartLimitBurst=8");
     line("");
     line("[Service]");
-    line("Type=notify");
-    line(&format!(
-        "ExecStart={}",
-        command(&version.join(&manifest.unit.exec), &manifest.unit.args)
-    ));
+    for program in programs(places, digest, manifest) {
+        line(&program);
+    }
     line(&format!(
         "Environment={}",
         variable("SATELLITE_SOCKET", &places.socket(name).to_string_lossy())
@@ -119,6 +116,39 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM";
+
+/// What is started, before, after and for the workload.
+fn programs(places: &Places, digest: Digest, manifest: &Manifest) -> Vec<String> {
+    let name = &manifest.workload;
+    let version = places.home(name).version(digest);
+    let kind = if manifest.health.silent { "exec" } else { "notify" };
+    let mut lines = vec![format!("Type={kind}")];
+    // Both outside of the sandbox. Before each start, also one by the service manager: what runs is what was signed. After
+    // each end, whoever ended it: why.
+    let verify = own(places, &["verify-workload", name.as_str(), &digest.to_string()]);
+    lines.extend(verify.map(|verify| format!("ExecStartPre=+{verify}")));
+    let note = own(places, &["workload-ended", name.as_str()]);
+    lines.extend(note.map(|note| format!("ExecStopPost=-+{note}")));
+    let unit = &manifest.unit;
+    lines.push(format!(
+        "ExecStart={}",
+        command(&version.join(&unit.exec), &unit.args)
+    ));
+    let health = manifest.health.command.as_ref();
+    lines.extend(health.map(|health| {
+        let check = command(&version.join(&health.exec), &health.args);
+        format!("ExecStartPost={check}")
+    }));
+    lines
+}
+
+/// A command line of this program.
+fn own(places: &Places, words: &[&str]) -> Option<String> {
+    let (program, args) = places.own_command.split_first()?;
+    let words = words.iter().map(|&word| word.to_owned());
+    let args: Vec<_> = args.iter().cloned().chain(words).collect();
+    Some(command(Path::new(program), &args))
+}
 
 /// A user's name that no other workload has. Long names are cut and told apart by a digest.
 fn user(name: &WorkloadName) -> String {

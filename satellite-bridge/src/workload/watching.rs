@@ -11,6 +11,7 @@ use satellite_proto::wire::bridge::v1::{Workload, WorkloadState};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::ends;
 use super::health::{Finding, Probe};
 use super::places::unit_name;
 use super::{Inner, Installed, Workloads};
@@ -76,7 +77,11 @@ impl Inner {
         if installing {
             state = WorkloadState::Installing;
         }
-        Some(describe(&installed, status, state, problem))
+        let ends = ends::newest(&self.places.home(name));
+        Some(Workload {
+            ends,
+            ..describe(&installed, status, state, problem)
+        })
     }
 }
 
@@ -122,6 +127,7 @@ fn describe(
         memory_bytes: status.memory.unwrap_or(0),
         problem,
         previous_version: installed.previous.clone().unwrap_or_default(),
+        ends: Vec::new(),
     }
 }
 

@@ -129,6 +129,7 @@ impl Client {
             manifest_digest,
             idempotency_key: key(),
             enable: true,
+            ..Default::default()
         };
         let begun = client.install_update(request).await?.into_inner();
         let id = begun.operation.context("no operation in the answer")?.id;

@@ -226,6 +226,7 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
         }),
         jobs: Jobs::open(store.clone()).await.unwrap(),
         audit: Audit::new(store.clone()),
+        rollouts: crate::app::rollout::Bell::default(),
         desk: crate::app::join::Desk::default(),
         runs: crate::app::runs::Desk::default(),
         page: crate::app::page::Page::default(),

@@ -1,12 +1,16 @@
-//! The document of firewall rules: TOML as written, checked, compared.
+//! The document of firewall rules: TOML or JSON as written, checked, compared.
 //!
 //! **Invariant:** pure. Every fault is told at once, with its line.
 
+mod json;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use satellite_proto::wire::bridge::v1::{Action, Direction, PortRange, Protocol, Rule};
+use satellite_proto::wire::bridge::v1::rate_limit::Span;
+use satellite_proto::wire::bridge::v1::{Action, Direction, PortRange, Protocol, RateLimit, Rule};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -24,7 +28,17 @@ struct File {
     default_in: Option<Spanned<String>>,
     default_out: Option<Spanned<String>>,
     #[serde(default)]
+    set: Vec<FileSet>,
+    #[serde(default)]
     rule: Vec<FileRule>,
+}
+
+/// Remotes under one name, for several rules.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileSet {
+    name: Spanned<String>,
+    remotes: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +54,8 @@ struct FileRule {
     action: Spanned<String>,
     #[serde(default)]
     comment: String,
+    rate: Option<Spanned<String>>,
+    burst: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +101,11 @@ const ACTIONS: [(&str, Action); 3] = [
     ("reject", Action::Reject),
 ];
 const DIRECTIONS: [(&str, Direction); 2] = [("in", Direction::In), ("out", Direction::Out)];
+const SPANS: [(&str, Span); 3] = [
+    ("second", Span::Second),
+    ("minute", Span::Minute),
+    ("hour", Span::Hour),
+];
 const PROTOCOLS: [(&str, Protocol); 4] = [
     ("any", Protocol::Unspecified),
     ("tcp", Protocol::Tcp),
@@ -94,6 +115,9 @@ const PROTOCOLS: [(&str, Protocol); 4] = [
 
 impl Document {
     pub(crate) fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+        if text.trim_start().starts_with('{') {
+            return json::parse(text);
+        }
         let mut faults = Faults(text, Vec::new());
         let file: File = match toml::from_str(text) {
             Ok(file) => file,
@@ -104,6 +128,7 @@ impl Document {
         };
         let default_in = file.default_in.and_then(|word| faults.word(&word, &ACTIONS));
         let default_out = file.default_out.and_then(|word| faults.word(&word, &ACTIONS));
+        let sets = sets(&file.set, &mut faults);
         let mut rules: Vec<Rule> = Vec::new();
         for written in file.rule {
             if rules.iter().any(|rule| rule.name == *written.name.get_ref()) {
@@ -112,7 +137,7 @@ impl Document {
                     format!("rule `{}` is there twice", written.name.get_ref()),
                 );
             }
-            rules.push(rule(written, &mut faults));
+            rules.push(rule(written, &sets, &mut faults));
         }
         if faults.1.is_empty() {
             Ok(Self {
@@ -199,7 +224,88 @@ pub(crate) fn difference(present: &Document, wanted: &Document) -> Vec<String> {
     changes
 }
 
-fn rule(written: FileRule, faults: &mut Faults<'_>) -> Rule {
+/// Remotes by the name of their set.
+type Sets = BTreeMap<String, Vec<String>>;
+
+fn sets(written: &[FileSet], faults: &mut Faults<'_>) -> Sets {
+    let mut sets = Sets::new();
+    for set in written {
+        for remote in &set.remotes {
+            check_remote(remote, faults);
+        }
+        let remotes = set.remotes.iter().map(|remote| remote.get_ref().clone());
+        let name = set.name.get_ref().clone();
+        if sets.insert(name, remotes.collect()).is_some() {
+            faults.add(&set.name, format!("set `{}` is there twice", set.name.get_ref()));
+        }
+    }
+    sets
+}
+
+fn check_remote(remote: &Spanned<String>, faults: &mut Faults<'_>) {
+    let text = remote.get_ref();
+    if text.parse::<IpNet>().is_err() && text.parse::<IpAddr>().is_err() {
+        faults.add(
+            remote,
+            format!("`{text}` is neither an IP address nor a network such as 10.0.0.0/8"),
+        );
+    }
+}
+
+/// What a rule names, with the members of sets (`@NAME`) in their place.
+fn remotes(written: &[Spanned<String>], sets: &Sets, faults: &mut Faults<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    for remote in written {
+        match remote.get_ref().strip_prefix('@') {
+            None => {
+                check_remote(remote, faults);
+                all.push(remote.get_ref().clone());
+            }
+            Some(name) => match sets.get(name) {
+                Some(members) => all.extend(members.iter().cloned()),
+                None => faults.add(remote, format!("there is no set `{name}`")),
+            },
+        }
+    }
+    all.dedup();
+    all
+}
+
+/// `PACKETS/SPAN`, and how many may come at once: as many as in a span, unless it is said.
+fn rate_limit(
+    rate: &Spanned<String>,
+    burst: Option<&Spanned<u32>>,
+    faults: &mut Faults<'_>,
+) -> Option<RateLimit> {
+    let (packets, span) = rate.get_ref().split_once('/').unwrap_or_default();
+    let span = SPANS.iter().find(|(word, _)| *word == span.trim());
+    let packets = packets.trim().parse().ok().filter(|n| (1..=10_000).contains(n));
+    let (Some((_, span)), Some(packets)) = (span, packets) else {
+        faults.add(
+            rate,
+            "that is no rate of 1 to 10000 packets, such as \"10/second\", \"10/minute\" or \"10/hour\""
+                .to_owned(),
+        );
+        return None;
+    };
+    let at_once = burst.map_or(packets, |burst| *burst.get_ref());
+    if let Some(burst) = burst.filter(|_| !(1..=10_000).contains(&at_once)) {
+        faults.add(burst, "`burst` is 1 to 10000".to_owned());
+    }
+    Some(RateLimit {
+        packets,
+        span: (*span).into(),
+        burst: at_once,
+    })
+}
+
+/// A rate as a document says it.
+pub(crate) fn rate(limit: &RateLimit) -> String {
+    let span = SPANS.iter().find(|(_, span)| *span == limit.span());
+    format!("{}/{}", limit.packets, span.map_or("?", |(word, _)| word))
+}
+
+fn rule(written: FileRule, sets: &Sets, faults: &mut Faults<'_>) -> Rule {
     let name = written.name.get_ref();
     let clean = name
         .bytes()
@@ -230,14 +336,11 @@ fn rule(written: FileRule, faults: &mut Faults<'_>) -> Rule {
             "ports go with `protocol = \"tcp\"` or \"udp\" only".to_owned(),
         );
     }
-    for remote in &written.remotes {
-        let text = remote.get_ref();
-        if text.parse::<IpNet>().is_err() && text.parse::<IpAddr>().is_err() {
-            faults.add(
-                remote,
-                format!("`{text}` is neither an IP address nor a network such as 10.0.0.0/8"),
-            );
-        }
+    let remotes = remotes(&written.remotes, sets, faults);
+    let rate = written.rate.as_ref();
+    let rate_limit = rate.and_then(|rate| rate_limit(rate, written.burst.as_ref(), faults));
+    if let (Some(burst), None) = (&written.burst, rate) {
+        faults.add(burst, "`burst` goes with `rate` only".to_owned());
     }
     if written.comment.chars().count() > 100 || written.comment.chars().any(char::is_control) {
         faults.add(
@@ -261,9 +364,10 @@ fn rule(written: FileRule, faults: &mut Faults<'_>) -> Rule {
         direction: direction.into(),
         protocol: protocol.into(),
         ports,
-        remotes: written.remotes.into_iter().map(Spanned::into_inner).collect(),
+        remotes,
         action: action.into(),
         comment: written.comment,
+        rate_limit,
     }
 }
 
@@ -302,6 +406,10 @@ fn lines(rule: &Rule) -> Vec<String> {
         lines.push(format!("remotes = [{}]", quoted(&rule.remotes)));
     }
     lines.push(format!("action = \"{}\"", action(rule.action())));
+    if let Some(limit) = &rule.rate_limit {
+        lines.push(format!("rate = \"{}\"", rate(limit)));
+        lines.push(format!("burst = {}", limit.burst));
+    }
     if !rule.comment.is_empty() {
         lines.push(format!("comment = {}", toml::Value::String(rule.comment.clone())));
     }
@@ -338,58 +446,4 @@ pub(crate) fn port_range(range: &PortRange) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"default-in = "drop"
-
-[[rule]]
-name = "sip"
-direction = "in"
-protocol = "udp"
-ports = [5060, "10000-20000"]
-remotes = ["10.0.0.0/8", "fd00::1"]
-action = "accept"
-"#;
-
-    #[test]
-    fn a_document_is_written_as_it_can_be_read() {
-        let document = Document::parse(GOOD).unwrap();
-        assert_eq!(Document::parse(&document.to_toml()).unwrap(), document);
-        assert_eq!(
-            document.rules[0].ports[1],
-            PortRange {
-                first: 10000,
-                last: 20000
-            }
-        );
-    }
-
-    #[test]
-    fn every_fault_is_told_with_its_line() {
-        let text = GOOD
-            .replace("\"drop\"", "\"dropp\"")
-            .replace("\"sip\"", "\"Sip\"")
-            .replace("\"in\"", "\"inn\"")
-            .replace("5060", "0")
-            .replace("fd00::1", "here");
-        let lines: Vec<_> = Document::parse(&text)
-            .unwrap_err()
-            .into_iter()
-            .map(|(line, _)| line)
-            .collect();
-        assert_eq!(lines, [1, 4, 5, 8, 7]);
-        let unknown = Document::parse(&GOOD.replace("remotes", "from")).unwrap_err();
-        assert_eq!(unknown[0].0, 8, "{unknown:?}");
-    }
-
-    #[test]
-    fn the_difference_says_what_goes_and_what_comes() {
-        let before = Document::parse(GOOD).unwrap();
-        assert_eq!(difference(&before, &before), Vec::<String>::new());
-        let after = Document::parse(&GOOD.replace("\"drop\"", "\"reject\"").replace("sip", "sips")).unwrap();
-        let changes = difference(&before, &after);
-        assert_eq!(changes[..2], ["- default-in = drop", "+ default-in = reject"]);
-        assert!(changes[2].starts_with("- name = \"sip\"") && changes[3].starts_with("+ name = \"sips\""));
-    }
-}
+mod tests;

@@ -34,6 +34,11 @@ impl Style {
         }
     }
 
+    /// A line as it is shown.
+    pub(crate) fn shown(self, line: &str) -> String {
+        self.apply(line).unwrap_or_else(|| line.to_owned())
+    }
+
     fn apply(self, line: &str) -> Option<String> {
         let mut fields = line.splitn(4, ' ');
         let mut field = || fields.next();

@@ -90,6 +90,9 @@ pub(super) fn in_force<'a>(lines: impl Iterator<Item = &'a String> + Clone) -> V
                 remotes: Vec::new(),
                 action: "accept",
                 comment: known.comment.to_owned(),
+                rate: String::new(),
+                packets: None,
+                bytes: None,
             })
         })
         .collect()

@@ -141,7 +141,7 @@ async fn take(app: &App, body: Body) -> Result<Added, AppError> {
             }
         }
     };
-    let (added, ()) = tokio::join!(bundles::add(app, receiver), feed);
+    let (added, ()) = tokio::join!(bundles::add(app, receiver, false), feed);
     added
 }
 

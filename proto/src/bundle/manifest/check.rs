@@ -48,30 +48,28 @@ pub(super) fn manifest(manifest: &Manifest) -> Check {
     paths("logs", &manifest.logs)?;
     chunks(&manifest.chunks)?;
     files(manifest)?;
-    let exec = manifest.files.iter().find(|file| file.path == manifest.unit.exec);
-    match exec {
+    let asked = manifest.health.command.as_ref().map(|command| &command.exec);
+    [Some(&manifest.unit.exec), asked]
+        .into_iter()
+        .flatten()
+        .try_for_each(|exec| program(manifest, exec))
+}
+
+fn program(manifest: &Manifest, exec: &str) -> Check {
+    match manifest.files.iter().find(|file| file.path == exec) {
         Some(file) if file.mode == 0o755 => Ok(()),
-        Some(_) => Err(format!(
-            "`{}` is to be started and is not executable",
-            manifest.unit.exec
-        )),
-        None => Err(format!(
-            "`{}` is to be started and is not in the payload",
-            manifest.unit.exec
-        )),
+        Some(_) => Err(format!("`{exec}` is to be started and is not executable")),
+        None => Err(format!("`{exec}` is to be started and is not in the payload")),
     }
 }
 
 fn unit(unit: &Unit) -> Check {
     path("unit.exec", &unit.exec)?;
-    if unit.args.len() > LIST_MOST || unit.environment.len() > LIST_MOST {
-        return Err(format!("`unit` has more than {LIST_MOST} arguments or variables"));
+    if unit.environment.len() > LIST_MOST {
+        return Err(format!("`unit` has more than {LIST_MOST} variables"));
     }
-    for text in unit.args.iter().chain(unit.environment.values()) {
-        if text.len() > TEXT_MOST || text.chars().any(char::is_control) {
-            return Err("`unit` has an argument or variable that is too long or not printable".to_owned());
-        }
-    }
+    words("unit.args", &unit.args)?;
+    words("unit.environment", unit.environment.values())?;
     for name in unit.environment.keys() {
         let plain = name
             .bytes()
@@ -90,12 +88,37 @@ fn unit(unit: &Unit) -> Check {
     }
 }
 
+fn words<'t>(what: &str, words: impl IntoIterator<Item = &'t String>) -> Check {
+    for (number, text) in words.into_iter().enumerate() {
+        if number >= LIST_MOST {
+            return Err(format!("`{what}` has more than {LIST_MOST} words"));
+        }
+        if text.len() > TEXT_MOST || text.chars().any(char::is_control) {
+            return Err(format!("`{what}` has a word that is too long or not printable"));
+        }
+    }
+    Ok(())
+}
+
 fn health(health: &Health) -> Check {
     if !(1..=600).contains(&health.start_seconds) {
         return Err("`health.start_seconds` is not within 1 to 600".to_owned());
     }
     if health.settle_seconds > 60 || health.settle_seconds >= health.start_seconds {
         return Err("`health.settle_seconds` is above 60, or not below `start_seconds`".to_owned());
+    }
+    if health.tcp == Some(0) || health.http.as_ref().is_some_and(|http| http.port == 0) {
+        return Err("`health` has the port 0".to_owned());
+    }
+    if let Some(http) = &health.http {
+        let plain = http.path.bytes().all(|b| b.is_ascii_graphic());
+        if !plain || !http.path.starts_with('/') || http.path.len() > PATH_MOST {
+            return Err("`health.http.path` is not a path".to_owned());
+        }
+    }
+    if let Some(command) = &health.command {
+        path("health.command.exec", &command.exec)?;
+        words("health.command.args", &command.args)?;
     }
     match &health.grpc {
         Some(service) if service.len() > 128 || !service.bytes().all(is_service_byte) => {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::rate::{MAX_RATE, RateLimit, Span};
 use super::{Action, Comment, Direction, Ports, Protocol, Rule, Ruleset};
 
 /// A rule of the operator that names remotes and ports as asked.
@@ -24,6 +25,7 @@ pub(crate) fn rule(
         remotes: remotes.iter().map(|text| text.parse().unwrap()).collect(),
         action,
         comment: Comment::default(),
+        rate_limit: None,
     }
 }
 
@@ -57,23 +59,33 @@ fn a_rule() -> impl Strategy<Value = Rule> {
         remotes,
         an_action(),
         "[ -~äöü€]{0,100}",
+        a_limit(),
     )
-        .prop_map(|(direction, protocol, ports, remotes, action, comment)| {
-            let has_ports = matches!(protocol, Protocol::Tcp | Protocol::Udp);
-            let ports = ports.into_iter().filter(|_| has_ports);
-            Rule {
-                name: "x".parse().unwrap(),
-                owner: "workload/backup-service".parse().unwrap(),
-                direction,
-                protocol,
-                ports: ports
-                    .map(|(low, n)| Ports::new(low, (low + n).min(65_535)).unwrap())
-                    .collect(),
-                remotes,
-                action,
-                comment: comment.parse().unwrap(),
-            }
-        })
+        .prop_map(
+            |(direction, protocol, ports, remotes, action, comment, rate_limit)| {
+                let has_ports = matches!(protocol, Protocol::Tcp | Protocol::Udp);
+                let ports = ports.into_iter().filter(|_| has_ports);
+                Rule {
+                    name: "x".parse().unwrap(),
+                    owner: "workload/backup-service".parse().unwrap(),
+                    direction,
+                    protocol,
+                    ports: ports
+                        .map(|(low, n)| Ports::new(low, (low + n).min(65_535)).unwrap())
+                        .collect(),
+                    remotes,
+                    action,
+                    comment: comment.parse().unwrap(),
+                    rate_limit,
+                }
+            },
+        )
+}
+
+fn a_limit() -> impl Strategy<Value = Option<RateLimit>> {
+    let span = prop_oneof![Just(Span::Second), Just(Span::Minute), Just(Span::Hour)];
+    let limit = (1..=MAX_RATE, span, 1..=MAX_RATE);
+    prop::option::of(limit.prop_map(|(packets, span, burst)| RateLimit::new(packets, span, burst).unwrap()))
 }
 
 fn a_network() -> impl Strategy<Value = ipnet::IpNet> {

@@ -111,7 +111,7 @@ impl Installer {
         let doing = "going back failed";
         let file = |err: FileError| Fault::of(doing, &err);
         if self.record.disturbed {
-            inner.halt(name).await?;
+            inner.halt(name, "a version is taken back").await?;
         }
         fail_point("rollback.stopped");
         let state = inner.places.state(name);

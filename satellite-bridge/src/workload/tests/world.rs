@@ -83,6 +83,7 @@ impl World {
             unit_dir: root.join("units"),
             workload_state_dir: root.join("lib"),
             trust_anchors: vec![root.join("absent.toml"), root.join("trust.toml")],
+            own_command: Vec::new(),
         };
         let units = FakeUnits::kept_in(root.join("running"));
         units.behave(rule(places.clone()));

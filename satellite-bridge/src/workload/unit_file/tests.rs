@@ -25,6 +25,7 @@ fn places() -> Places {
         unit_dir: "/run/systemd/system".into(),
         workload_state_dir: "/var/lib".into(),
         trust_anchors: Vec::new(),
+        own_command: vec!["/usr/lib/satellite/satellite-bridge".to_owned()],
     }
 }
 
@@ -40,6 +41,28 @@ fn the_unit_is_the_golden_one() {
         std::fs::read_to_string(golden).unwrap(),
         "UPDATE_GOLDEN=1 writes it anew"
     );
+}
+
+#[test]
+fn what_a_bundle_declares_of_its_health_becomes_part_of_the_unit() {
+    let mut manifest = manifest();
+    manifest.health.silent = true;
+    manifest.health.command = Some(satellite_proto::bundle::HealthCommand {
+        exec: "bin/check".to_owned(),
+        args: vec!["a b".to_owned(), "%n".to_owned()],
+    });
+    let unit = render(&places(), Digest::from([0xab; 32]), &manifest);
+    assert!(unit.contains("\nType=exec\n"), "{unit}");
+    let line = unit
+        .lines()
+        .find(|line| line.starts_with("ExecStartPost="))
+        .unwrap();
+    // No sign that would take it out of the sandbox stands before the program.
+    assert!(
+        line.starts_with("ExecStartPost=\"/var/lib/satellite/workloads/backup-service/versions/"),
+        "{line}"
+    );
+    assert!(line.ends_with("/bin/check\" \"a b\" \"%%n\""), "{line}");
 }
 
 #[tokio::test]
