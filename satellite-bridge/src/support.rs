@@ -42,7 +42,7 @@ const LARGEST: usize = 16 * 1024 * 1024;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Records of ours that say how the satellite is set up; none has a secret in it.
 const RECORDS: [&str; 6] = [
-    "network/settings.json",
+    "network/confirmed.json",
     "firewall/confirmed.json",
     "change/open.json",
     "generation.json",
@@ -302,7 +302,7 @@ mod tests {
             ("console-pin.json", "SECRET-2"),
             ("pairing.json", "SECRET-3"),
             ("join.json", "SECRET-4"),
-            ("network/settings.json", "{\"host-name\":\"satellite-3\"}"),
+            ("network/confirmed.json", "{\"host-name\":\"satellite-3\"}"),
             ("language", "de"),
         ] {
             let path = config.state_dir.join(path);
@@ -314,7 +314,7 @@ mod tests {
         let (path, size) = to_directory(&config, &usb).await.unwrap();
         assert_eq!(path.metadata().unwrap().len(), size);
         let contents = contents(&path);
-        assert!(contents["settings/network/settings.json"].contains("satellite-3"));
+        assert!(contents["settings/network/confirmed.json"].contains("satellite-3"));
         assert_eq!(contents["settings/language"], "de");
         assert!(contents["status.json"].contains("\"has_pin\": true"));
         assert!(contents.contains_key("logs/bridge.log") && contents.contains_key("machine/ip-address.txt"));

@@ -234,7 +234,7 @@ async fn damaged_data_is_said_and_the_menu_goes_on() {
         "pairing.json",
         "language",
         "keyboard",
-        "network/settings.json",
+        "network/confirmed.json",
         "change/open.json",
     ] {
         let path = state.join(file);
