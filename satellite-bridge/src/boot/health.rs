@@ -114,20 +114,25 @@ fn variable_text(bytes: &[u8]) -> String {
     String::from_utf16_lossy(&units)
 }
 
-/// Whether one of the kernel images `names` belongs to another slot than `counted`, the path of ours.
+/// Whether one of the kernel images `names` belongs to another slot than `counted`, the path of ours, and the loader would
+/// take it: one that it has given up too leads nowhere.
 fn has_another(counted: &str, names: &[String]) -> bool {
     let file = counted.rsplit(['\\', '/']).next().unwrap_or_default();
-    let ours = without_count(file);
+    let (ours, _) = parts(file);
     names
         .iter()
         .filter(|name| name.ends_with(".efi"))
-        .any(|name| without_count(name) != ours)
+        .map(|name| parts(name))
+        .any(|(stem, is_given_up)| stem != ours && !is_given_up)
 }
 
-/// `satellite_1.0` of `satellite_1.0+2-1.efi`.
-fn without_count(name: &str) -> &str {
+/// `satellite_1.0` of `satellite_1.0+2-1.efi`, and whether no start is left to it.
+fn parts(name: &str) -> (&str, bool) {
     let stem = name.strip_suffix(".efi").unwrap_or(name);
-    stem.rsplit_once('+').map_or(stem, |(stem, _)| stem)
+    stem.rsplit_once('+').map_or((stem, false), |(stem, count)| {
+        let left = count.split('-').next().unwrap_or_default();
+        (stem, left.parse() == Ok(0_u32))
+    })
 }
 
 #[cfg(test)]
@@ -158,6 +163,20 @@ mod tests {
         check(
             "\\EFI\\Linux\\satellite_2.0+0-3.efi",
             &["satellite_1.0.efi", "satellite_2.0+0-3.efi"],
+            true,
+        );
+    }
+
+    #[test]
+    fn a_slot_that_was_given_up_is_nothing_to_fall_back_to() {
+        check(
+            "\\EFI\\Linux\\satellite_2.0+1-2.efi",
+            &["satellite_1.0+0-3.efi", "satellite_2.0+1-2.efi"],
+            false,
+        );
+        check(
+            "\\EFI\\Linux\\satellite_2.0+1-2.efi",
+            &["satellite_1.0+2-1.efi", "satellite_2.0+1-2.efi"],
             true,
         );
     }
