@@ -107,6 +107,15 @@ async fn an_image_is_small_and_signed_and_all_its_formats_hold_the_same_disk() {
         assert!(checked.contains(end), "{end} has no checksum:\n{checked}");
     }
 
+    says_what_is_in_it(&dir);
+    let (root, tree) = (with_end(&dir, "root"), lab.data().join("root"));
+    let extract = format!("--extract={}", tree.display());
+    let root = root.display().to_string();
+    stdout_of(inside(&["fsck.erofs", &extract, &root]), BUILD)
+        .await
+        .unwrap();
+    holds_nothing_of_a_machine_and_all_that_one_needs(&tree);
+
     let compare = async |format: &str, other: &Path| {
         let (raw, other) = (with_end(&dir, "raw"), other.display().to_string());
         let raw = raw.display().to_string();
@@ -132,6 +141,82 @@ async fn an_image_is_small_and_signed_and_all_its_formats_hold_the_same_disk() {
         assert!(manifest.contains(&line), "{manifest}");
     }
     watch.lap("compared");
+}
+
+/// No identity, no password, no shell, no mirror; the drivers of hypervisors and USB disks.
+fn holds_nothing_of_a_machine_and_all_that_one_needs(root: &Path) {
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    assert_eq!(read("etc/machine-id"), "");
+    for absent in [
+        "etc/ssh",
+        "etc/apt",
+        "usr/bin/apt-get",
+        "usr/bin/login",
+        "usr/sbin/sshd",
+    ] {
+        assert!(!root.join(absent).exists(), "{absent}");
+    }
+    assert_eq!(
+        std::fs::read_dir(root.join("var")).unwrap().count(),
+        0,
+        "/var is not empty"
+    );
+    for line in read("etc/shadow").lines() {
+        assert!(line.split(':').nth(1).unwrap().starts_with('!'), "{line}");
+    }
+    for line in read("etc/passwd").lines() {
+        let shell = line.rsplit(':').next().unwrap();
+        let is_none = ["/usr/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync"].contains(&shell);
+        assert!(is_none, "{line}");
+    }
+    let modules = walkdir::WalkDir::new(root.join("usr/lib/modules"));
+    let names: Vec<String> = modules
+        .into_iter()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    for module in [
+        "virtio_blk",
+        "virtio_net",
+        "virtio_scsi",
+        "vmxnet3",
+        "vmw_pvscsi",
+        "hv_netvsc",
+        "hv_storvsc",
+        "e1000",
+        "ahci",
+        "cifs",
+        "exfat",
+        "vfat",
+        "usb-storage",
+        "uas",
+        "xhci-pci",
+        "sr_mod",
+    ] {
+        let file = format!("{module}.ko.xz");
+        assert!(names.contains(&file), "the image has no {file}");
+    }
+}
+
+/// The SBOM names each package of the list, and the crates of the bridge with their digests.
+fn says_what_is_in_it(dir: &Path) {
+    let text = std::fs::read_to_string(with_end(dir, "json")).unwrap();
+    let sbom: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(sbom["spdxVersion"], "SPDX-2.3");
+    let named: Vec<_> = sbom["packages"].as_array().unwrap().iter().collect();
+    let has = |name: &str, release: &str| {
+        let is_it = |one: &&&serde_json::Value| one["name"] == name && one["versionInfo"] == release;
+        named.iter().find(is_it).copied()
+    };
+    let packages = std::fs::read_to_string(dir.join("packages.txt")).unwrap();
+    for line in packages.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert!(has(words[0], words[1]).is_some(), "{line} is not in the SBOM");
+    }
+    let bridge = has("satellite-bridge", env!("CARGO_PKG_VERSION"));
+    assert!(bridge.is_some(), "the bridge is not in the SBOM");
+    let rustls = named.iter().find(|one| one["name"] == "rustls").unwrap();
+    let digest = rustls["checksums"][0]["checksumValue"].as_str().unwrap();
+    assert_eq!(digest.len(), 64, "{digest}");
 }
 
 #[tokio::test]
