@@ -18,5 +18,6 @@ pub mod network;
 pub mod systemd;
 pub mod timedate;
 pub mod usb;
+pub mod vmware;
 
 pub use fail::fail_point;

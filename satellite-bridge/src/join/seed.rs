@@ -1,4 +1,5 @@
-//! Looks for a token on the disks beside ours: the OVF environment of VMware and others, a NoCloud seed.
+//! Looks for a token on the disks beside ours (the OVF environment of VMware and others, a NoCloud seed) and among the
+//! variables that VMware has for its machines.
 //!
 //! It runs beside the daemon and hands over what it finds. Where nobody attached such a disk it ends after some seconds.
 //!
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use satellite_host::iso::Iso;
+use satellite_host::{iso::Iso, vmware};
 use satellite_proto::join::Token;
 
 use super::{JoinError, record, source};
@@ -37,7 +38,7 @@ pub async fn run(config: &Config) -> Result<(), JoinError> {
         if pairing::is_paired_on_disk(&config.state_dir) {
             return Ok(());
         }
-        if let Some(found) = look(&disks()) {
+        if let Some(found) = look(&disks()).or_else(of_vmware) {
             break found;
         }
         if start.elapsed() > LOOK {
@@ -46,14 +47,14 @@ pub async fn run(config: &Config) -> Result<(), JoinError> {
         tokio::time::sleep(PAUSE).await;
     };
     let token: Token = text.parse().map_err(|error| {
-        tracing::error!(%error, place = %place.display(), "Join token cannot be read");
+        tracing::error!(%error, %place, "Join token cannot be read");
         JoinError::Token(error)
     })?;
     let known = record::read(&config.state_dir.join("join.json"));
     if known.is_some_and(|record| record.id == token.id().to_string()) {
         return Ok(());
     }
-    tracing::info!(place = %place.display(), id = %token.id(), "Join token found");
+    tracing::info!(%place, id = %token.id(), "Join token found");
     loop {
         match super::start(config, &text).await {
             Ok(()) => return Ok(()),
@@ -75,7 +76,7 @@ fn disks() -> Vec<PathBuf> {
 }
 
 /// The first token on one of these disks, and which.
-fn look(disks: &[PathBuf]) -> Option<(PathBuf, String)> {
+fn look(disks: &[PathBuf]) -> Option<(String, String)> {
     disks.iter().find_map(|disk| {
         // An empty drive, or another format.
         let iso = Iso::open(disk).ok()??;
@@ -90,8 +91,19 @@ fn look(disks: &[PathBuf]) -> Option<(PathBuf, String)> {
                 .filter(|_| is_seed)
                 .and_then(|text| of_user_data(&text))
         });
-        Some((disk.clone(), token?))
+        Some((disk.display().to_string(), token?))
     })
+}
+
+/// The token among VMware's variables, by itself or in an OVF environment, and which.
+fn of_vmware() -> Option<(String, String)> {
+    let variable = |name: &str| {
+        let answer = vmware::guestinfo(name);
+        let answer = answer.inspect_err(|error| tracing::debug!(%error, name, "VMware does not tell"));
+        answer.ok().flatten().filter(|value| !value.is_empty())
+    };
+    let token = variable(source::NAME).or_else(|| of_environment(&variable("ovfEnv")?))?;
+    Some(("guestinfo".to_owned(), token))
 }
 
 /// The value of our property in an OVF environment, whatever prefix its attributes have.
