@@ -132,8 +132,9 @@ fn is_marked(line: &str) -> bool {
     line.trim_start().starts_with('>')
 }
 
-/// Four groups of four of Crockford's base32.
-fn code_on(screen: &str) -> Option<String> {
+/// The code that a screen shows: four groups of four of Crockford's base32.
+#[must_use]
+pub fn code_on(screen: &str) -> Option<String> {
     let words = screen.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let is_code = |word: &&str| {
         let groups: Vec<&str> = word.split('-').collect();

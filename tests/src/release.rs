@@ -181,22 +181,13 @@ impl Release {
     ///
     /// If `image/build-image` fails, or the set of packages is not the one that was accepted.
     pub async fn image(&self, formats: &str, lock: &str) -> anyhow::Result<PathBuf> {
-        self.image_of("", formats, lock).await
-    }
-
-    /// As [`Release::image`], under another version.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn image_of(&self, version: &str, formats: &str, lock: &str) -> anyhow::Result<PathBuf> {
         let trust = self.trust().await?;
         let mut build = command(self.top.join("image/build-image"));
         build.arg("--bridge").arg(self.bridge_of_images());
         build
             .arg("--trust")
             .arg(trust)
-            .args(["--formats", formats, "--lock", lock, "--version", version]);
+            .args(["--formats", formats, "--lock", lock]);
         let said = stdout_of(build, ROOT_LIMIT).await?;
         let dir = PathBuf::from(said.lines().last().context("build-image said nothing")?);
         let key = SecretKey::from_file_text(&std::fs::read_to_string(self.secret())?, None)?;

@@ -133,6 +133,23 @@ impl Vm {
         stdout_of(inside, TOOLS).await
     }
 
+    /// Runs a line of a shell in the tree of tools and on the LAN, as on the host of a hypervisor.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    pub async fn at_host(&self, line: &str) -> anyhow::Result<String> {
+        let mut inside = crate::network::within(&self.lan.server_side(), self.top.join("image/in-tools"));
+        inside.arg(&self.tools).args(["sh", "-c", line]);
+        stdout_of(inside, TOOLS).await
+    }
+
+    /// The machine's socket on the LAN, as QEMU's `-netdev` has it.
+    #[must_use]
+    pub fn socket(&self) -> String {
+        format!("tap,id=lan,ifname={},script=no,downscript=no", self.port())
+    }
+
     /// A file of the machine.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
@@ -190,7 +207,7 @@ impl Vm {
         );
         let vars = format!("if=pflash,format=qcow2,file={}", self.file("vars.qcow2"));
         let monitor = format!("unix:{},server=on,wait=off", self.file("monitor"));
-        let net = format!("tap,id=lan,ifname={},script=no,downscript=no", self.port());
+        let net = self.socket();
         let accelerator = if Path::new("/dev/kvm").exists() && std::env::var_os("SATELLITE_KVM").is_some() {
             "kvm"
         } else {

@@ -8,8 +8,12 @@ use e2e::wait::until;
 use satellite_proto::wire::management::v1::Reachability;
 
 use super::{
-    COMMISSIONED, SEEN, SET_BACK, Watch, again, factory_reset, fingerprint, log, pair, started, when,
+    COMMISSIONED, SEEN, SET_BACK, Watch, again, factory_reset, fingerprint, log, pair, started, usb_disk,
+    when,
 };
+
+/// What a machine that waits to be paired may use: what `free` calls used, total without available.
+const MEMORY: u64 = 120_000_000;
 
 /// The one that runs with all tests.
 #[tokio::test]
@@ -28,7 +32,8 @@ async fn commissioned(lab: &Scratch) -> Vm {
     lab.serve().await.unwrap();
     lab.add_bundle().await.unwrap();
     let memory = vm.memory().await.unwrap();
-    println!("memory in use, not yet paired: {} MiB", memory >> 20);
+    println!("memory in use, not yet paired: {} MB", memory / 1_000_000);
+    assert!(memory <= MEMORY, "{memory} bytes are in use");
     let mut watch = Watch::start();
     pair(&vm, lab, SATELLITE, &[]).await;
     watch.lap("pairing");
@@ -95,16 +100,7 @@ async fn a_machine_survives_a_power_cut_and_begins_anew_after_a_factory_reset() 
 }
 
 async fn usb_disk_is_seen(vm: &Vm, lab: &Scratch) {
-    let stick = vm.file("stick.raw");
-    std::fs::File::create(&stick).unwrap().set_len(64 << 20).unwrap();
-    let said = vm
-        .monitor(&format!("drive_add 0 if=none,id=stick,format=raw,file={stick}"))
-        .await
-        .unwrap();
-    assert!(said.contains("OK"), "{said}");
-    vm.order("device_add usb-storage,id=stick,drive=stick,bus=usb.0,removable=on")
-        .await
-        .unwrap();
+    usb_disk(vm).await;
     until("the USB disk in the kernel's log", SEEN, async || {
         let log = log(lab, "kernel").await;
         log.contains("Attached SCSI removable disk").then_some(())

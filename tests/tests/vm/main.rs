@@ -7,6 +7,7 @@
 )]
 
 mod image;
+mod keys;
 mod life;
 mod network;
 mod power;
@@ -157,4 +158,18 @@ pub(crate) async fn factory_reset(vm: &Vm) {
 pub(crate) async fn log(lab: &Scratch, source: &str) -> String {
     let words = ["satellite", "logs", SATELLITE, source, "-n", "2000"];
     lab.server.try_cli(&words).await.unwrap().stdout
+}
+
+/// Plugs a USB disk in that a person has formatted, and answers its file.
+pub(crate) async fn usb_disk(vm: &Vm) -> String {
+    let stick = vm.file("stick.raw");
+    std::fs::File::create(&stick).unwrap().set_len(64 << 20).unwrap();
+    vm.tool(&["mkfs.vfat", "-n", "STICK", &stick]).await.unwrap();
+    let drive = format!("drive_add 0 if=none,id=stick,format=raw,cache=writethrough,file={stick}");
+    let said = vm.monitor(&drive).await.unwrap();
+    assert!(said.contains("OK"), "{said}");
+    vm.order("device_add usb-storage,id=stick,drive=stick,bus=usb.0,removable=on")
+        .await
+        .unwrap();
+    stick
 }

@@ -45,6 +45,45 @@ async fn a_token_in_the_firmwares_tables_commissions_a_machine_with_nobody_at_it
     assert_eq!(workloads[0].name, WORKLOAD);
 }
 
+#[tokio::test]
+#[ignore = "make test-vm: boots a machine"]
+async fn what_vm_create_prints_starts_a_machine_that_joins() {
+    let lab = Scratch::new().await.unwrap();
+    let image = image(&lab).await.display().to_string();
+    let vm = Vm::new(&lab, 1, Path::new(&image)).await.unwrap();
+    lab.serve().await.unwrap();
+    let (server, to) = (SERVER.to_string(), vm.file("made"));
+    let words = [
+        "satellite",
+        "vm",
+        "create",
+        "--server",
+        &server,
+        "--name",
+        SATELLITE,
+    ];
+    let options = ["--bare", "--image", &image, "--to", &to, "--output", "json"];
+    let made = lab.server.cli(&[words, options].concat()).await.unwrap();
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let lines = made["commands"].as_array().unwrap();
+    // The machine goes with the test, as the others do.
+    std::os::unix::fs::symlink(format!("{to}/qemu.pid"), vm.file("pid")).unwrap();
+    let mut watch = Watch::start();
+    for line in lines {
+        let line = line.as_str().unwrap();
+        assert!(!line.contains("SJ1"), "the token is in a command line");
+        // This host has a LAN of its own, and no processor of its own for guests.
+        let line = line
+            .replace("accel=kvm:tcg", "accel=tcg")
+            .replace("bridge,id=lan,br=br0", &vm.socket());
+        vm.at_host(&line).await.unwrap();
+    }
+    assert!(vm.pid().is_some(), "QEMU does not run");
+    lab.server.converged(SATELLITE, BOOT_LIMIT).await.unwrap();
+    watch.lap("power on to paired, by what `satellite vm create` prints");
+    vm.power_cut().await.unwrap();
+}
+
 /// Joins a machine as `name`, started with what `options` makes of its token, and answers what its server sees of it.
 async fn joins(lab: &Scratch, number: u8, way: &str, options: impl AsyncFn(&Vm, &str) -> Vec<String>) {
     let vm = Vm::new(lab, number, &image(lab).await).await.unwrap();
