@@ -2,11 +2,13 @@
 //!
 //! **Invariant:** no SQL and no sockets here. What a caller may wait for without end goes on if the caller leaves.
 
+pub mod accounts;
 pub mod audit;
 pub mod backup;
 pub mod bundles;
 pub mod configurations;
 pub mod destinations;
+pub mod directory;
 pub mod error;
 mod execute;
 pub mod firewall;
@@ -18,6 +20,7 @@ pub mod leases;
 pub mod local;
 pub mod logs;
 pub mod network;
+pub mod notify;
 mod observe;
 pub mod page;
 pub mod peers;
@@ -33,6 +36,7 @@ pub mod scheduler;
 pub mod trust;
 pub mod users;
 pub mod verify;
+pub mod warnings;
 pub mod workloads;
 
 use std::sync::Arc;

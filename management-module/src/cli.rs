@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** only `render` prints, and only here a result becomes an exit code. A secret is never shown.
 
+mod account;
 mod backup;
 mod bundle;
 mod central;
@@ -12,6 +13,7 @@ mod firewall;
 mod job;
 mod logs;
 mod network;
+mod notify;
 mod prompt;
 mod render;
 mod satellite;
@@ -120,6 +122,15 @@ enum Command {
     /// Keeps the users of the web page.
     #[command(subcommand)]
     User(web::User),
+    /// Knows who answers for the backups of a tenant, and is warned.
+    #[command(subcommand)]
+    Account(account::Account),
+    /// Shows what accounts are warned of.
+    #[command(subcommand)]
+    Warning(account::Warning),
+    /// Tells people what happened, by mail.
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// Checks the configuration.
     #[command(subcommand)]
     Config(system::Config),
@@ -165,6 +176,9 @@ impl Command {
             Self::Central(command) => command.run(global).await,
             Self::Web(command) => command.run(global).await,
             Self::User(command) => command.run(global).await,
+            Self::Account(command) => command.run(global).await,
+            Self::Warning(command) => command.run(global).await,
+            Self::Notify(command) => command.run(global).await,
             Self::Config(command) => command.run(global),
             Self::Audit(command) => command.run(global).await,
             Self::System(command) => command.run(global).await,

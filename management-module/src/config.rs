@@ -2,6 +2,10 @@
 //!
 //! **Invariant:** a [`Config`] that exists is usable; all faults of a file are told at once.
 
+pub mod directory;
+pub mod mail;
+pub mod warnings;
+
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -55,6 +59,12 @@ pub struct Config {
     pub operation_deadline: Duration,
     /// Keys whose signature makes a bundle acceptable.
     pub trust_anchors: PathBuf,
+    /// How accounts are warned.
+    pub warnings: warnings::Warnings,
+    /// Where accounts are read from; none: only built-in ones are known.
+    pub directory: Option<directory::Directory>,
+    /// How mails are sent; none: no mails are sent.
+    pub mail: Option<mail::Mail>,
     /// What is logged, as `tracing` filters are written.
     pub log: String,
 }
@@ -207,6 +217,9 @@ struct File {
     #[serde(with = "humantime_serde")]
     operation_deadline: Duration,
     trust_anchors: PathBuf,
+    warnings: warnings::Warnings,
+    directory: Option<directory::Directory>,
+    mail: Option<mail::File>,
     log: String,
 }
 
@@ -229,6 +242,9 @@ impl Default for File {
             call_deadline: Duration::from_secs(20),
             operation_deadline: Duration::from_mins(15),
             trust_anchors: "/etc/management-module/trust.toml".into(),
+            warnings: warnings::Warnings::default(),
+            directory: None,
+            mail: None,
             log: "info".into(),
         }
     }
@@ -248,28 +264,7 @@ impl Checked {
 impl From<File> for Checked {
     fn from(file: File) -> Self {
         let mut faults = Vec::new();
-        for (key, path) in [
-            ("state-dir", Some(&file.state_dir)),
-            ("socket", Some(&file.socket)),
-            ("trust-anchors", Some(&file.trust_anchors)),
-            ("local-backup-service", file.local_backup_service.as_ref()),
-        ] {
-            if path.is_some_and(|path| !path.is_absolute()) {
-                faults.push(format!("`{key}` must be an absolute path"));
-            }
-        }
-        for (key, value, least, most) in [
-            ("reconcile-interval", file.reconcile_interval, 1, 86_400),
-            ("call-deadline", file.call_deadline, 1, 300),
-            ("operation-deadline", file.operation_deadline, 10, 86_400),
-        ] {
-            if !(Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value) {
-                faults.push(format!("`{key}` must be between {least}s and {most}s"));
-            }
-        }
-        if !(1..=1000).contains(&file.max_concurrent_changes) {
-            faults.push("`max-concurrent-changes` must be between 1 and 1000".into());
-        }
+        check_values(&file, &mut faults);
         if file.log.parse::<tracing_subscriber::EnvFilter>().is_err() {
             faults.push("`log` must be a filter such as `info` or `info,management_module=debug`".into());
         }
@@ -304,6 +299,11 @@ impl From<File> for Checked {
                 None
             }
         };
+        file.warnings.check(&mut faults);
+        if let Some(directory) = &file.directory {
+            directory.check(&mut faults);
+        }
+        let mail = file.mail.and_then(|mail| mail.checked(&mut faults));
         let config = Config {
             state_dir: file.state_dir,
             socket: file.socket,
@@ -320,9 +320,38 @@ impl From<File> for Checked {
             call_deadline: file.call_deadline,
             operation_deadline: file.operation_deadline,
             trust_anchors: file.trust_anchors,
+            warnings: file.warnings,
+            directory: file.directory,
+            mail,
             log: file.log,
         };
         Self { config, faults }
+    }
+}
+
+/// Paths, times and numbers by themselves.
+fn check_values(file: &File, faults: &mut Vec<String>) {
+    for (key, path) in [
+        ("state-dir", Some(&file.state_dir)),
+        ("socket", Some(&file.socket)),
+        ("trust-anchors", Some(&file.trust_anchors)),
+        ("local-backup-service", file.local_backup_service.as_ref()),
+    ] {
+        if path.is_some_and(|path| !path.is_absolute()) {
+            faults.push(format!("`{key}` must be an absolute path"));
+        }
+    }
+    for (key, value, least, most) in [
+        ("reconcile-interval", file.reconcile_interval, 1, 86_400),
+        ("call-deadline", file.call_deadline, 1, 300),
+        ("operation-deadline", file.operation_deadline, 10, 86_400),
+    ] {
+        if !(Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value) {
+            faults.push(format!("`{key}` must be between {least}s and {most}s"));
+        }
+    }
+    if !(1..=1000).contains(&file.max_concurrent_changes) {
+        faults.push("`max-concurrent-changes` must be between 1 and 1000".into());
     }
 }
 

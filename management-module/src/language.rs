@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** what programs read is never translated.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 /// A language.
@@ -34,6 +36,95 @@ impl Language {
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|language| language.code() == code)
     }
+
+    /// Its name in itself.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ["English", "Deutsch", "Français", "Italiano"][self as usize]
+    }
+
+    /// The one of ours that a browser likes best, by its `Accept-Language`.
+    #[must_use]
+    pub fn accepted(header: &str) -> Option<Self> {
+        let mut best: Option<(f32, Self)> = None;
+        for part in header.split(',').take(32) {
+            let mut pieces = part.split(';').map(str::trim);
+            let tag = pieces.next().unwrap_or_default().to_ascii_lowercase();
+            let primary = tag.split('-').next().unwrap_or_default();
+            let Some(language) = Self::from_code(primary) else {
+                continue;
+            };
+            let weight = pieces.find_map(|piece| piece.strip_prefix("q=")?.parse().ok());
+            let weight: f32 = weight.unwrap_or(1.0);
+            // Of equal ones the first counts.
+            if weight > 0.0 && best.is_none_or(|(found, _)| weight > found) {
+                best = Some((weight, language));
+            }
+        }
+        best.map(|(_, language)| language)
+    }
+
+    /// A moment as the reader writes it, to the minute, by the clock of a zone.
+    #[must_use]
+    pub fn moment_in(self, time: Timestamp, zone: &TimeZone) -> String {
+        let local = time.to_zoned(zone.clone());
+        let (year, month, day) = (local.year(), local.month(), local.day());
+        let (hour, minute) = (local.hour(), local.minute());
+        match self {
+            Self::En => {
+                let names = [
+                    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+                ];
+                let at = usize::try_from(month - 1).unwrap_or_default();
+                let name = names.get(at).copied().unwrap_or_default();
+                format!("{day} {name} {year}, {hour:02}:{minute:02}")
+            }
+            Self::De => format!("{day:02}.{month:02}.{year}, {hour:02}:{minute:02}"),
+            Self::Fr => format!("{day:02}/{month:02}/{year} à {hour:02}:{minute:02}"),
+            Self::It => format!("{day:02}/{month:02}/{year}, {hour:02}:{minute:02}"),
+        }
+    }
+
+    /// A size, in units of 1000 as disks are sold.
+    #[must_use]
+    pub fn size(self, bytes: u64) -> String {
+        let units = match self {
+            Self::Fr => ["o", "ko", "Mo", "Go", "To", "Po"],
+            _ => ["B", "kB", "MB", "GB", "TB", "PB"],
+        };
+        let (mut scaled, mut unit) = (bytes, 0);
+        let mut tenths = 0;
+        while scaled >= 1000 && unit + 1 < units.len() {
+            tenths = scaled % 1000 / 100;
+            scaled /= 1000;
+            unit += 1;
+        }
+        let unit_name = units.get(unit).copied().unwrap_or_default();
+        if unit == 0 || scaled >= 100 {
+            return format!("{scaled}\u{a0}{unit_name}");
+        }
+        let comma = if self == Self::En { '.' } else { ',' };
+        format!("{scaled}{comma}{tenths}\u{a0}{unit_name}")
+    }
+
+    /// A whole number with its thousands set apart.
+    #[must_use]
+    pub fn number(self, number: u64) -> String {
+        let separator = match self {
+            Self::En => ",",
+            Self::De | Self::It => ".",
+            Self::Fr => "\u{202f}",
+        };
+        let digits = number.to_string();
+        let mut text = String::new();
+        for (at, digit) in digits.chars().enumerate() {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
+                text.push_str(separator);
+            }
+            text.push(digit);
+        }
+        text
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +141,41 @@ mod tests {
             );
         }
         assert_eq!(Language::from_code("xx"), None);
+    }
+
+    #[test]
+    fn the_language_that_a_browser_likes_best_is_found() {
+        for (header, expected) in [
+            ("de-CH, de;q=0.9, en;q=0.8", Some(Language::De)),
+            ("es, en;q=0.3, fr-CA;q=0.7", Some(Language::Fr)),
+            ("it", Some(Language::It)),
+            ("rm, *;q=0.5", None),
+            ("en;q=0, fr;q=x", Some(Language::Fr)),
+            ("", None),
+        ] {
+            assert_eq!(Language::accepted(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn dates_sizes_and_numbers_are_written_as_the_reader_does() {
+        let time: Timestamp = "2026-03-05T07:08:09Z".parse().unwrap();
+        let zone = TimeZone::UTC;
+        let expected = [
+            ("5 Mar 2026, 07:08", "1.5\u{a0}GB", "1,234,567"),
+            ("05.03.2026, 07:08", "1,5\u{a0}GB", "1.234.567"),
+            ("05/03/2026 à 07:08", "1,5\u{a0}Go", "1\u{202f}234\u{202f}567"),
+            ("05/03/2026, 07:08", "1,5\u{a0}GB", "1.234.567"),
+        ];
+        for (language, (date, size, number)) in Language::ALL.into_iter().zip(expected) {
+            assert_eq!(language.moment_in(time, &zone), date);
+            assert_eq!(language.size(1_599_999_999), size);
+            assert_eq!(language.number(1_234_567), number);
+        }
+        let english = Language::En;
+        assert_eq!(english.size(999), "999\u{a0}B");
+        assert_eq!(english.size(123_456), "123\u{a0}kB");
+        assert!(english.size(u64::MAX).ends_with("PB"));
+        assert_eq!(english.number(12), "12");
     }
 }

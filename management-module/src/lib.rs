@@ -1,6 +1,6 @@
 //! Commissions satellites from the server and drives what runs on them.
 //!
-//! **Invariant:** edges (`cli`, `rpc`, `web`, `store`, `fleet`) never import one another; use cases in `app` do.
+//! **Invariant:** edges (`cli`, `rpc`, `web`, `store`, `fleet`, `notify`) never import one another; use cases in `app` do.
 
 pub mod app;
 pub mod central;
@@ -12,6 +12,7 @@ pub mod host;
 pub mod installation;
 pub mod language;
 pub mod names;
+pub mod notify;
 pub mod plan;
 pub mod rpc;
 pub mod serve;

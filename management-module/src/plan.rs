@@ -2,11 +2,14 @@
 //!
 //! **Invariant:** planning from the state a plan leads to gives an empty plan.
 
+pub mod account;
 pub mod configuration;
+pub mod mail;
 pub mod outcome;
 pub mod retention;
 pub mod rollout;
 pub mod schedule;
+pub mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

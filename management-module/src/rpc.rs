@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing is decided here, and every mutation leaves an audit record, also one that fails.
 
+pub mod account;
 pub mod backup;
 pub mod bundle;
 pub mod configuration;
@@ -9,6 +10,7 @@ pub mod destination;
 pub mod fleet;
 pub mod join;
 pub mod network;
+pub mod notify;
 pub mod release;
 pub mod run;
 pub mod system;
@@ -23,12 +25,14 @@ use jiff::Timestamp;
 use satellite_proto::bundle::WorkloadName;
 use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::management::v1::JobEvent;
+use satellite_proto::wire::management::v1::account_service_server::AccountServiceServer;
 use satellite_proto::wire::management::v1::backup_service_server::BackupServiceServer;
 use satellite_proto::wire::management::v1::bundle_service_server::BundleServiceServer;
 use satellite_proto::wire::management::v1::configuration_service_server::ConfigurationServiceServer;
 use satellite_proto::wire::management::v1::destination_service_server::DestinationServiceServer;
 use satellite_proto::wire::management::v1::fleet_service_server::FleetServiceServer;
 use satellite_proto::wire::management::v1::network_service_server::NetworkServiceServer;
+use satellite_proto::wire::management::v1::notify_service_server::NotifyServiceServer;
 use satellite_proto::wire::management::v1::release_service_server::ReleaseServiceServer;
 use satellite_proto::wire::management::v1::run_service_server::RunServiceServer;
 use satellite_proto::wire::management::v1::system_service_server::SystemServiceServer;
@@ -65,6 +69,8 @@ pub fn routes(app: &App, backups: &Backups) -> tonic::service::Routes {
     ));
     routes.add_service(RunServiceServer::new(run::RunApi::new(app.clone())));
     routes.add_service(TokenServiceServer::new(token::Token(app.clone())));
+    routes.add_service(AccountServiceServer::new(account::AccountApi(app.clone())));
+    routes.add_service(NotifyServiceServer::new(notify::Notify(app.clone())));
     routes.add_service(NetworkServiceServer::new(network::Network(app.clone())));
     routes.add_service(WorkloadServiceServer::new(workload::Workload(app.clone())));
     routes.add_service(BundleServiceServer::new(bundle::Bundle(app.clone())));

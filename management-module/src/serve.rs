@@ -23,7 +23,9 @@ use tracing::{error, info, warn};
 use crate::app::backup::Backups;
 use crate::app::join::Desk;
 use crate::app::page::Page;
-use crate::app::{App, AppError, Audit, Jobs, Reconciler, bundles, rollout, scheduler, users, verify};
+use crate::app::{
+    App, AppError, Audit, Jobs, Reconciler, bundles, directory, notify, rollout, scheduler, users, verify,
+};
 use crate::central::quiesce::StopNotes;
 use crate::config::Config;
 use crate::files;
@@ -157,6 +159,8 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     let planned = [
         tokio::spawn(scheduler::run(app.clone(), stop.clone())),
         tokio::spawn(verify::run(app.clone(), stop.clone())),
+        tokio::spawn(notify::run(app.clone(), stop.clone())),
+        tokio::spawn(directory::run(app.clone(), stop.clone())),
     ];
     info!(socket = %app.config.socket.display(), installation = %app.installation_pin(), "Serving");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** SQL is written here and in `store/` only, one function a question, and nothing here decides.
 
+mod accounts;
 mod audit;
 mod bundles;
 mod centrals;
@@ -11,6 +12,7 @@ mod destinations;
 mod history;
 mod jobs;
 mod leases;
+mod mails;
 mod restores;
 mod rollouts;
 mod runs;
@@ -27,7 +29,9 @@ use jiff::Timestamp;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use tokio::sync::watch;
 
+pub use accounts::{AccountRow, AccountSource, Space, WarningRow};
 pub use audit::AuditRow;
 pub use bundles::BundleRow;
 pub use centrals::Central;
@@ -37,6 +41,7 @@ pub use destinations::DestinationRow;
 pub use history::{Bringing, HistoryRow};
 pub use jobs::{JobRow, JobState};
 pub use leases::{LeaseKind, LeaseRow};
+pub use mails::{Event, EventKind, MailRow, MailState};
 pub use restores::{RestoreOutcome, RestoreRow};
 pub use rollouts::{RolloutRow, RolloutState, TargetRow, standing_word};
 pub use runs::{Cause, CopyRow, RunFilter, RunRow};
@@ -51,6 +56,7 @@ const BUSY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    news: watch::Sender<u64>,
 }
 
 /// Why the store did not answer.
@@ -118,7 +124,19 @@ impl Store {
             .run(&pool)
             .await
             .map_err(StoreError::Migrate)?;
-        Ok(Self { pool })
+        let news = watch::Sender::new(0);
+        Ok(Self { pool, news })
+    }
+
+    /// Wakes when something happened that somebody may have to hear of.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Wakes whoever looks after what happened.
+    fn tell(&self) {
+        self.news.send_modify(|number| *number += 1);
     }
 
     /// Ends all connections; what was written stays.

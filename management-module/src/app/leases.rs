@@ -98,6 +98,7 @@ pub(in crate::app) fn told(row: &LeaseRow) -> String {
         LeaseKind::Archiving => "archiving",
         LeaseKind::Restore => "a restore",
         LeaseKind::Change => "a change",
+        LeaseKind::Mails => "sending of mails",
     };
     let since = row.taken_at.strftime("%Y-%m-%d %H:%M UTC");
     format!("{what} of central {} is under way since {since}", row.central)

@@ -10,12 +10,14 @@ use satellite_proto::wire::management::v1 as pb;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
+use pb::account_service_client::AccountServiceClient;
 use pb::backup_service_client::BackupServiceClient;
 use pb::bundle_service_client::BundleServiceClient;
 use pb::configuration_service_client::ConfigurationServiceClient;
 use pb::destination_service_client::DestinationServiceClient;
 use pb::fleet_service_client::FleetServiceClient;
 use pb::network_service_client::NetworkServiceClient;
+use pb::notify_service_client::NotifyServiceClient;
 use pb::release_service_client::ReleaseServiceClient;
 use pb::run_service_client::RunServiceClient;
 use pb::system_service_client::SystemServiceClient;
@@ -40,6 +42,8 @@ pub(super) struct Client {
     pub(super) run: RunServiceClient<Channel>,
     pub(super) system: SystemServiceClient<Channel>,
     pub(super) token: TokenServiceClient<Channel>,
+    pub(super) account: AccountServiceClient<Channel>,
+    pub(super) notify: NotifyServiceClient<Channel>,
     pub(super) web: WebServiceClient<Channel>,
 }
 
@@ -65,6 +69,8 @@ pub(super) async fn connect(global: &Global) -> Result<Client, CliError> {
             .max_decoding_message_size(MAX_MESSAGE),
         run: RunServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         token: TokenServiceClient::new(channel.clone()),
+        account: AccountServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+        notify: NotifyServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
         web: WebServiceClient::new(channel.clone()),
         system: SystemServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
     })

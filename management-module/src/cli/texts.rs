@@ -37,6 +37,11 @@ impl Language {
         <Self as ValueEnum>::from_str(code, false).unwrap_or_default()
     }
 
+    /// The language that was chosen.
+    pub(super) fn chosen() -> Self {
+        CHOSEN.get().copied().unwrap_or(Self::En)
+    }
+
     /// From now on texts are in this language. Only the first choice counts.
     pub(super) fn choose(self) {
         let _chosen_before = CHOSEN.set(self);
@@ -61,7 +66,7 @@ pub(super) struct Text([&'static str; 4]);
 impl Text {
     /// In the language that was chosen.
     pub(super) fn say(self) -> &'static str {
-        self.in_language(CHOSEN.get().copied().unwrap_or(Language::En))
+        self.in_language(Language::chosen())
     }
 
     pub(super) fn in_language(self, language: Language) -> &'static str {
@@ -134,6 +139,24 @@ texts! {
     ACCESS_KEY = ["Access key", "Zugriffsschlüssel", "Clé d'accès", "Chiave di accesso"];
     SECRET_KEY = ["Secret key", "Geheimer Schlüssel", "Clé secrète", "Chiave segreta"];
     MAIL_FROM = ["Address of the sender", "Adresse des Absenders", "Adresse de l'expéditeur", "Indirizzo del mittente"];
+    ACCOUNT = ["Account", "Konto", "Compte", "Account"];
+    WARNING = ["Warning", "Warnung", "Avertissement", "Avviso"];
+    WARNINGS = ["Warnings", "Warnungen", "Avertissements", "Avvisi"];
+    WARNED = ["Warned", "Gewarnt werden", "Avertis", "Avvisati"];
+    RESELLER = ["Reseller", "Wiederverkäufer", "Revendeur", "Rivenditore"];
+    WARN_QUOTA = ["quota", "Speicherplatz", "espace", "spazio"];
+    WARN_SCHEDULE = ["missed times", "verpasste Zeiten", "heures manquées", "orari mancati"];
+    WARN_UNSUCCESSFUL = ["errors", "Fehler", "erreurs", "errori"];
+    WARN_UPGRADE = ["too old", "zu alt", "trop ancien", "troppo vecchio"];
+    WARN_NO_BACKUP = ["never used", "nie benutzt", "jamais utilisé", "mai usato"];
+    FROM_DIRECTORY = ["From the directory", "Aus dem Verzeichnisdienst", "De l'annuaire", "Dalla directory"];
+    SINCE = ["Since", "Seit", "Depuis", "Da"];
+    TOLD = ["Told", "Gemeldet", "Signalé", "Segnalato"];
+    REMOVE_ACCOUNT = ["Forget the account `{}`? Its backups stay", "Das Konto `{}` vergessen? Seine Sicherungen bleiben", "Oublier le compte `{}` ? Ses sauvegardes restent", "Dimenticare l'account `{}`? I suoi backup restano"];
+    WRITTEN = ["Written", "Geschrieben", "Écrit", "Scritto"];
+    MAIL_SENT = ["sent", "gesendet", "envoyé", "inviato"];
+    ATTEMPTS = ["Attempts", "Versuche", "Essais", "Tentativi"];
+    MAIL_SUBJECT = ["Subject", "Betreff", "Objet", "Oggetto"];
     MAIL_TO = ["Address of the receiver", "Adresse des Empfängers", "Adresse du destinataire", "Indirizzo del destinatario"];
     DROPBOX_APP_KEY = ["Key of the Dropbox app", "Schlüssel der Dropbox-App", "Clé de l'application Dropbox", "Chiave dell'app Dropbox"];
     DROPBOX_OPEN = ["Open this page, allow the access, and bring the code back:", "Diese Seite öffnen, den Zugriff erlauben und den Code hier eingeben:", "Ouvrez cette page, autorisez l'accès et rapportez le code :", "Aprire questa pagina, consentire l'accesso e riportare il codice:"];

@@ -203,7 +203,7 @@ impl Configuration {
 }
 
 /// Enough to keep what is surely no address from being stored; whether it is one, its server knows.
-fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let plain = text.len() <= 254
         && !text
             .chars()

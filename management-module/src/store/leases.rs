@@ -16,6 +16,8 @@ pub enum LeaseKind {
     Restore,
     /// A change of the central itself.
     Change,
+    /// Mails, which one process sends.
+    Mails,
 }
 
 words!(
@@ -24,7 +26,8 @@ words!(
     Backup = "backup",
     Archiving = "archiving",
     Restore = "restore",
-    Change = "change"
+    Change = "change",
+    Mails = "mails"
 );
 
 /// A lease as it is stored.

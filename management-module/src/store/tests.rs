@@ -323,7 +323,10 @@ async fn an_old_store_with_migrations_is_a_fresh_one_and_keeps_its_rows() {
         let mut old = sqlx::migrate!("./migrations");
         old.migrations.to_mut().truncate(steps);
         old.run(&pool).await.unwrap();
-        let store = Store { pool };
+        let store = Store {
+            pool,
+            news: watch::Sender::new(0),
+        };
         store.add_satellite(&satellite("kept")).await.unwrap();
         store.close().await;
         // Twice: a step that was made is not made again.

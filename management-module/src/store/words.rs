@@ -98,5 +98,9 @@ mod tests {
         check::<super::super::Cause>();
         check::<super::super::LeaseKind>();
         check::<super::super::RestoreOutcome>();
+        check::<super::super::EventKind>();
+        check::<crate::plan::warnings::Kind>();
+        check::<super::super::AccountSource>();
+        check::<super::super::MailState>();
     }
 }

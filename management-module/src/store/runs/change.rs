@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{Sqlite, Transaction};
 
+use super::super::mails::announce_run;
 use super::super::words::Word as _;
 use super::super::{Store, StoreError, failed, to_i64, to_millis};
 use super::{CopyRow, RunRow};
@@ -16,7 +17,9 @@ impl Store {
     pub async fn add_run(&self, row: &RunRow) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await.map_err(failed("add a run"))?;
         add(&mut transaction, row).await?;
-        transaction.commit().await.map_err(failed("add a run"))
+        transaction.commit().await.map_err(failed("add a run"))?;
+        self.tell();
+        Ok(())
     }
 
     /// Settles a configuration up to `planned`, with the run that came of it. False, and nothing is done, if somebody
@@ -57,6 +60,7 @@ impl Store {
             .commit()
             .await
             .map_err(failed("settle a configuration"))?;
+        self.tell();
         Ok(true)
     }
 
@@ -175,6 +179,7 @@ impl Store {
         error: &str,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
+        let mut transaction = self.pool.begin().await.map_err(failed("end a run"))?;
         let done = sqlx::query(
             "UPDATE runs SET state = $3, error = $4, ended_at = $5 WHERE id = $1 AND fence = $2 AND state = 'running'",
         )
@@ -183,10 +188,11 @@ impl Store {
         .bind(state.word())
         .bind(error)
         .bind(to_millis(at))
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
         .map_err(failed("end a run"))?;
-        Ok(done.rows_affected() > 0)
+        self.ended(transaction, done.rows_affected() > 0, (id, state), at)
+            .await
     }
 
     /// Ends a run that waits: cancelled, or failed before it could start. False if it does not wait any more.
@@ -200,6 +206,8 @@ impl Store {
         error: &str,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
+        let doing = "end a run that waits";
+        let mut transaction = self.pool.begin().await.map_err(failed(doing))?;
         let done = sqlx::query(
             "UPDATE runs SET state = $2, error = $3, ended_at = $4 WHERE id = $1 AND state IN ('queued', 'deferred')",
         )
@@ -207,10 +215,27 @@ impl Store {
         .bind(state.word())
         .bind(error)
         .bind(to_millis(at))
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await
-        .map_err(failed("end a run that waits"))?;
-        Ok(done.rows_affected() > 0)
+        .map_err(failed(doing))?;
+        self.ended(transaction, done.rows_affected() > 0, (id, state), at)
+            .await
+    }
+
+    /// Ends the transaction that ends a run, with the event that comes of it.
+    async fn ended(
+        &self,
+        mut transaction: Transaction<'_, Sqlite>,
+        has_ended: bool,
+        (id, state): (&str, RunState),
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if has_ended {
+            announce_run(&mut transaction, id, state, at).await?;
+        }
+        transaction.commit().await.map_err(failed("end a run"))?;
+        self.tell();
+        Ok(has_ended)
     }
 
     /// Takes up runs that a former process left under way: they wait again, or have failed if they were started `most` times.
@@ -220,6 +245,15 @@ impl Store {
     pub async fn take_up_runs(&self, most: u32, error: &str, at: Timestamp) -> Result<u64, StoreError> {
         let doing = "take up runs of a former process";
         let mut transaction = self.pool.begin().await.map_err(failed(doing))?;
+        sqlx::query(
+            "INSERT INTO events (kind, subject, time) SELECT 'run-ended', id, $2 FROM runs \
+             WHERE state = 'running' AND attempts >= $1",
+        )
+        .bind(i64::from(most))
+        .bind(to_millis(at))
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed(doing))?;
         sqlx::query(
             "UPDATE runs SET state = CASE WHEN archive_id = '' THEN 'failed' ELSE 'partial' END, error = $2, ended_at = $3 \
              WHERE state = 'running' AND attempts >= $1",
@@ -305,5 +339,12 @@ async fn add(transaction: &mut Transaction<'_, Sqlite>, row: &RunRow) -> Result<
         .await
         .map_err(failed("add a copy of a run"))?;
     }
-    Ok(())
+    // One that was missed ends where it begins.
+    announce_run(
+        transaction,
+        &row.id,
+        row.state,
+        row.ended_at.unwrap_or(row.planned_at),
+    )
+    .await
 }

@@ -1,0 +1,77 @@
+//! What is told of a run, from its rows.
+
+use jiff::Timestamp;
+
+use super::mails_to;
+use crate::app::{App, AppError};
+use crate::config::mail::Mail;
+use crate::plan::mail::report::{self, Copy, Report};
+use crate::plan::outcome::RunState;
+use crate::store::{MailRow, RunFilter, RunRow};
+
+/// Runs that are looked at for how long it has been so.
+const LOOKED_AT: u32 = 500;
+
+/// The mails about a run that has ended.
+pub(super) async fn of_run(
+    app: &App,
+    config: &Mail,
+    id: &str,
+    now: Timestamp,
+) -> Result<Vec<MailRow>, AppError> {
+    let Some(run) = app.store.run(id).await? else {
+        return Ok(Vec::new());
+    };
+    if run.plan.report_to.is_empty() || !report::is_told(run.state, config.report_success) {
+        return Ok(Vec::new());
+    }
+    let filter = RunFilter {
+        configuration: run.plan.name.to_string(),
+        limit: LOOKED_AT,
+        ..RunFilter::default()
+    };
+    let history = app.store.runs(&filter).await?;
+    let letter = report::write(&told(&run, &history, &config.link));
+    Ok(mails_to(
+        config,
+        &format!("run.{id}"),
+        &run.plan.report_to,
+        &letter,
+        now,
+    ))
+}
+
+fn told(run: &RunRow, history: &[RunRow], link: &str) -> Report {
+    // Newest first; ids of runs grow.
+    let before = || history.iter().filter(|one| one.id < run.id);
+    let is_bad = |one: &&RunRow| report::is_told(one.state, false);
+    let is_good = |one: &&RunRow| one.state == RunState::Succeeded;
+    let streak: Vec<_> = before().take_while(|one| !is_good(one)).filter(is_bad).collect();
+    let first = streak.last().map_or(run.planned_at, |one| one.planned_at);
+    Report {
+        language: run.plan.language,
+        zone: run.plan.schedule.time_zone.zone().clone(),
+        configuration: run.plan.name.to_string(),
+        central: run.plan.central.clone(),
+        state: run.state,
+        planned_at: run.planned_at,
+        ended_at: run.ended_at.unwrap_or(run.planned_at),
+        reason: run.error.clone(),
+        archive: run.archive_name.clone(),
+        bytes: run.bytes,
+        left_out: run.left_out,
+        copies: run
+            .copies
+            .iter()
+            .map(|copy| Copy {
+                destination: copy.destination.clone(),
+                state: copy.state,
+                bytes: copy.size_bytes,
+                error: copy.error.clone(),
+            })
+            .collect(),
+        streak: (streak.len() + 1, first),
+        last_good: before().find(is_good).and_then(|one| one.ended_at),
+        link: link.to_owned(),
+    }
+}
