@@ -5,6 +5,7 @@
 pub mod directory;
 pub mod mail;
 pub mod warnings;
+pub mod webhook;
 
 use std::fmt;
 use std::io;
@@ -65,6 +66,10 @@ pub struct Config {
     pub directory: Option<directory::Directory>,
     /// How mails are sent; none: no mails are sent.
     pub mail: Option<mail::Mail>,
+    /// Where what happens is told to a program; none: nowhere.
+    pub webhook: Option<webhook::Webhook>,
+    /// Where a monitoring system reads numbers, without encryption or password; none: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// What is logged, as `tracing` filters are written.
     pub log: String,
 }
@@ -220,6 +225,8 @@ struct File {
     warnings: warnings::Warnings,
     directory: Option<directory::Directory>,
     mail: Option<mail::File>,
+    webhook: Option<webhook::Webhook>,
+    metrics_listen: Option<SocketAddr>,
     log: String,
 }
 
@@ -245,6 +252,8 @@ impl Default for File {
             warnings: warnings::Warnings::default(),
             directory: None,
             mail: None,
+            webhook: None,
+            metrics_listen: None,
             log: "info".into(),
         }
     }
@@ -279,16 +288,7 @@ impl From<File> for Checked {
         {
             faults.push("`join-address` must be a host name or IP address".into());
         }
-        let web_listen = match file.web_listen.as_str() {
-            OFF => None,
-            text => {
-                let address = text.parse().ok();
-                if address.is_none() {
-                    faults.push(format!("`web-listen` must be an address with a port, or `{OFF}`"));
-                }
-                address
-            }
-        };
+        let web_listen = web_address(&file.web_listen, &mut faults);
         let web_certificate = match (file.web_certificate, file.web_key) {
             (None, None) => None,
             (Some(certificate), Some(key)) if certificate.is_absolute() && key.is_absolute() => {
@@ -302,6 +302,9 @@ impl From<File> for Checked {
         file.warnings.check(&mut faults);
         if let Some(directory) = &file.directory {
             directory.check(&mut faults);
+        }
+        if let Some(webhook) = &file.webhook {
+            webhook.check(&mut faults);
         }
         let mail = file.mail.and_then(|mail| mail.checked(&mut faults));
         let config = Config {
@@ -323,10 +326,24 @@ impl From<File> for Checked {
             warnings: file.warnings,
             directory: file.directory,
             mail,
+            webhook: file.webhook,
+            metrics_listen: file.metrics_listen,
             log: file.log,
         };
         Self { config, faults }
     }
+}
+
+/// Where the page is offered; none: nowhere.
+fn web_address(text: &str, faults: &mut Vec<String>) -> Option<SocketAddr> {
+    if text == OFF {
+        return None;
+    }
+    let address = text.parse().ok();
+    if address.is_none() {
+        faults.push(format!("`web-listen` must be an address with a port, or `{OFF}`"));
+    }
+    address
 }
 
 /// Paths, times and numbers by themselves.

@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod configuration;
+pub mod hook;
 pub mod mail;
 pub mod outcome;
 pub mod retention;

@@ -140,6 +140,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         tokio::spawn(renew_leaf(app.clone(), stop.clone())),
         tokio::spawn(joins::receive(app.clone(), stop.clone())),
         tokio::spawn(web::offer(app.clone(), backups.clone(), stop.clone())),
+        tokio::spawn(web::offer_metrics(app.clone(), stop.clone())),
         tokio::spawn(end_sessions(app.clone())),
         tokio::spawn(rollout::run(app.clone(), stop.clone())),
     ];

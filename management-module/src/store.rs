@@ -41,7 +41,7 @@ pub use destinations::DestinationRow;
 pub use history::{Bringing, HistoryRow};
 pub use jobs::{JobRow, JobState};
 pub use leases::{LeaseKind, LeaseRow};
-pub use mails::{Event, EventKind, MailRow, MailState};
+pub use mails::{Channel, Event, EventKind, MailRow, MailState};
 pub use restores::{RestoreOutcome, RestoreRow};
 pub use rollouts::{RolloutRow, RolloutState, TargetRow, standing_word};
 pub use runs::{Cause, CopyRow, RunFilter, RunRow};

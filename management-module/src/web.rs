@@ -14,6 +14,7 @@ mod listen;
 mod live;
 mod locale;
 mod look;
+mod metrics;
 mod pages;
 mod routes;
 mod statics;
@@ -30,6 +31,7 @@ use crate::app::backup::Backups;
 use crate::app::users::SignIn;
 
 pub use self::listen::offer;
+pub use self::metrics::offer as offer_metrics;
 
 /// Pages that are kept up to date at the same time, of all who look.
 const LIVE: usize = 500;

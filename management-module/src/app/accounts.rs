@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Actor, App, AppError};
-use crate::plan::account::Account;
+use crate::plan::account::{Account, Limits};
 use crate::store::{AccountRow, AccountSource, StoreError};
 
 /// Keeps an account; with `replace` it takes the place of the one of its name.
@@ -30,6 +30,7 @@ async fn keep(app: &App, account: Account, replace: bool) -> Result<AccountRow, 
         created_at: known.map_or(now, |row| row.created_at),
         updated_at: now,
         source: AccountSource::BuiltIn,
+        set: None,
         account,
     };
     match app.store.put_account(&row, replace).await {
@@ -39,6 +40,50 @@ async fn keep(app: &App, account: Account, replace: bool) -> Result<AccountRow, 
         ))),
         other => other.map(|()| row).map_err(AppError::from),
     }
+}
+
+/// Sets when an account is warned, wherever it comes from. The space that it has stays as it is.
+///
+/// # Errors
+/// [`AppError::Invalid`]; [`AppError::NotFound`].
+pub async fn set_limits(
+    app: &App,
+    actor: &Actor,
+    name: &str,
+    limits: Limits,
+) -> Result<AccountRow, AppError> {
+    let set = limited(app, name, limits).await;
+    app.audit
+        .recorded(actor, "AccountService/SetLimits", name, set)
+        .await
+}
+
+async fn limited(app: &App, name: &str, limits: Limits) -> Result<AccountRow, AppError> {
+    let missing = || AppError::no("account", name);
+    let row = app.store.account(name).await?.ok_or_else(missing)?;
+    let mut account = row.account;
+    account.limits = Limits {
+        quota_bytes: account.limits.quota_bytes,
+        ..limits
+    };
+    if row.source == AccountSource::BuiltIn {
+        return keep(app, account, true).await;
+    }
+    let faults: Vec<_> = account.faults().iter().map(ToString::to_string).collect();
+    if !faults.is_empty() {
+        return Err(AppError::Invalid(faults.join("; ")));
+    }
+    if !app.store.set_limits(name, &account.limits).await? {
+        return Err(missing());
+    }
+    app.store.account(name).await?.ok_or_else(missing)
+}
+
+/// Who is warned for an account, the operator among them if no address is known.
+#[must_use]
+pub fn warned(app: &App, account: &Account) -> Vec<String> {
+    let mail = app.config.mail.as_ref();
+    account.warned(mail.and_then(|mail| mail.operator.as_deref()))
 }
 
 /// All accounts by name.

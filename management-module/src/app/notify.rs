@@ -1,9 +1,10 @@
-//! Tells people what happened: events become mails, mails are sent until they are taken.
+//! Tells people and programs what happened: events become mails and messages to the webhook, which are sent until they are taken.
 //!
 //! **Invariants:** one process does it at a time, under a lease. A mail is a row before it is sent, and its Message-ID follows
 //! from what it tells to whom: killed at any point, the next process goes on and nothing is told by two mails. A mail server
 //! that is down delays mails and loses none; one address that is refused hinders no other.
 
+pub(super) mod hooks;
 mod report;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -17,12 +18,13 @@ use tracing::{error, info, warn};
 use super::leases::{self, Taken};
 use super::{Actor, App, AppError, warnings};
 use crate::config::mail::{self as config, Mail};
+use crate::config::webhook::Webhook;
 use crate::fleet::Backoff;
 use crate::language::Language;
 use crate::notify::smtp::Outgoing;
 use crate::notify::{Connection, Mailer, SmtpError, Verdict};
 use crate::plan::mail::{Letter, report as told};
-use crate::store::{EventKind, LeaseKind, MailRow, MailState};
+use crate::store::{Channel, EventKind, LeaseKind, MailRow, MailState};
 
 /// Where a test may kill the process: each is on the way of every mail.
 pub const FAIL_POINTS: &[&str] = &["mail.filed", "mail.sending", "mail.sent", "mail.noted"];
@@ -75,7 +77,7 @@ async fn work(app: &App) {
                 error!(error = %crate::error_chain(&error), "Warnings not looked at");
             }
         }
-        let wait = match pass(app, Timestamp::now()).await {
+        let wait = match Box::pin(pass(app, Timestamp::now())).await {
             Ok(wait) => wait.min(LONGEST).min(app.config.warnings.interval),
             Err(error) => {
                 error!(error = %crate::error_chain(&error), "Mails not looked at");
@@ -101,24 +103,39 @@ async fn work(app: &App) {
 pub async fn pass(app: &App, now: Timestamp) -> Result<Duration, AppError> {
     // What cannot be filed must not hold up what is.
     let filed = file(app, now).await;
-    let Some(config) = &app.config.mail else {
-        return filed.map(|()| LONGEST);
-    };
     app.store
         .purge_mails(now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN))
         .await?;
-    loop {
-        let mails = app.store.due_mails(now, BATCH).await?;
-        let count = mails.len();
-        send(app, config, mails).await?;
-        if count < BATCH as usize {
-            break;
-        }
-    }
+    // Each by itself: a mail server that says nothing must not hold up the webhook.
+    let (mails, hooks) = tokio::join!(drain(app, Channel::Mail, now), drain(app, Channel::Webhook, now));
     filed?;
-    let next = app.store.next_mail().await?;
+    let next = [mails?, hooks?].into_iter().flatten().min();
     let wait = next.map(|next| Duration::try_from(next.duration_since(Timestamp::now())).unwrap_or_default());
     Ok(wait.unwrap_or(LONGEST))
+}
+
+/// Sends what is due over a channel, if that is configured. Answers when the next is due.
+async fn drain(app: &App, channel: Channel, now: Timestamp) -> Result<Option<Timestamp>, AppError> {
+    loop {
+        let (mail, webhook) = (&app.config.mail, &app.config.webhook);
+        let is_there = match channel {
+            Channel::Mail => mail.is_some(),
+            Channel::Webhook => webhook.is_some(),
+        };
+        if !is_there {
+            return Ok(None);
+        }
+        let due = app.store.due_mails(channel, now, BATCH).await?;
+        let is_last = due.len() < BATCH as usize;
+        match (channel, mail, webhook) {
+            (Channel::Mail, Some(config), _) => send(app, config, due).await?,
+            (Channel::Webhook, _, Some(config)) => hooks::send(app, config, due).await?,
+            _ => {}
+        }
+        if is_last {
+            return Ok(app.store.next_mail(channel).await?);
+        }
+    }
 }
 
 /// Makes mails of what happened.
@@ -127,12 +144,8 @@ async fn file(app: &App, now: Timestamp) -> Result<(), AppError> {
         let events = app.store.events(BATCH).await?;
         let is_last = events.len() < BATCH as usize;
         for event in events {
-            let mails = match (&app.config.mail, event.kind) {
-                (Some(config), EventKind::RunEnded) => {
-                    report::of_run(app, config, &event.subject, now).await?
-                }
-                // Without a mail server there is nobody whom it can be told.
-                (None, EventKind::RunEnded) => Vec::new(),
+            let mails = match event.kind {
+                EventKind::RunEnded => report::of_run(app, &event.subject, now).await?,
             };
             app.store.settle_event(event.id, &mails).await?;
             fail_point("mail.filed");
@@ -152,7 +165,7 @@ async fn send(app: &App, config: &Mail, mails: Vec<MailRow>) -> Result<(), AppEr
         match deliver(&mailer, &mut connection, &mail).await {
             Ok(verdict) => {
                 fail_point("mail.sent");
-                note(app, config, &mut mail, verdict).await?;
+                note(app, config.into(), &mut mail, verdict).await?;
                 fail_point("mail.noted");
             }
             // None of them is to blame: they all wait.
@@ -161,7 +174,7 @@ async fn send(app: &App, config: &Mail, mails: Vec<MailRow>) -> Result<(), AppEr
                 let waiting = mails.len() + 1;
                 warn!(error = problem, waiting, "Mail server does not take mails");
                 for mut mail in std::iter::once(mail).chain(mails) {
-                    note(app, config, &mut mail, Verdict::Later(problem.clone())).await?;
+                    note(app, config.into(), &mut mail, Verdict::Later(problem.clone())).await?;
                 }
                 return Ok(());
             }
@@ -200,15 +213,46 @@ async fn deliver(
     Ok(verdict)
 }
 
+/// How long it is tried.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    backoff: Backoff,
+    give_up_after: Duration,
+}
+
+impl From<&Mail> for Patience {
+    fn from(config: &Mail) -> Self {
+        Self {
+            backoff: Backoff {
+                first: config.retry_first,
+                longest: config.retry_longest,
+            },
+            give_up_after: config.give_up_after,
+        }
+    }
+}
+
+impl From<&Webhook> for Patience {
+    fn from(config: &Webhook) -> Self {
+        Self {
+            backoff: Backoff {
+                first: config.retry_first,
+                longest: config.retry_longest,
+            },
+            give_up_after: config.give_up_after,
+        }
+    }
+}
+
 /// Notes what became of a try.
-async fn note(app: &App, config: &Mail, mail: &mut MailRow, verdict: Verdict) -> Result<(), AppError> {
+async fn note(app: &App, patience: Patience, mail: &mut MailRow, verdict: Verdict) -> Result<(), AppError> {
     let now = Timestamp::now();
     let age = Duration::try_from(now.duration_since(mail.created_at)).unwrap_or_default();
     mail.attempts = mail.attempts.saturating_add(1);
     (mail.state, mail.error) = match verdict {
         Verdict::Taken => (MailState::Sent, String::new()),
         Verdict::Refused(problem) => (MailState::Refused, problem),
-        Verdict::Later(problem) if age >= config.give_up_after => (MailState::Expired, problem),
+        Verdict::Later(problem) if age >= patience.give_up_after => (MailState::Expired, problem),
         Verdict::Later(problem) => (MailState::Waiting, problem),
     };
     let (id, to, error) = (&mail.id, &mail.recipient, &mail.error);
@@ -219,11 +263,7 @@ async fn note(app: &App, config: &Mail, mail: &mut MailRow, verdict: Verdict) ->
         MailState::Expired => error!(id, to, error, "Mail given up"),
     }
     if mail.state == MailState::Waiting {
-        let backoff = Backoff {
-            first: config.retry_first,
-            longest: config.retry_longest,
-        };
-        let wait = backoff.delay(mail.attempts - 1, rand::random());
+        let wait = patience.backoff.delay(mail.attempts - 1, rand::random());
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_mins(1));
         mail.next_try = now.saturating_add(wait).unwrap_or(now);
     } else {
@@ -235,9 +275,14 @@ async fn note(app: &App, config: &Mail, mail: &mut MailRow, verdict: Verdict) ->
 
 /// The Message-ID of what is told to an address: always the same.
 fn message_id(config: &Mail, what: &str, recipient: &str) -> String {
-    let digest = Digest::of(recipient.to_lowercase().as_bytes()).to_string();
-    let short: String = digest.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    let short = short(&recipient.to_lowercase());
     format!("{what}.{short}@{}", config.from.email.domain())
+}
+
+/// Sixteen characters that stand for a text, in an id.
+pub(super) fn short(text: &str) -> String {
+    let digest = Digest::of(text.as_bytes()).to_string();
+    digest.chars().filter(char::is_ascii_hexdigit).take(16).collect()
 }
 
 /// Sends a test mail at once, and answers what the server said.
@@ -292,6 +337,24 @@ async fn tested(app: &App, address: &str, language: Language) -> Result<String, 
 /// What the store says.
 pub async fn mails(app: &App, limit: u32) -> Result<Vec<MailRow>, AppError> {
     Ok(app.store.mails(limit).await?)
+}
+
+/// How many messages there are, by what became of them, in words that do not change.
+///
+/// # Errors
+/// What the store says.
+pub async fn counts(app: &App) -> Result<Vec<(&'static str, u64)>, AppError> {
+    let word = |state: MailState| match state {
+        MailState::Waiting => "waiting",
+        MailState::Sent => "sent",
+        MailState::Refused => "refused",
+        MailState::Expired => "expired",
+    };
+    let counts = app.store.count_mails().await?;
+    Ok(counts
+        .into_iter()
+        .map(|(state, count)| (word(state), count))
+        .collect())
 }
 
 /// Mails of a letter to several addresses, each by itself; an address twice is one.

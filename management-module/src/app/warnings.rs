@@ -6,16 +6,18 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::notify::mails_to;
-use super::{App, AppError};
+use super::notify::{hooks, mails_to, short};
+use super::{App, AppError, accounts};
 use crate::names::SatelliteName;
 use crate::plan::account::Account;
+use crate::plan::hook;
 use crate::plan::mail::warning::{self, Now};
+use crate::plan::outcome::RunState;
 use crate::plan::warnings::{self as plan, Client, Configuration, Facts, Kind, Raised, Run, Step};
 use crate::store::{AccountRow, Central, ConfigurationRow, MailRow, RunFilter, RunRow, WarningRow};
 
-/// Runs of a configuration that are looked at.
-const LOOKED_AT: u32 = 100;
+/// Runs of a configuration that are looked at: the first time, and if those do not tell how long it has been so.
+const LOOKED_AT: [u32; 2] = [10, 100];
 
 /// What the bridge is called among programs.
 const BRIDGE: &str = "satellite-bridge";
@@ -33,7 +35,7 @@ pub async fn pass(app: &App, now: Timestamp) -> Result<(), AppError> {
     let (centrals, configurations) = (app.store.centrals().await?, app.store.configurations().await?);
     for row in &accounts {
         let facts = facts(app, row, &centrals, &configurations).await?;
-        let findings = plan::findings(&row.account.limits, &facts, now);
+        let findings = plan::findings(&row.limits(), &facts, now);
         for kind in Kind::ALL {
             let before = standing
                 .iter()
@@ -52,15 +54,15 @@ async fn settle(
     (before, finding): (Option<&Raised>, Option<&plan::Finding>),
     now: Timestamp,
 ) -> Result<(), AppError> {
-    let operator = app.config.mail.as_ref().and_then(|mail| mail.operator.as_deref());
     let warned = match app.config.mail {
-        Some(_) => account.warned(operator),
+        Some(_) => accounts::warned(app, account),
         None => Vec::new(),
     };
     let repeat_after =
         SignedDuration::try_from(app.config.warnings.repeat_after).unwrap_or(SignedDuration::MAX);
-    let step = plan::step(before, finding, !warned.is_empty(), now, repeat_after);
-    let told = |raised: &Raised, what| mails(app, account, (kind, raised, what), &warned, now);
+    let is_wanted = !warned.is_empty() || app.config.webhook.is_some();
+    let step = plan::step(before, finding, is_wanted, now, repeat_after);
+    let told = |raised: &Raised, what| messages(app, account, (kind, raised, what), &warned, now);
     let (after, mails) = match &step {
         Step::Nothing => return Ok(()),
         Step::Keep(raised) => (Some(raised), Vec::new()),
@@ -84,36 +86,37 @@ async fn settle(
     Ok(())
 }
 
-/// The mails about a warning. Their Message-ID names which of its tellings it is.
-fn mails(
+/// The mails about a warning, and the message to the webhook. Their ids name which of its tellings it is.
+fn messages(
     app: &App,
     account: &Account,
     (kind, raised, what): (Kind, &Raised, Now),
     warned: &[String],
     now: Timestamp,
 ) -> Vec<MailRow> {
-    let Some(config) = &app.config.mail else {
-        return Vec::new();
-    };
-    let letter = warning::write(account, kind, raised, what, (&TimeZone::system(), &config.link));
     let number = match what {
         Now::Stands => raised.told.to_string(),
         Now::Over => "over".to_owned(),
     };
-    let name: String = account
-        .name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let kind = format!("{kind:?}").to_lowercase();
+    let (name, word) = (short(&account.name), kind.code());
     let since = raised.since.as_millisecond();
-    mails_to(
-        config,
-        &format!("warning.{name}.{kind}.{since}.{number}"),
-        warned,
-        &letter,
-        now,
-    )
+    let id = format!("warning.{name}.{word}.{since}.{number}");
+    let mut messages = Vec::new();
+    if let Some(config) = &app.config.mail {
+        let letter = warning::write(account, kind, raised, what, (&TimeZone::system(), &config.link));
+        messages = mails_to(config, &id, warned, &letter, now);
+    }
+    if let Some(config) = &app.config.webhook {
+        let id = format!("{id}.webhook");
+        let body = hook::of_warning(&id, &app.config.server_name, account, (kind, raised, what));
+        let subject = format!(
+            "warning {}: {word} {}",
+            account.name,
+            body["state"].as_str().unwrap_or_default()
+        );
+        messages.push(hooks::message(config, id, subject, &body, now));
+    }
+    messages
 }
 
 /// What is known of an account.
@@ -135,12 +138,20 @@ async fn facts(
         if !own.iter().any(|central| central.name == configuration.central) {
             continue;
         }
-        let filter = RunFilter {
-            configuration: configuration.name.to_string(),
-            limit: LOOKED_AT,
-            ..RunFilter::default()
-        };
-        let runs = app.store.runs(&filter).await?;
+        let mut runs = Vec::new();
+        for limit in LOOKED_AT {
+            let filter = RunFilter {
+                configuration: configuration.name.to_string(),
+                limit,
+                ..RunFilter::default()
+            };
+            runs = app.store.runs(&filter).await?;
+            // What is before such a run is over.
+            let ends = |run: &RunRow| run.state == RunState::Succeeded && run.missed == 0;
+            if runs.iter().any(ends) {
+                break;
+            }
+        }
         of_account.push(Configuration {
             name: configuration.name.to_string(),
             is_enabled: configuration.enabled,

@@ -18,6 +18,8 @@ pub(super) enum Account {
     Show(Named),
     /// Changes what is said of an account; the rest stays.
     Edit(Put),
+    /// Sets when an account is warned, also one of the directory.
+    Limits(Limits),
     /// Forgets an account; its backups stay.
     Remove(Remove),
 }
@@ -75,7 +77,14 @@ pub(super) struct Put {
     /// Space that it has; 0: no limit.
     #[arg(long, value_name = "BYTES")]
     quota: Option<u64>,
-    /// Warn above so many per cent of that.
+    #[command(flatten)]
+    thresholds: Thresholds,
+}
+
+/// When an account is warned; what is not said stays.
+#[derive(Debug, Args)]
+struct Thresholds {
+    /// Warn above so many per cent of its space.
     #[arg(long, value_name = "PERCENT")]
     quota_percent: Option<u32>,
     /// Warn after so many planned times in a row without a run; 0: never.
@@ -87,6 +96,23 @@ pub(super) struct Put {
     /// Warn after so many days without any backup; 0: never.
     #[arg(long, value_name = "DAYS")]
     unused_days: Option<u32>,
+}
+
+impl Thresholds {
+    fn apply(&self, limits: &mut pb::WarningLimits) {
+        limits.quota_percent = self.quota_percent.unwrap_or(limits.quota_percent);
+        limits.missed = self.missed.unwrap_or(limits.missed);
+        limits.failed = self.failed.unwrap_or(limits.failed);
+        limits.unused_days = self.unused_days.unwrap_or(limits.unused_days);
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Limits {
+    /// Name of the account.
+    name: String,
+    #[command(flatten)]
+    thresholds: Thresholds,
 }
 
 #[derive(Debug, Args)]
@@ -262,6 +288,18 @@ impl Account {
                 let account = found(&mut client, &name).await?;
                 render::one(global.output, &View::from(account), View::properties)
             }
+            Self::Limits(Limits { name, thresholds }) => {
+                let account = found(&mut client, &name).await?;
+                let mut limits = account.limits.unwrap_or_default();
+                thresholds.apply(&mut limits);
+                let request = pb::SetLimitsRequest {
+                    name,
+                    limits: Some(limits),
+                };
+                let set = client.account.set_limits(request).await?.into_inner();
+                let view = View::from(set.account.unwrap_or_default());
+                render::one(global.output, &view, View::properties)
+            }
             Self::Remove(Remove { name, yes }) => {
                 let question = texts::REMOVE_ACCOUNT.say().replace("{}", &name);
                 prompt::confirm_loss(&question, yes)?;
@@ -362,10 +400,7 @@ impl Put {
             unused_days: usual.unused_days,
         });
         limits.quota_bytes = self.quota.unwrap_or(limits.quota_bytes);
-        limits.quota_percent = self.quota_percent.unwrap_or(limits.quota_percent);
-        limits.missed = self.missed.unwrap_or(limits.missed);
-        limits.failed = self.failed.unwrap_or(limits.failed);
-        limits.unused_days = self.unused_days.unwrap_or(limits.unused_days);
+        self.thresholds.apply(limits);
         let request = pb::PutAccountRequest {
             account: Some(account),
             replace,

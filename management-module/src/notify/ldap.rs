@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
+use super::trust::{self, TrustError};
 use crate::config::directory::Directory;
 use crate::config::mail::Security;
 
@@ -43,16 +40,14 @@ pub struct Read {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
-    /// A file of the configuration cannot be used.
-    #[error("cannot use `{key}` of the directory's configuration, {}", path.display())]
-    File {
-        /// The key.
-        key: &'static str,
+    /// The password cannot be read.
+    #[error("cannot read `password-file` of the directory's configuration, {}", path.display())]
+    Password {
         /// The file.
         path: PathBuf,
         /// Why.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: std::io::Error,
     },
     /// There is somebody to sign in and no password.
     #[error(
@@ -61,7 +56,7 @@ pub enum DirectoryError {
     NoPassword,
     /// TLS cannot be set up.
     #[error("cannot prepare TLS for the directory")]
-    Tls(#[source] rustls::Error),
+    Tls(#[source] TrustError),
     /// The server failed.
     #[error("directory {url}: cannot {doing}")]
     Server {
@@ -170,7 +165,7 @@ async fn connect(config: &Directory) -> Result<Ldap, DirectoryError> {
     let mut settings = LdapConnSettings::new().set_conn_timeout(config.deadline);
     if config.security != Security::None {
         settings = settings
-            .set_config(tls(config)?)
+            .set_config(trust::client(config.ca_file.as_deref()).map_err(DirectoryError::Tls)?)
             .set_starttls(config.security == Security::Starttls);
     }
     let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &config.url())
@@ -230,40 +225,10 @@ async fn search(
     Ok(entries)
 }
 
-fn tls(config: &Directory) -> Result<Arc<ClientConfig>, DirectoryError> {
-    let mut roots = RootCertStore::empty();
-    match &config.ca_file {
-        Some(path) => {
-            let unusable = |source| DirectoryError::File {
-                key: "ca-file",
-                path: path.clone(),
-                source,
-            };
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.into()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| unusable(error.into()))?;
-                roots.add(certificate).map_err(|error| unusable(error.into()))?;
-            }
-        }
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(DirectoryError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
 async fn password(config: &Directory) -> Result<String, DirectoryError> {
     let path = config.password_path().ok_or(DirectoryError::NoPassword)?;
     let text = tokio::fs::read_to_string(&path).await;
-    let text = text.map_err(|error| DirectoryError::File {
-        key: "password-file",
-        path,
-        source: error.into(),
-    })?;
+    let text = text.map_err(|source| DirectoryError::Password { path, source })?;
     Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 

@@ -39,6 +39,18 @@ impl Kind {
         Self::Upgrade,
         Self::NoBackup,
     ];
+
+    /// As programs name it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Quota => "quota",
+            Self::Schedule => "schedule",
+            Self::Unsuccessful => "unsuccessful",
+            Self::Upgrade => "upgrade",
+            Self::NoBackup => "no-backup",
+        }
+    }
 }
 
 /// A run, as far as it matters here.

@@ -33,6 +33,20 @@ impl wire::account_service_server::AccountService for AccountApi {
         }))
     }
 
+    async fn set_limits(
+        &self,
+        request: Request<wire::SetLimitsRequest>,
+    ) -> Result<Response<wire::SetLimitsResponse>, Status> {
+        let actor = actor(&request)?;
+        let wire::SetLimitsRequest { name, limits } = request.into_inner();
+        let limits = limits_of(limits.unwrap_or_default());
+        let app = self.0.clone();
+        let row = to_the_end(async move { accounts::set_limits(&app, &actor, &name, limits).await }).await?;
+        Ok(Response::new(wire::SetLimitsResponse {
+            account: Some(self.told(row)),
+        }))
+    }
+
     async fn list_accounts(
         &self,
         _request: Request<wire::ListAccountsRequest>,
@@ -65,28 +79,16 @@ impl wire::account_service_server::AccountService for AccountApi {
 
 impl AccountApi {
     fn told(&self, row: AccountRow) -> wire::Account {
-        let operator = self
-            .0
-            .config
-            .mail
-            .as_ref()
-            .and_then(|mail| mail.operator.as_deref());
-        let warned = row.account.warned(operator);
+        let warned = accounts::warned(&self.0, &row.account);
+        let limits = row.limits();
         let account = row.account;
-        let limits = wire::WarningLimits {
-            quota_bytes: account.limits.quota_bytes,
-            quota_percent: account.limits.quota_percent,
-            missed: account.limits.missed,
-            failed: account.limits.failed,
-            unused_days: account.limits.unused_days,
-        };
         wire::Account {
             name: account.name,
             tenant: account.tenant,
             language: account.language.code().to_owned(),
             own: Some(party(account.own)),
             reseller: account.reseller.map(party),
-            limits: Some(limits),
+            limits: Some(limits_told(&limits)),
             is_from_directory: row.source == AccountSource::Directory,
             warned,
             create_time: Some(wire_time(row.created_at)),
@@ -97,13 +99,7 @@ impl AccountApi {
 
 fn account_of(account: wire::Account) -> Result<Account, Status> {
     let language = language_of(&account.language)?;
-    let limits = account.limits.map_or_else(Limits::default, |limits| Limits {
-        quota_bytes: limits.quota_bytes,
-        quota_percent: limits.quota_percent,
-        missed: limits.missed,
-        failed: limits.failed,
-        unused_days: limits.unused_days,
-    });
+    let limits = account.limits.map_or_else(Limits::default, limits_of);
     Ok(Account {
         name: account.name,
         tenant: account.tenant,
@@ -112,6 +108,26 @@ fn account_of(account: wire::Account) -> Result<Account, Status> {
         reseller: account.reseller.map(party_of),
         limits,
     })
+}
+
+fn limits_of(limits: wire::WarningLimits) -> Limits {
+    Limits {
+        quota_bytes: limits.quota_bytes,
+        quota_percent: limits.quota_percent,
+        missed: limits.missed,
+        failed: limits.failed,
+        unused_days: limits.unused_days,
+    }
+}
+
+fn limits_told(limits: &Limits) -> wire::WarningLimits {
+    wire::WarningLimits {
+        quota_bytes: limits.quota_bytes,
+        quota_percent: limits.quota_percent,
+        missed: limits.missed,
+        failed: limits.failed,
+        unused_days: limits.unused_days,
+    }
 }
 
 fn party_of(party: wire::Party) -> Party {

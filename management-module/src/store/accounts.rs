@@ -5,7 +5,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::words::{Word, words};
 use super::{MailRow, Store, StoreError, failed, mails, to_millis, to_time, to_u64};
-use crate::plan::account::Account;
+use crate::plan::account::{Account, Limits};
 use crate::plan::warnings::{Kind, Raised};
 
 /// Where an account comes from.
@@ -40,10 +40,25 @@ pub struct AccountRow {
     pub account: Account,
     /// Where it comes from.
     pub source: AccountSource,
+    /// When it is warned, as people set it here for an account of the directory.
+    pub set: Option<Limits>,
     /// Since when it is known.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+impl AccountRow {
+    /// When it is warned: what people set here counts, but for the space that it has.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let said = &self.account.limits;
+        let set = self.set.as_ref().unwrap_or(said);
+        Limits {
+            quota_bytes: said.quota_bytes,
+            ..set.clone()
+        }
+    }
 }
 
 /// A warning as it is stored.
@@ -70,6 +85,7 @@ pub struct Space {
 struct Row {
     source: String,
     document: String,
+    limits: Option<String>,
     created_at: i64,
     updated_at: i64,
 }
@@ -81,6 +97,10 @@ impl TryFrom<Row> for AccountRow {
         Ok(Self {
             account: serde_json::from_str(&row.document).map_err(|_| StoreError::Corrupt { what })?,
             source: AccountSource::read(&row.source)?,
+            set: row
+                .limits
+                .map(|text| serde_json::from_str(&text).map_err(|_| StoreError::Corrupt { what }))
+                .transpose()?,
             created_at: to_time(row.created_at, "time of an account")?,
             updated_at: to_time(row.updated_at, "time of an account")?,
         })
@@ -172,6 +192,24 @@ impl Store {
         transaction.commit().await.map_err(failed(doing))?;
         self.tell();
         Ok(())
+    }
+
+    /// Sets when an account of the directory is warned. False if there is none of that name.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried; nothing was changed.
+    pub async fn set_limits(&self, name: &str, limits: &Limits) -> Result<bool, StoreError> {
+        let what = "limits of an account";
+        let limits = serde_json::to_string(limits).map_err(|_| StoreError::Corrupt { what })?;
+        let done = sqlx::query("UPDATE accounts SET limits = $2 WHERE name = $1 AND source = $3")
+            .bind(name)
+            .bind(limits)
+            .bind(AccountSource::Directory.word())
+            .execute(&self.pool)
+            .await
+            .map_err(failed("set when an account is warned"))?;
+        self.tell();
+        Ok(done.rows_affected() > 0)
     }
 
     /// All accounts by name.
@@ -330,6 +368,7 @@ mod tests {
                 limits: Limits::default(),
             },
             source,
+            set: None,
             created_at: at(1),
             updated_at: at(1),
         }
@@ -368,6 +407,17 @@ mod tests {
         assert_eq!(names, wanted);
         let kept = store.account("b").await.unwrap().unwrap();
         assert_eq!((kept.created_at, kept.updated_at), (at(2), at(3)));
+        // What people set stays when the directory is read again; its space is the directory's.
+        let set = Limits {
+            quota_bytes: 7,
+            failed: 5,
+            ..Limits::default()
+        };
+        assert!(store.set_limits("b", &set).await.unwrap());
+        assert!(!store.set_limits("own", &set).await.unwrap());
+        store.replace_directory(&from(&["b"]), at(4)).await.unwrap();
+        let limits = store.account("b").await.unwrap().unwrap().limits();
+        assert_eq!((limits.quota_bytes, limits.failed), (0, 5));
         assert_eq!(store.account("own").await.unwrap().unwrap(), own);
     }
 

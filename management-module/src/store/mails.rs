@@ -33,6 +33,22 @@ pub struct Event {
     pub time: Timestamp,
 }
 
+/// How a message goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// As a mail.
+    Mail,
+    /// To the webhook: `plain` is what is posted, `recipient` the host that it goes to.
+    Webhook,
+}
+
+words!(
+    Channel,
+    "channel of a message",
+    Mail = "mail",
+    Webhook = "webhook"
+);
+
 /// Where a mail stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailState {
@@ -60,6 +76,8 @@ words!(
 pub struct MailRow {
     /// Its Message-ID, without the brackets.
     pub id: String,
+    /// How it goes out.
+    pub channel: Channel,
     /// The address.
     pub recipient: String,
     /// What it says.
@@ -84,6 +102,7 @@ impl MailRow {
     pub fn new(id: String, recipient: &str, letter: Letter, now: Timestamp) -> Self {
         Self {
             id,
+            channel: Channel::Mail,
             recipient: recipient.to_owned(),
             letter,
             state: MailState::Waiting,
@@ -119,6 +138,7 @@ impl TryFrom<EventLine> for Event {
 #[derive(sqlx::FromRow)]
 struct Row {
     id: String,
+    channel: String,
     recipient: String,
     subject: String,
     plain: String,
@@ -143,6 +163,7 @@ impl TryFrom<Row> for MailRow {
                 plain: row.plain,
                 html: row.html,
             },
+            channel: Channel::read(&row.channel)?,
             state: MailState::read(&row.state)?,
             attempts: attempts.map_err(|_| StoreError::Corrupt { what })?,
             next_try: to_time(row.next_try, "next try of a mail")?,
@@ -187,28 +208,22 @@ impl Store {
         transaction.commit().await.map_err(failed(doing))
     }
 
-    /// Files a mail.
+    /// Messages to send now over a channel, those that wait longest first; at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Busy`] may be retried.
-    pub async fn file_mails(&self, mails: &[MailRow]) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin().await.map_err(failed("file mails"))?;
-        file(&mut transaction, mails).await?;
-        transaction.commit().await.map_err(failed("file mails"))?;
-        self.tell();
-        Ok(())
-    }
-
-    /// Mails to send now, those that wait longest first; at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`] may be retried.
-    pub async fn due_mails(&self, now: Timestamp, limit: u32) -> Result<Vec<MailRow>, StoreError> {
-        let query =
-            "SELECT * FROM mails WHERE state = 'waiting' AND next_try <= $1 ORDER BY next_try LIMIT $2";
+    pub async fn due_mails(
+        &self,
+        channel: Channel,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<MailRow>, StoreError> {
+        let query = "SELECT * FROM mails WHERE state = 'waiting' AND next_try <= $1 AND channel = $3 \
+                     ORDER BY next_try LIMIT $2";
         sqlx::query_as::<_, Row>(query)
             .bind(to_millis(now))
             .bind(i64::from(limit))
+            .bind(channel.word())
             .fetch_all(&self.pool)
             .await
             .map_err(failed("list mails to send"))?
@@ -217,12 +232,14 @@ impl Store {
             .collect()
     }
 
-    /// When the next mail is to be sent; none if none waits.
+    /// When the next message is to be sent over a channel; none if none waits.
     ///
     /// # Errors
     /// [`StoreError::Busy`] may be retried.
-    pub async fn next_mail(&self) -> Result<Option<Timestamp>, StoreError> {
-        let next: Option<i64> = sqlx::query_scalar("SELECT MIN(next_try) FROM mails WHERE state = 'waiting'")
+    pub async fn next_mail(&self, channel: Channel) -> Result<Option<Timestamp>, StoreError> {
+        let query = "SELECT MIN(next_try) FROM mails WHERE state = 'waiting' AND channel = $1";
+        let next: Option<i64> = sqlx::query_scalar(query)
+            .bind(channel.word())
             .fetch_one(&self.pool)
             .await
             .map_err(failed("look for the next mail"))?;
@@ -248,6 +265,21 @@ impl Store {
         .await
         .map_err(failed("note what became of a mail"))?;
         Ok(())
+    }
+
+    /// How many messages there are, by what became of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn count_mails(&self) -> Result<Vec<(MailState, u64)>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT state, COUNT(*) FROM mails GROUP BY state")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("count mails"))?;
+        let counts = rows
+            .into_iter()
+            .map(|(state, count)| Ok((MailState::read(&state)?, to_u64(count, "number of mails")?)));
+        counts.collect()
     }
 
     /// Mails, newest first.
@@ -305,8 +337,8 @@ pub(super) async fn file(
 ) -> Result<(), StoreError> {
     for mail in mails {
         sqlx::query(
-            "INSERT INTO mails (id, recipient, subject, plain, html, state, attempts, next_try, error, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO mails (id, recipient, subject, plain, html, state, attempts, next_try, error, created_at, channel) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
         )
         .bind(&mail.id)
         .bind(&mail.recipient)
@@ -318,6 +350,7 @@ pub(super) async fn file(
         .bind(to_millis(mail.next_try))
         .bind(&mail.error)
         .bind(to_millis(mail.created_at))
+        .bind(mail.channel.word())
         .execute(&mut **transaction)
         .await
         .map_err(failed("file a mail"))?;
@@ -348,13 +381,20 @@ mod tests {
         (sent.state, sent.ended_at, sent.attempts) = (MailState::Sent, Some(at(6)), 1);
         store.note_mail(&sent).await.unwrap();
         store.settle_event(1, &mails).await.unwrap();
-        assert_eq!(store.due_mails(at(9), 10).await.unwrap(), [mails[1].clone()]);
-        assert_eq!(store.next_mail().await.unwrap(), Some(at(5)));
+        assert_eq!(
+            store.due_mails(Channel::Mail, at(9), 10).await.unwrap(),
+            [mails[1].clone()]
+        );
+        assert_eq!(store.next_mail(Channel::Mail).await.unwrap(), Some(at(5)));
+        assert_eq!(store.next_mail(Channel::Webhook).await.unwrap(), None);
+        assert_eq!(store.due_mails(Channel::Webhook, at(9), 10).await.unwrap(), []);
+        let counts = [(MailState::Sent, 1), (MailState::Waiting, 1)];
+        assert_eq!(store.count_mails().await.unwrap(), counts);
         assert_eq!(store.mails(10).await.unwrap(), [sent.clone(), mails[1].clone()]);
         // A mail that was sent is never noted otherwise.
         sent.state = MailState::Waiting;
         store.note_mail(&sent).await.unwrap();
-        assert_eq!(store.due_mails(at(9), 10).await.unwrap().len(), 1);
+        assert_eq!(store.due_mails(Channel::Mail, at(9), 10).await.unwrap().len(), 1);
         assert_eq!(store.purge_mails(at(7)).await.unwrap(), 1);
         assert_eq!(store.mails(10).await.unwrap().len(), 1);
     }

@@ -102,5 +102,6 @@ mod tests {
         check::<crate::plan::warnings::Kind>();
         check::<super::super::AccountSource>();
         check::<super::super::MailState>();
+        check::<super::super::Channel>();
     }
 }

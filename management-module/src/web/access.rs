@@ -21,20 +21,34 @@ pub(super) enum Need {
     RunBackups,
     /// To configure, restore and delete backups.
     ChangeBackups,
+    /// To set when warnings come, as far as they are the reader's own.
+    ChangeWarnings,
     /// To keep users and to read the audit log.
     Administer,
 }
 
 /// Whether a role may do what is needed.
 pub(super) fn may(role: Role, need: Need) -> bool {
-    use Need::{ChangeBackups, ChangeFleet, Nothing, RunBackups, SeeBackups, SeeFleet, SignedIn};
+    use Need::{
+        ChangeBackups, ChangeFleet, ChangeWarnings, Nothing, RunBackups, SeeBackups, SeeFleet, SignedIn,
+    };
     match role {
         Role::Administrator => need != Need::HalfProved,
         Role::Operator => matches!(
             need,
-            Nothing | SignedIn | SeeFleet | ChangeFleet | SeeBackups | RunBackups | ChangeBackups
+            Nothing
+                | SignedIn
+                | SeeFleet
+                | ChangeFleet
+                | SeeBackups
+                | RunBackups
+                | ChangeBackups
+                | ChangeWarnings
         ),
         Role::Viewer => matches!(need, Nothing | SignedIn | SeeFleet | SeeBackups),
-        Role::Customer => matches!(need, Nothing | SignedIn | SeeBackups | RunBackups),
+        Role::Customer => matches!(
+            need,
+            Nothing | SignedIn | SeeBackups | RunBackups | ChangeWarnings
+        ),
     }
 }

@@ -10,12 +10,12 @@ use super::access::Need;
 use super::ask::Ask;
 use super::failure::{Failure, heading_of, status_of};
 use super::statics;
-use super::text::{Text, common};
+use super::text::{Text, common, warn};
 use crate::app::AppError;
 use crate::language::Language;
 
 /// The entries of the navigation: name, place, what it takes to see it.
-const PLACES: [(Text, &str, Need); 10] = [
+const PLACES: [(Text, &str, Need); 11] = [
     (common::OVERVIEW, "/", Need::SignedIn),
     (common::SATELLITES, "/satellites", Need::SeeFleet),
     (common::BUNDLES, "/bundles", Need::SeeFleet),
@@ -23,6 +23,7 @@ const PLACES: [(Text, &str, Need); 10] = [
     (common::ARCHIVES, "/archives", Need::SeeBackups),
     (common::RESTORES, "/restores", Need::SeeBackups),
     (common::CENTRALS, "/centrals", Need::SeeBackups),
+    (warn::WARNINGS, "/warnings", Need::SeeBackups),
     (common::USERS, "/users", Need::Administer),
     (common::AUDIT, "/audit", Need::Administer),
     (common::ACCOUNT, "/account", Need::SignedIn),

@@ -18,4 +18,5 @@ pub(super) mod satellite;
 pub(super) mod satellites;
 pub(super) mod sign_in;
 pub(super) mod users;
+pub(super) mod warnings;
 pub(super) mod wizard;

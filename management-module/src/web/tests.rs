@@ -1,9 +1,11 @@
 //! The page as a browser and a wrongdoer see it: over TLS, from the whole module.
 
+mod budget;
 mod client;
 mod roles;
 mod safety;
 mod signing_in;
+mod warnings;
 
 use std::time::Duration;
 
@@ -29,7 +31,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_directory(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same with what lies there already.
+    async fn in_directory(dir: tempfile::TempDir) -> Self {
         let config = Config {
             state_dir: dir.path().join("state"),
             socket: dir.path().join("run/api.sock"),

@@ -8,6 +8,7 @@ pub(super) mod common;
 pub(super) mod fleet;
 pub(super) mod machine;
 pub(super) mod plan;
+pub(super) mod warn;
 
 /// A text in all languages: English, German, French, Italian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ mod tests {
             machine::ALL,
             backup::ALL,
             plan::ALL,
+            warn::ALL,
         ];
         tables.into_iter().flatten().copied()
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod directory;
+mod watched;
 mod world;
 
 use std::path::Path;
@@ -109,6 +110,7 @@ async fn mails_wait_for_a_server_that_is_down_and_survive_a_kill_at_each_step() 
     };
     let server = world.mail_server("mails", &wish).await;
     world.taken(&server, 2).await;
+    world.settled().await;
     let (points, mut count) = (points(), 2);
     for point in &points {
         world.start(&section, Some(point)).await;
@@ -120,6 +122,8 @@ async fn mails_wait_for_a_server_that_is_down_and_survive_a_kill_at_each_step() 
         world.start(&section, None).await;
         count += 1;
         world.taken(&server, count).await;
+        // Noted as well: the next start kills the module.
+        world.settled().await;
     }
     let (mails, taken) = (world.settled().await, server.taken().unwrap());
     // Nothing is lost or told by two mails; one that the server took unheard came twice, with the same id.

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::mails_to;
+use super::{hooks, mails_to};
 use crate::app::{App, AppError};
-use crate::config::mail::Mail;
+use crate::plan::hook;
 use crate::plan::mail::report::{self, Copy, Report};
 use crate::plan::outcome::RunState;
 use crate::store::{MailRow, RunFilter, RunRow};
@@ -12,17 +12,17 @@ use crate::store::{MailRow, RunFilter, RunRow};
 /// Runs that are looked at for how long it has been so.
 const LOOKED_AT: u32 = 500;
 
-/// The mails about a run that has ended.
-pub(super) async fn of_run(
-    app: &App,
-    config: &Mail,
-    id: &str,
-    now: Timestamp,
-) -> Result<Vec<MailRow>, AppError> {
+/// What is told about a run that has ended: mails, and a message to the webhook.
+pub(super) async fn of_run(app: &App, id: &str, now: Timestamp) -> Result<Vec<MailRow>, AppError> {
     let Some(run) = app.store.run(id).await? else {
         return Ok(Vec::new());
     };
-    if run.plan.report_to.is_empty() || !report::is_told(run.state, config.report_success) {
+    let mail =
+        app.config.mail.as_ref().filter(|config| {
+            !run.plan.report_to.is_empty() && report::is_told(run.state, config.report_success)
+        });
+    let webhook = app.config.webhook.as_ref();
+    if mail.is_none() && webhook.is_none() {
         return Ok(Vec::new());
     }
     let filter = RunFilter {
@@ -31,14 +31,28 @@ pub(super) async fn of_run(
         ..RunFilter::default()
     };
     let history = app.store.runs(&filter).await?;
-    let letter = report::write(&told(&run, &history, &config.link));
-    Ok(mails_to(
-        config,
-        &format!("run.{id}"),
-        &run.plan.report_to,
-        &letter,
-        now,
-    ))
+    let link = mail.map_or("", |config| config.link.as_str());
+    let (told, what) = (told(&run, &history, link), format!("run.{id}"));
+    let mut messages = Vec::new();
+    if let Some(config) = mail {
+        messages = mails_to(config, &what, &run.plan.report_to, &report::write(&told), now);
+    }
+    if let Some(config) = webhook {
+        let body = hook::of_run(id, &app.config.server_name, &told);
+        let subject = format!(
+            "run {}: {}",
+            told.configuration,
+            body["state"].as_str().unwrap_or_default()
+        );
+        messages.push(hooks::message(
+            config,
+            format!("{what}.webhook"),
+            subject,
+            &body,
+            now,
+        ));
+    }
+    Ok(messages)
 }
 
 fn told(run: &RunRow, history: &[RunRow], link: &str) -> Report {

@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::words::{self as w, Text};
 use super::{Block, Letter, filled, moment};
+use crate::language::Language;
 use crate::plan::account::Account;
 use crate::plan::warnings::{Finding, Kind, Raised};
 
@@ -50,7 +51,7 @@ pub fn write(
         row(w::TENANT, account.tenant.clone()),
         row(w::STANDS_SINCE, since),
     ];
-    rows.extend(details(account, &raised.finding, zone));
+    rows.extend(details(language, &raised.finding, zone));
     let mut blocks = vec![Block::Heading(w::WHAT_HAPPENED.say(language))];
     let subject = match now {
         Now::Stands => {
@@ -74,8 +75,8 @@ pub fn write(
 }
 
 /// What a finding is about, each in a row.
-fn details(account: &Account, finding: &Finding, zone: &TimeZone) -> Vec<(String, String)> {
-    let language = account.language;
+#[must_use]
+pub fn details(language: Language, finding: &Finding, zone: &TimeZone) -> Vec<(String, String)> {
     let counted = |text: Text, count: u32| filled(text, language, &[&count.to_string()]);
     match finding {
         Finding::Quota(used, quota) => {
@@ -122,7 +123,6 @@ fn details(account: &Account, finding: &Finding, zone: &TimeZone) -> Vec<(String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::language::Language;
     use crate::plan::account::{Limits, Party};
     use crate::plan::warnings::Client;
 

@@ -1,5 +1,7 @@
 //! Backup configurations: which there are, how their runs went, and running one now.
 
+use std::collections::HashMap;
+
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
@@ -55,12 +57,14 @@ fn copy_state(value: CopyState) -> (Tone, Text) {
 pub(in crate::web) async fn own(ask: &Ask) -> Result<Vec<Shown>, Failure> {
     let user = ask.user()?;
     let centrals = ask.web.backups().centrals().await?;
+    let tenants: HashMap<&str, &str> = centrals
+        .iter()
+        .map(|central| (central.name.as_str(), central.tenant.as_str()))
+        .collect();
     let mut all = Configurations::new(ask.app().clone()).list().await?;
     all.retain(|shown| {
-        let central = centrals
-            .iter()
-            .find(|central| central.name == shown.row.configuration.central);
-        central.is_some_and(|central| user.may_see_tenant(&central.tenant))
+        let tenant = tenants.get(shown.row.configuration.central.as_str());
+        tenant.is_some_and(|tenant| user.may_see_tenant(tenant))
     });
     Ok(all)
 }

@@ -16,9 +16,9 @@ use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
 use crate::web::live::{Seen, live};
 use crate::web::look::{self, Tone};
-use crate::web::pages::backups;
 use crate::web::pages::satellites::{health, is_well};
-use crate::web::text::{common, fleet, machine, plan};
+use crate::web::pages::{backups, warnings};
+use crate::web::text::{common, fleet, machine, plan, warn};
 
 /// How often a look is taken.
 const EVERY: Duration = Duration::from_secs(3);
@@ -72,7 +72,8 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
         .filter_map(|shown| shown.last_run.as_ref())
         .map(|run| run.bytes)
         .sum();
-    let to_see = unwell.len() + usize::from(expires.is_some()) + failing;
+    let standing = warnings::standing(ask).await?;
+    let to_see = unwell.len() + usize::from(expires.is_some()) + failing + standing.len();
     let number = |count: usize| ask.language.number(count as u64);
     Ok(html! {
         @if to_see == 0 {
@@ -85,9 +86,14 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
                 a.tile href="/satellites" { b { (number(reachable)) " / " (number(members.len())) } (ask.say(fleet::ANSWER)) }
                 a.tile href="/satellites" { b { (number(running(&members))) } (ask.say(fleet::WORKLOADS_RUN)) }
             }
+            a.tile href="/warnings" { b { (number(standing.len())) } (ask.say(warn::WARNINGS)) }
             a.tile href="/centrals" { b { (number(centrals)) } (ask.say(common::CENTRALS)) }
         }
         @if ask.may(Need::SeeFleet) { (to_look_at(ask, &unwell, expires)) }
+        @if !standing.is_empty() {
+            (warnings::table(ask, standing.get(..SHOWN).unwrap_or(&standing)))
+            @if standing.len() > SHOWN { p { a href="/warnings" { (ask.say(warn::ALL_WARNINGS)) } } }
+        }
         @if !plans.is_empty() { (runs(ask, &plans)) p.soft { (ask.fill(plan::NEWEST_SPACE, &[&ask.language.size(space)])) } }
         @if members.is_empty() && ask.may(Need::ChangeFleet) {
             div.card {

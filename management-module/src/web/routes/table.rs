@@ -2,11 +2,12 @@
 
 use super::{How, Route};
 use crate::web::access::Need::{
-    Administer, ChangeBackups, ChangeFleet, HalfProved, Nothing, RunBackups, SeeBackups, SeeFleet, SignedIn,
+    Administer, ChangeBackups, ChangeFleet, ChangeWarnings, HalfProved, Nothing, RunBackups, SeeBackups,
+    SeeFleet, SignedIn,
 };
 use crate::web::pages::{
     account, archives, audit, backups, bundles, centrals, destinations, firewall, jobs, logs, network,
-    overview, pair, restores, satellite, satellites, sign_in, users, wizard,
+    overview, pair, restores, satellite, satellites, sign_in, users, warnings, wizard,
 };
 use crate::web::statics;
 
@@ -97,6 +98,13 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Post "/archives/{id}/verify" ChangeBackups archives::verify;
     Post "/archives/{id}/restore" ChangeBackups archives::restore;
     Post "/archives/{id}/delete" ChangeBackups archives::delete;
+    Get "/warnings" SeeBackups warnings::list;
+    Get "/warnings/new" ChangeBackups warnings::add_form;
+    Post "/warnings/new" ChangeBackups warnings::add;
+    Get "/warnings/of/{name}" SeeBackups warnings::show;
+    Post "/warnings/of/{name}" ChangeBackups warnings::change;
+    Post "/warnings/of/{name}/limits" ChangeWarnings warnings::limits;
+    Post "/warnings/of/{name}/remove" ChangeBackups warnings::remove;
     Get "/centrals" SeeBackups centrals::list;
     Get "/centrals/new" ChangeBackups centrals::form;
     Post "/centrals/new" ChangeBackups centrals::add;

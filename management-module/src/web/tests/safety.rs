@@ -54,7 +54,7 @@ async fn scripts_in_any_field_are_shown_as_text() {
     let world = World::new().await;
     world.add_user("anna", wire::WebRole::Administrator, &[]).await;
     let mut browser = world.signed_in("anna").await;
-    let pages: [(&str, &[&str]); 7] = [
+    let pages: [(&str, &[&str]); 8] = [
         ("/users", &["name", "tenants", "role"]),
         ("/satellites/pair", &["address", "code", "name"]),
         ("/satellites/tokens", &["name", "address", "hours"]),
@@ -62,6 +62,10 @@ async fn scripts_in_any_field_are_shown_as_text() {
         ("/archives/new", &["central", "set"]),
         ("/destinations/new", &["kind", "name", "server", "back"]),
         ("/account/password", &["present", "password"]),
+        (
+            "/warnings/new",
+            &["name", "tenant", "space", "mails", "reseller-mails"],
+        ),
     ];
     for (place, names) in pages {
         browser.get("/account").await;

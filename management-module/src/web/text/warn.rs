@@ -1,0 +1,49 @@
+//! Warnings, and the accounts that are warned.
+
+super::texts! {
+    WARNINGS = "Warnings" | "Warnungen" | "Avertissements" | "Avvisi";
+    ALL_WARNINGS = "Show all warnings" | "Alle Warnungen zeigen" | "Afficher tous les avertissements" | "Mostra tutti gli avvisi";
+    NO_WARNINGS = "No warning stands." | "Keine Warnung steht an." | "Aucun avertissement en cours." | "Nessun avviso in corso.";
+    ACCOUNTS = "Who is warned" | "Wer gewarnt wird" | "Qui est averti" | "Chi viene avvisato";
+    ACCOUNTS_WHAT = "An account answers for the backups of a tenant." | "Ein Konto ist für die Sicherungen eines Mandanten zuständig." | "Un compte répond des sauvegardes d'un locataire." | "Un account risponde dei backup di un tenant.";
+    NO_ACCOUNTS = "There is no account yet, so nobody is warned." | "Es gibt noch kein Konto, also wird niemand gewarnt." | "Il n'y a pas encore de compte, donc personne n'est averti." | "Non c'è ancora nessun account, quindi nessuno viene avvisato.";
+    NO_MAIL = "No mail server is configured: warnings are shown here only." | "Kein Mailserver ist eingerichtet: Warnungen stehen nur hier." | "Aucun serveur de messagerie n'est configuré : les avertissements ne s'affichent qu'ici." | "Nessun server di posta è configurato: gli avvisi appaiono solo qui.";
+    ACCOUNT = "Account" | "Konto" | "Compte" | "Account avvisato";
+    OF_WHAT = "Warning" | "Warnung" | "Avertissement" | "Avviso";
+    WHAT = "What is wrong" | "Was nicht stimmt" | "Ce qui ne va pas" | "Che cosa non va";
+    SINCE = "Since" | "Seit" | "Depuis" | "Da quando";
+    TOLD = "Last told" | "Zuletzt gemeldet" | "Dernier avis" | "Ultimo avviso";
+    WARNED = "Mails go to" | "Mails gehen an" | "E-mails envoyés à" | "E-mail inviate a";
+    NOBODY = "nobody" | "niemand" | "personne" | "nessuno";
+    QUOTA = "Space" | "Speicherplatz" | "Espace" | "Spazio";
+    SCHEDULE = "Planned times" | "Geplante Zeiten" | "Heures prévues" | "Orari previsti";
+    UNSUCCESSFUL = "Errors" | "Fehlerhafte Läufe" | "Exécutions en erreur" | "Esecuzioni con errori";
+    UPGRADE = "Old program" | "Altes Programm" | "Programme ancien" | "Programma vecchio";
+    NO_BACKUP = "No backup" | "Keine Sicherung" | "Aucune sauvegarde" | "Nessun backup";
+    LIMITS = "When to warn" | "Wann gewarnt wird" | "Quand avertir" | "Quando avvisare";
+    LIMITS_OF_DIRECTORY = "Values set here count instead of those of the directory." | "Was hier gesetzt wird, gilt statt der Werte des Verzeichnisses." | "Les valeurs définies ici priment sur celles de l'annuaire." | "I valori impostati qui valgono al posto di quelli della directory.";
+    PERCENT = "Space used, in per cent" | "Belegter Platz, in Prozent" | "Espace utilisé, en pour cent" | "Spazio usato, in percentuale";
+    PERCENT_HINT = "Warned above it: 1 to 100. This account has {}." | "Gewarnt wird darüber: 1 bis 100. Dieses Konto hat {}." | "Averti au-delà : 1 à 100. Ce compte dispose de {}." | "Avvisato oltre: da 1 a 100. Questo account ha {}.";
+    UNLIMITED = "no limit" | "keine Grenze" | "aucune limite" | "nessun limite";
+    AFTER_MISSED = "Planned times missed in a row" | "Verpasste Zeiten in Folge" | "Heures manquées de suite" | "Orari mancati di seguito";
+    AFTER_FAILED = "Runs with errors in a row" | "Läufe mit Fehlern in Folge" | "Exécutions en erreur de suite" | "Esecuzioni con errori di seguito";
+    AFTER_DAYS = "Days without any backup" | "Tage ohne jede Sicherung" | "Jours sans aucune sauvegarde" | "Giorni senza alcun backup";
+    ZERO_NEVER = "0: never." | "0: nie." | "0 : jamais." | "0: mai.";
+    NO_PERCENT = "1 to 100." | "1 bis 100." | "De 1 à 100." | "Da 1 a 100.";
+    NO_SIZE = "A size in gigabytes, for instance 500 or 1.5." | "Eine Grösse in Gigabyte, zum Beispiel 500 oder 1,5." | "Une taille en gigaoctets, par exemple 500 ou 1,5." | "Una dimensione in gigabyte, per esempio 500 o 1,5.";
+    NEW_ACCOUNT = "Add an account" | "Konto hinzufügen" | "Ajouter un compte" | "Aggiungi un account";
+    CHANGE_ACCOUNT = "Change the account" | "Konto ändern" | "Modifier le compte" | "Modifica l'account";
+    REMOVE_ACCOUNT = "Remove the account" | "Konto entfernen" | "Supprimer le compte" | "Rimuovi l'account";
+    REMOVE_WHAT = "Nobody is warned for it any more. Its backups stay." | "Niemand wird mehr dafür gewarnt. Seine Sicherungen bleiben." | "Plus personne n'est averti pour lui. Ses sauvegardes restent." | "Nessuno viene più avvisato. I suoi backup restano.";
+    FROM_DIRECTORY = "From the directory: the rest is changed there." | "Aus dem Verzeichnis: Das Übrige wird dort geändert." | "De l'annuaire : le reste se modifie là-bas." | "Dalla directory: il resto si modifica là.";
+    MAIL_LANGUAGE = "Language of the mails" | "Sprache der Mails" | "Langue des e-mails" | "Lingua delle e-mail";
+    SPACE = "Space in GB" | "Platz in GB" | "Espace en Go" | "Spazio in GB";
+    SPACE_HINT = "Empty: no limit, and no warning about space." | "Leer: keine Grenze und keine Warnung." | "Vide : aucune limite, ni avertissement." | "Vuoto: nessun limite e nessun avviso.";
+    WANTED = "The account is warned" | "Das Konto wird gewarnt" | "Le compte est averti" | "L'account viene avvisato";
+    MAILS = "Its addresses" | "Seine Adressen" | "Ses adresses" | "I suoi indirizzi";
+    PERSON_MAILS = "Addresses of the person to whom it belongs" | "Adressen der Person, der es gehört" | "Adresses de la personne à qui il appartient" | "Indirizzi della persona a cui appartiene";
+    PERSON_MAILS_HINT = "They are told if there is no other address." | "Sie erhalten Mails, wenn es keine andere Adresse gibt." | "Elles sont averties s'il n'y a pas d'autre adresse." | "Vengono avvisati se non c'è un altro indirizzo.";
+    RESELLER_WANTED = "Its reseller is warned" | "Sein Wiederverkäufer wird gewarnt" | "Son revendeur est averti" | "Il suo rivenditore viene avvisato";
+    RESELLER_MAILS = "Addresses of the reseller" | "Adressen des Wiederverkäufers" | "Adresses du revendeur" | "Indirizzi del rivenditore";
+    RESELLER_PERSON_MAILS = "Addresses of the reseller's person" | "Adressen der Person des Wiederverkäufers" | "Adresses de la personne du revendeur" | "Indirizzi della persona del rivenditore";
+}
