@@ -19,6 +19,13 @@ pub const READER: &str = "cn=reader,dc=example,dc=org";
 /// With this password.
 pub const PASSWORD: &str = "pä ss%,w0rd";
 
+/// Who of the persons is an operator, by the group [`OPERATORS`].
+pub const OPERATOR: &str = "otto";
+/// That group.
+pub const OPERATORS: &str = "cn=operators,dc=example,dc=org";
+/// The password of every person.
+pub const PERSON_PASSWORD: &str = "pérsön's (own)* p\\ss";
+
 /// What stoney's own schema calls things; its numbers are not public, so these are of the arc for examples.
 const SCHEMA: &str = "\
 attributetype ( 1.3.6.1.4.1.32473.1.1 NAME 'sstBackupWarnings' EQUALITY booleanMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
@@ -130,11 +137,17 @@ fn ldif(accounts: &[Account]) -> String {
         names.dedup();
         names
     };
-    for name in named(accounts.iter().map(|one| &one.person).collect()) {
+    let operator = OPERATOR.to_owned();
+    let _ = write!(
+        text,
+        "dn: {OPERATORS}\nobjectClass: groupOfNames\ncn: operators\nmember: uid={OPERATOR},ou=people,{SUFFIX}\n\n"
+    );
+    let persons = accounts.iter().map(|one| &one.person).chain([&operator]);
+    for name in named(persons.collect()) {
         let _ = write!(
             text,
             "dn: uid={name},ou=people,{SUFFIX}\nobjectClass: inetOrgPerson\nuid: {name}\ncn: {name}\nsn: {name}\n\
-             mail: {name}@people.example\n\n"
+             mail: {name}@people.example\nuserPassword: {PERSON_PASSWORD}\n\n"
         );
     }
     for name in named(accounts.iter().map(|one| &one.reseller).collect()) {

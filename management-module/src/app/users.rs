@@ -3,6 +3,7 @@
 //! **Invariant:** a password is kept as Argon2id only, a token of a session or a device as SHA-256 only.
 
 mod attempts;
+mod directory;
 mod password;
 mod session;
 mod sign_in;
@@ -196,6 +197,7 @@ pub async fn add(
         second_factor: None,
         language: String::new(),
         disabled: false,
+        from_directory: false,
         created_at: Timestamp::now(),
         signed_in_at: None,
     };
@@ -227,6 +229,11 @@ pub async fn get(app: &App, name: &UserName) -> Result<User, AppError> {
 /// [`AppError::NotFound`]; [`AppError::Invalid`]; [`AppError::Precondition`] no administrator would be left.
 pub async fn change(app: &App, name: &UserName, change: Change, kept: &str) -> Result<(), AppError> {
     let mut row = row(app, name).await?;
+    if change.password.is_some() && row.from_directory {
+        return Err(AppError::Precondition(format!(
+            "{name} signs in with the password of the directory: it is changed there"
+        )));
+    }
     if let Some(secret) = change.password {
         password::check(name.as_str(), &secret)?;
         row.password = password::hash(secret).await?;

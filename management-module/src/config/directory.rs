@@ -71,6 +71,20 @@ pub struct Directory {
     /// Entries that are asked for at once.
     #[serde(default = "page_size")]
     pub page_size: u16,
+    /// Who of the directory may sign in to the web page; none: nobody.
+    pub sign_in: Option<SignIn>,
+}
+
+/// Who of the directory may sign in to the web page. Persons to whom accounts belong may, as their customers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct SignIn {
+    /// The group whose members are administrators.
+    pub administrators: Option<String>,
+    /// The group whose members are operators.
+    pub operators: Option<String>,
+    /// The group whose members are viewers.
+    pub viewers: Option<String>,
 }
 
 fn accounts_filter() -> String {
@@ -154,6 +168,14 @@ impl Directory {
                 fault(key, &format!("must be between 1s and {most}s"));
             }
         }
+        if self.sign_in.is_some()
+            && (self.people_base.is_empty() || self.security == Security::None && !is_here)
+        {
+            fault(
+                "sign-in",
+                "needs `people-base`, and `security`: passwords are not sent in the clear",
+            );
+        }
         if !(1..=10_000).contains(&self.page_size) {
             fault("page-size", "must be between 1 and 10000");
         }
@@ -205,6 +227,11 @@ mod tests {
             ("ca-file = 'x'", "directory.ca-file"),
             ("bind-dn = 'cn=x'\nsecurity = 'none'", "directory.bind-dn"),
             ("page-size = 0", "directory.page-size"),
+            ("sign-in = {}", "directory.sign-in"),
+            (
+                "sign-in = {}\npeople-base = 'ou=p'\nsecurity = 'none'",
+                "directory.sign-in",
+            ),
             ("deadline = '0s'", "directory.deadline"),
         ] {
             let error = parse(more).unwrap_err();

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry};
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchResult, ldap_escape,
+};
 
 use super::trust::{self, TrustError};
 use crate::config::directory::Directory;
@@ -162,21 +164,7 @@ async fn read_whole(config: &Directory) -> Result<Read, DirectoryError> {
 }
 
 async fn connect(config: &Directory) -> Result<Ldap, DirectoryError> {
-    let mut settings = LdapConnSettings::new().set_conn_timeout(config.deadline);
-    if config.security != Security::None {
-        settings = settings
-            .set_config(trust::client(config.ca_file.as_deref()).map_err(DirectoryError::Tls)?)
-            .set_starttls(config.security == Security::Starttls);
-    }
-    let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &config.url())
-        .await
-        .map_err(failed(config, "connect"))?;
-    // It ends when the handle is dropped.
-    tokio::spawn(async move {
-        if let Err(error) = connection.drive().await {
-            tracing::debug!(error = %crate::error_chain(&error), "Connection to the directory ended");
-        }
-    });
+    let mut ldap = open(config).await?;
     if let Some(dn) = &config.bind_dn {
         let password = password(config).await?;
         let answer = ldap
@@ -188,6 +176,100 @@ async fn connect(config: &Directory) -> Result<Ldap, DirectoryError> {
             .map_err(failed(config, "sign in"))?;
     }
     Ok(ldap)
+}
+
+/// Connects, and signs in as nobody yet.
+async fn open(config: &Directory) -> Result<Ldap, DirectoryError> {
+    let mut settings = LdapConnSettings::new().set_conn_timeout(config.deadline);
+    if config.security != Security::None {
+        settings = settings
+            .set_config(trust::client(config.ca_file.as_deref()).map_err(DirectoryError::Tls)?)
+            .set_starttls(config.security == Security::Starttls);
+    }
+    let (connection, ldap) = LdapConnAsync::with_settings(settings, &config.url())
+        .await
+        .map_err(failed(config, "connect"))?;
+    // It ends when the handle is dropped.
+    tokio::spawn(async move {
+        if let Err(error) = connection.drive().await {
+            tracing::debug!(error = %crate::error_chain(&error), "Connection to the directory ended");
+        }
+    });
+    Ok(ldap)
+}
+
+/// Signs in as the person of that name. Answers of which of the groups it is a member; none: there is no such person, or the
+/// password is another one.
+///
+/// # Errors
+/// [`DirectoryError`]: it is not known.
+pub async fn sign_in(
+    config: &Directory,
+    name: &str,
+    secret: &str,
+    groups: &[&str],
+) -> Result<Option<Vec<bool>>, DirectoryError> {
+    // An empty password would sign in as nobody, and succeed (RFC 4513, 5.1.2).
+    if secret.is_empty() {
+        return Ok(None);
+    }
+    let signed_in = tokio::time::timeout(config.deadline, signed_in(config, name, secret, groups)).await;
+    signed_in.map_err(|_| DirectoryError::Deadline {
+        url: config.url(),
+        deadline: config.deadline,
+    })?
+}
+
+async fn signed_in(
+    config: &Directory,
+    name: &str,
+    secret: &str,
+    groups: &[&str],
+) -> Result<Option<Vec<bool>>, DirectoryError> {
+    let mut reader = connect(config).await?;
+    let doing = "look for a person";
+    let filter = format!("({}={})", config.name_attribute, ldap_escape(name));
+    let found = reader
+        .with_timeout(config.deadline)
+        .search(&config.people_base, Scope::Subtree, &filter, vec!["1.1"])
+        .await
+        .and_then(SearchResult::success)
+        .map_err(failed(config, doing))?;
+    let mut found = found.0.into_iter().filter(|entry| !entry.is_ref());
+    // Two of one name are nobody.
+    let (Some(entry), None) = (found.next(), found.next()) else {
+        return Ok(None);
+    };
+    let dn = SearchEntry::construct(entry).dn;
+    let mut person = open(config).await?;
+    let answer = person
+        .with_timeout(config.deadline)
+        .simple_bind(&dn, secret)
+        .await;
+    let answer = answer.map_err(failed(config, "check a password"))?;
+    let _gone = person.with_timeout(config.deadline).unbind().await;
+    match answer.rc {
+        0 => {}
+        // invalidCredentials
+        49 => return Ok(None),
+        _ => {
+            let refused = LdapError::LdapResult { result: answer };
+            return Err(failed(config, "check a password")(refused));
+        }
+    }
+    let mut member_of = Vec::new();
+    for group in groups {
+        let (dn, name) = (ldap_escape(dn.as_str()), ldap_escape(name));
+        let filter = format!("(|(member={dn})(uniqueMember={dn})(memberUid={name}))");
+        let found = reader
+            .with_timeout(config.deadline)
+            .search(group, Scope::Base, &filter, vec!["1.1"])
+            .await
+            .and_then(SearchResult::success);
+        member_of.push(!found.map_err(failed(config, "look into a group"))?.0.is_empty());
+    }
+    let _gone = reader.with_timeout(config.deadline).unbind().await;
+    Ok(Some(member_of))
 }
 
 /// Everything that a filter finds below a base; nothing if no base is named.

@@ -21,6 +21,8 @@ pub struct UserRow {
     pub language: String,
     /// The user may not sign in.
     pub disabled: bool,
+    /// The password is that of the directory; none is kept here.
+    pub from_directory: bool,
     /// When the user was added.
     pub created_at: Timestamp,
     /// When the user last signed in.
@@ -70,6 +72,7 @@ struct User {
     second_factor: Option<Vec<u8>>,
     language: String,
     disabled: bool,
+    from_directory: bool,
     created_at: i64,
     signed_in_at: Option<i64>,
 }
@@ -90,6 +93,7 @@ impl TryFrom<User> for UserRow {
             second_factor: row.second_factor,
             language: row.language,
             disabled: row.disabled,
+            from_directory: row.from_directory,
         })
     }
 }
@@ -138,6 +142,27 @@ impl Store {
         .execute(&self.pool)
         .await
         .map_err(failed("add a user"))?;
+        Ok(())
+    }
+
+    /// Takes in a user of the directory, with the role and the tenants of today. Nothing is done to a user of that name who was
+    /// added here.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn take_in_user(&self, row: &UserRow) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO web_users (name, role, tenants, password, language, disabled, created_at, from_directory) \
+             VALUES ($1, $2, $3, '', '', FALSE, $4, TRUE) ON CONFLICT (name) DO UPDATE SET role = excluded.role, \
+             tenants = excluded.tenants WHERE web_users.from_directory",
+        )
+        .bind(&row.name)
+        .bind(&row.role)
+        .bind(&row.tenants)
+        .bind(to_millis(row.created_at))
+        .execute(&self.pool)
+        .await
+        .map_err(failed("take in a user of the directory"))?;
         Ok(())
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use e2e::directory::{Account, PASSWORD, READER, SUFFIX, Slapd};
+use e2e::browser::Browser;
+use e2e::command::command;
+use e2e::directory::{Account, OPERATOR, OPERATORS, PASSWORD, PERSON_PASSWORD, READER, SUFFIX, Slapd};
 use e2e::network::write;
 use e2e::smtp::certificate;
 use e2e::wait::until;
@@ -98,4 +100,73 @@ async fn accounts_come_from_a_directory_and_stay_while_it_is_down() {
     down.await.unwrap();
     assert_eq!(world.json(&["account", "list"]).await, read);
     assert!(!world.log().contains("w0rd"));
+}
+
+/// Tries to sign in with a browser that has forgotten who it was.
+async fn sign_in(browser: &Browser, page: &str, (name, password): (&str, &str), says: &str) {
+    browser.open(&format!("{page}/sign-in")).await.unwrap();
+    browser.fill("#name", name).await.unwrap();
+    browser.fill("#password", password).await.unwrap();
+    browser.press("\u{e007}").await.unwrap();
+    browser.says(says, SETTLED).await.unwrap();
+}
+
+#[tokio::test]
+async fn people_of_the_directory_sign_in_to_what_is_theirs() {
+    let mut world = World::new();
+    world.web = "127.0.0.1:0";
+    let good = certificate(world.dir.path(), "good").await.unwrap();
+    let account = |uid: &str, person: &str| Account {
+        uid: uid.into(),
+        person: person.into(),
+        ..Account::default()
+    };
+    let accounts = [account("4000001", "anna"), account("4000002", "bert")];
+    let slapd = Slapd::start(&world.at("slapd"), &good, &accounts).await.unwrap();
+    write(&world.at("password"), PASSWORD).unwrap();
+    let more = format!(
+        "ca-file = {:?}\npassword-file = {:?}\nsign-in = {{ operators = \"{OPERATORS}\" }}\n",
+        good.0,
+        world.at("password")
+    );
+    world.start(&directory(&slapd, &more), None).await;
+    let read = until("the accounts to be read", SETTLED, async || {
+        let list = world.json(&["account", "list"]).await;
+        (list.as_array()?.len() == accounts.len()).then_some(())
+    });
+    read.await.unwrap();
+    let shown = world.json(&["web", "show"]).await;
+    let page = format!("https://{}", shown["address"].as_str().unwrap());
+    let browser = Browser::start(command("chromedriver")).await.unwrap();
+    for wrong in [
+        ("anna", "wrong"),
+        ("anna*", PERSON_PASSWORD),
+        ("carl", PERSON_PASSWORD),
+    ] {
+        sign_in(&browser, &page, wrong, "are wrong").await;
+    }
+    sign_in(&browser, &page, ("anna", PERSON_PASSWORD), "Overview").await;
+    browser.open(&format!("{page}/warnings")).await.unwrap();
+    browser.says("4000001", SETTLED).await.unwrap();
+    let text = browser.text().await.unwrap();
+    assert!(
+        !text.contains("4000002") && !text.contains("Satellites\n"),
+        "{text}"
+    );
+    browser.open(&format!("{page}/account")).await.unwrap();
+    browser.click("form[action='/sign-out'] button").await.unwrap();
+    sign_in(&browser, &page, (OPERATOR, PERSON_PASSWORD), "Pair a satellite").await;
+    browser.open(&format!("{page}/account")).await.unwrap();
+    browser.click("form[action='/sign-out'] button").await.unwrap();
+    browser.says("Sign in", SETTLED).await.unwrap();
+    drop(slapd);
+    sign_in(
+        &browser,
+        &page,
+        (OPERATOR, PERSON_PASSWORD),
+        "the directory cannot be asked",
+    )
+    .await;
+    let log = world.log();
+    assert!(!log.contains("pérsön"), "{log}");
 }

@@ -22,6 +22,8 @@ pub(super) struct World {
     pub(super) dir: tempfile::TempDir,
     release: Release,
     pub(super) module: Option<Child>,
+    /// Where the web page is offered.
+    pub(super) web: &'static str,
 }
 
 impl World {
@@ -30,6 +32,7 @@ impl World {
             dir: tempfile::tempdir().unwrap(),
             release: Release::find().unwrap(),
             module: None,
+            web: "off",
         }
     }
 
@@ -47,10 +50,11 @@ impl World {
             let _gone = module.kill().await;
         }
         let config = format!(
-            "state-dir = {:?}\nsocket = {:?}\nserver-name = \"here\"\nweb-listen = \"off\"\nlocal-backup-service = {:?}\n\
+            "state-dir = {:?}\nsocket = {:?}\nserver-name = \"here\"\nweb-listen = {:?}\nlocal-backup-service = {:?}\n\
              satellite-patience = \"0s\"\ncall-deadline = \"1s\"\n{mail}",
             self.at("state"),
             self.at("run/api.sock"),
+            self.web,
             self.at("nobody.sock"),
         );
         write(&self.at("config.toml"), config).unwrap();

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::attempts::{Attempts, Source};
 use super::session::{Session, hash_of, new_token};
-use super::{User, password, totp};
+use super::{User, directory, password, totp};
 use crate::app::{Actor, App, AppError};
 
 /// What the audit log calls it.
@@ -97,10 +97,16 @@ impl SignIn {
         } else {
             "(unknown)".to_owned()
         };
-        let row = row.filter(|row| !row.disabled);
+        let is_of_directory = row.as_ref().is_none_or(|row| row.from_directory && !row.disabled);
+        let row = row.filter(|row| !row.disabled && !row.from_directory);
         let kept = row.as_ref().map(|row| row.password.clone());
-        let is_right = password::verify(credentials.secret, kept).await?;
-        let Some(row) = row.filter(|_| is_right) else {
+        let is_right = password::verify(credentials.secret.clone(), kept).await?;
+        let row = if is_of_directory {
+            directory::find(app, &name, &credentials.secret).await?
+        } else {
+            row.filter(|_| is_right)
+        };
+        let Some(row) = row else {
             record(
                 app,
                 &said,
@@ -135,8 +141,13 @@ impl SignIn {
             .begin(&source, Instant::now())
             .map_err(Refusal::Wait)?;
         let row = app.store.user(credentials.name).await.map_err(AppError::from)?;
-        let kept = row.map(|row| row.password);
-        if !password::verify(credentials.secret, kept).await? {
+        let is_right = if row.as_ref().is_some_and(|row| row.from_directory) {
+            let found = directory::find(app, credentials.name, &credentials.secret).await?;
+            found.is_some()
+        } else {
+            password::verify(credentials.secret, row.map(|row| row.password)).await?
+        };
+        if !is_right {
             let wrong = Err("wrong password where it is asked for again".to_owned());
             record(app, credentials.name, credentials.ip, wrong).await;
             return Err(Refusal::Wrong);
