@@ -11,7 +11,8 @@ use satellite_bridge::{
     workload::{Places, Told, note_end, verify_installed},
 };
 use satellite_proto::bundle::{Digest, WorkloadName};
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Level;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The bridge of a satellite: takes the calls of its installation, runs its workloads, serves its console.
 #[derive(Debug, Parser)]
@@ -149,7 +150,10 @@ async fn main() -> ExitCode {
 
 /// To the journal under the service manager, else to stderr; the menu's screen stays clean.
 fn start_log(is_menu: bool) {
-    let filter = EnvFilter::try_from_env("SATELLITE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = std::env::var("SATELLITE_LOG")
+        .ok()
+        .and_then(|wanted| wanted.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(Level::INFO));
     let registry = tracing_subscriber::registry().with(filter);
     if std::env::var_os("JOURNAL_STREAM").is_some()
         && let Ok(journal) = tracing_journald::layer()
