@@ -21,6 +21,7 @@ pub mod path;
 pub mod place;
 pub mod probe;
 pub mod sftp;
+pub mod smb;
 pub mod target;
 pub mod trust;
 pub mod visit;

@@ -13,6 +13,7 @@ use super::mail::{self, Mail};
 use super::place::Place;
 use super::probe::Step;
 use super::sftp::{self, Sftp};
+use super::smb::{self, Smb};
 use crate::archive::names::Label;
 
 /// Something that must not be seen.
@@ -58,6 +59,8 @@ pub enum Kind {
     Directory(PathBuf),
     /// An SFTP server.
     Sftp(Box<sftp::Settings>),
+    /// A Windows share.
+    Smb(Box<smb::Settings>),
     /// A Dropbox.
     Dropbox(Box<dropbox::Settings>),
     /// A mailbox.
@@ -71,6 +74,10 @@ impl Target {
         match &self.kind {
             Kind::Directory(path) => format!("file://{}", path.display()),
             Kind::Sftp(at) => format!("sftp://{}@{}:{}/{}", at.user, at.server, at.port, at.path),
+            Kind::Smb(at) => {
+                let below = at.below.join("/");
+                format!("smb://{}@{}:{}/{}/{below}", at.user, at.server, at.port, at.share)
+            }
             // The token stands for the account, and must not be seen.
             Kind::Dropbox(at) => format!("dropbox://{}", at.app_key),
             Kind::Mail(at) => format!("smtp://{}:{}/{}", at.server, at.port, at.to.join(",")),
@@ -85,6 +92,10 @@ impl Target {
             Kind::Sftp(at) => vec![
                 (Step::Connect, format!("{} answers", at.at())),
                 (Step::HostKey, "its key is the one that was confirmed".to_owned()),
+                (Step::SignIn, format!("it takes the sign-in of `{}`", at.user)),
+            ],
+            Kind::Smb(at) => vec![
+                (Step::Connect, format!("{} answers", at.server)),
                 (Step::SignIn, format!("it takes the sign-in of `{}`", at.user)),
             ],
             Kind::Dropbox(_) => vec![
@@ -118,6 +129,7 @@ impl Target {
         match &self.kind {
             Kind::Directory(path) => Ok(Box::new(Directory::open(path.clone()).await?)),
             Kind::Sftp(settings) => Ok(Box::new(Sftp::connect(settings.as_ref().clone()).await?)),
+            Kind::Smb(settings) => Ok(Box::new(Smb::connect(settings.as_ref().clone()).await?)),
             Kind::Dropbox(settings) => Ok(Box::new(Dropbox::connect(settings.as_ref().clone()).await?)),
             Kind::Mail(settings) => Ok(Box::new(Mail::connect(settings.as_ref().clone()).await?)),
         }

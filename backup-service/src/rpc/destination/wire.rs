@@ -11,11 +11,11 @@ use crate::destination::check::Checked;
 use crate::destination::copy::{Copied, Job};
 use crate::destination::fault::Fault;
 use crate::destination::gauge::{Reading, Stage};
-use crate::destination::path::PlacePath;
+use crate::destination::path::{PlacePath, is_name};
 use crate::destination::place::Entry;
 use crate::destination::probe::{Findings, Step};
 use crate::destination::target::{Kind, Secret, Target};
-use crate::destination::{dropbox, mail, sftp, trust};
+use crate::destination::{dropbox, mail, sftp, smb, trust};
 
 /// Where copies go, checked.
 pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Result<Target, Fault> {
@@ -33,7 +33,7 @@ pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Res
         .ok_or_else(|| wrong("it is of no kind that this version knows"))?
     {
         Wire::Directory(directory) => Kind::Directory(own_directory(&directory.path, config)?),
-        Wire::Smb(_) => return Err(not_yet("Windows shares")),
+        Wire::Smb(smb) => Kind::Smb(Box::new(share(smb)?)),
         Wire::Sftp(sftp) => Kind::Sftp(Box::new(server(sftp)?)),
         Wire::Dropbox(dropbox) => Kind::Dropbox(Box::new(account(dropbox, config)?)),
         Wire::Usb(_) => return Err(not_yet("USB disks")),
@@ -76,6 +76,37 @@ fn server(sftp: pb::SftpDestination) -> Result<sftp::Settings, Fault> {
         key: key.map(Arc::new),
         path,
         host_key: host_key.transpose()?,
+    })
+}
+
+fn share(smb: pb::SmbDestination) -> Result<smb::Settings, Fault> {
+    let security = smb.security();
+    let mut parts = smb
+        .share
+        .split(['/', '\\'])
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned);
+    let share = parts.next().unwrap_or_default();
+    let below: Vec<_> = parts.collect();
+    if below.iter().any(|part| !is_name(part)) {
+        return Err(Fault::Description(
+            "`share`: a sub-directory has no name that Windows takes".to_owned(),
+        ));
+    }
+    if smb.user.contains('\\') || smb.domain.contains('\\') {
+        return Err(Fault::Description(
+            "`user` or `domain` has a backslash: give the domain by itself".to_owned(),
+        ));
+    }
+    Ok(smb::Settings {
+        server: host(smb.server)?,
+        port: port(smb.port, 445)?,
+        share: text(share, "share")?,
+        below,
+        user: text(smb.user, "user")?,
+        domain: optional(smb.domain, "domain")?,
+        password: secret(smb.password).unwrap_or_else(|| Secret::new(String::new())),
+        encrypted: security == pb::SmbSecurity::Encrypted,
     })
 }
 

@@ -1,0 +1,274 @@
+//! Copies at a Windows share: Samba's server.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests make users and look at the server's files"
+)]
+
+mod client;
+mod destinations;
+mod servers;
+mod support;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use client::{Service, create, files, sample};
+use destinations::*;
+use satellite_proto::wire::backup::v1 as pb;
+use servers::*;
+use tonic::Code;
+
+const USER: &str = "Jörg, 100% Müller";
+const PASSWORD: &str = "pä ss%,1";
+
+/// Samba with a user of its own; `backup` is a directory, `small` a file system of 4 MiB, `sealed` wants encryption.
+fn smbd(global: &str) -> Server {
+    let (dir, port) = (open_dir(), free_port());
+    let at = dir.path();
+    for directory in [
+        "private",
+        "lock",
+        "state",
+        "cache",
+        "pid",
+        "backup/pbx/one",
+        "small",
+    ] {
+        std::fs::create_dir_all(at.join(directory)).unwrap();
+    }
+    text(at.join("users"), &format!("!root = \"{USER}\"\n"));
+    let place = at.display();
+    let share = |name: &str, directory: &str, more: &str| {
+        format!("[{name}]\npath = {place}/{directory}\nread only = no\n{more}\n")
+    };
+    let config = format!(
+        "[global]\nworkgroup = PBX\nserver role = standalone server\nsmb ports = {port}\ninterfaces = 127.0.0.1/8\n\
+         bind interfaces only = yes\nprivate dir = {place}/private\nlock directory = {place}/lock\n\
+         state directory = {place}/state\ncache directory = {place}/cache\npid directory = {place}/pid\n\
+         ncalrpc dir = {place}/lock/ncalrpc\nusername map = {place}/users\nlog file = {place}/smbd.log\n\
+         passdb backend = tdbsam\ndisable spoolss = yes\nload printers = no\nntlm auth = ntlmv2-only\n\
+         server min protocol = SMB2_10\nserver signing = mandatory\nmap to guest = never\n{global}\n{}{}{}{}",
+        share("backup", "backup", ""),
+        share("small", "small", ""),
+        share("sealed", "backup", "smb encrypt = required"),
+        share("closed", "backup", "valid users = nobody"),
+    );
+    let config = text(at.join("smb.conf"), &config);
+    let mut adding = Command::new("smbpasswd")
+        .arg("-c")
+        .arg(&config)
+        .args(["-L", "-s", "-a", "root"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let twice = format!("{PASSWORD}\n{PASSWORD}\n");
+    adding.stdin.take().unwrap().write_all(twice.as_bytes()).unwrap();
+    assert!(adding.wait().unwrap().success());
+    let script = format!(
+        "mount -t tmpfs -o size=4m tmpfs small; exec /usr/sbin/smbd -s {} -F --no-process-group --debug-stdout",
+        config.display()
+    );
+    Server::start(dir, port, &script)
+}
+
+fn smb(port: u16) -> pb::SmbDestination {
+    pb::SmbDestination {
+        server: "127.0.0.1".to_owned(),
+        port: port.into(),
+        share: "backup".to_owned(),
+        user: USER.to_owned(),
+        domain: "PBX".to_owned(),
+        password: secret(PASSWORD),
+        ..pb::SmbDestination::default()
+    }
+}
+
+fn at(smb: pb::SmbDestination) -> pb::Destination {
+    of(pb::destination::Kind::Smb(smb))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_to_a_share_that_wants_signatures_and_back() {
+    if !can() {
+        return;
+    }
+    let server = smbd("");
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    round_trip(&mut archives, &mut client, at(smb(server.port))).await;
+
+    let archive = create(&mut archives, sample("below")).await.unwrap();
+    let below = pb::SmbDestination {
+        share: "backup/pbx/one".to_owned(),
+        domain: String::new(),
+        ..smb(server.port)
+    };
+    copy(&mut client, &archive, at(below)).await.unwrap();
+    let there = server.dir.path().join("backup/pbx/one/starface-backup/Täglich 1");
+    assert_eq!(files(&there), [archive.file_name]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_goes_encrypted_if_the_share_or_the_description_wants_it() {
+    if !can() {
+        return;
+    }
+    let server = smbd("");
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("sealed")).await.unwrap();
+    let sealed = pb::SmbDestination {
+        share: "sealed".to_owned(),
+        ..smb(server.port)
+    };
+    copy(&mut client, &archive, at(sealed)).await.unwrap();
+    let wanted = pb::SmbDestination {
+        security: pb::SmbSecurity::Encrypted.into(),
+        ..smb(server.port)
+    };
+    assert!(
+        copy(&mut client, &archive, at(wanted.clone()))
+            .await
+            .unwrap()
+            .existed
+    );
+
+    let old = smbd("server max protocol = SMB2_10");
+    let refused = pb::SmbDestination {
+        port: old.port.into(),
+        ..wanted
+    };
+    let tested = test(&mut client, at(refused)).await;
+    assert_eq!(
+        failed(&tested),
+        Some((pb::TestStepName::SignIn, pb::FaultKind::Security)),
+        "{tested:?}"
+    );
+    copy(&mut client, &archive, at(smb(old.port))).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_share_is_said_in_its_own_word() {
+    if !can() {
+        return;
+    }
+    let server = smbd("");
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("run-1")).await.unwrap();
+    let good = smb(server.port);
+    let share = |share: &str| pb::SmbDestination {
+        share: share.to_owned(),
+        ..good.clone()
+    };
+    for (wrong, step, fault) in [
+        (
+            pb::SmbDestination {
+                password: secret("wrong"),
+                ..good.clone()
+            },
+            pb::TestStepName::SignIn,
+            pb::FaultKind::SignIn,
+        ),
+        (
+            pb::SmbDestination {
+                user: "nobody there".to_owned(),
+                ..good.clone()
+            },
+            pb::TestStepName::SignIn,
+            pb::FaultKind::SignIn,
+        ),
+        (
+            share("missing"),
+            pb::TestStepName::Directory,
+            pb::FaultKind::NoPlace,
+        ),
+        (
+            share("backup/missing"),
+            pb::TestStepName::Directory,
+            pb::FaultKind::NoPlace,
+        ),
+        (
+            share("closed"),
+            pb::TestStepName::Directory,
+            pb::FaultKind::Denied,
+        ),
+        (
+            pb::SmbDestination {
+                port: free_port().into(),
+                ..good.clone()
+            },
+            pb::TestStepName::Connect,
+            pb::FaultKind::Unreachable,
+        ),
+        (
+            share("backup/a|b"),
+            pb::TestStepName::Description,
+            pb::FaultKind::Description,
+        ),
+    ] {
+        let tested = test(&mut client, at(wrong.clone())).await;
+        assert_eq!(failed(&tested), Some((step, fault)), "{tested:?}");
+        let refused = copy(&mut client, &archive, at(wrong)).await.unwrap_err();
+        assert_eq!(kind(&refused), fault, "{refused}");
+        assert!(!refused.message().contains(PASSWORD), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_goes_while_it_is_written_to_is_gone_on_with_or_given_up() {
+    if !can() {
+        return;
+    }
+    let server = smbd("");
+    let line = Line::to(server.port).await;
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("run-1")).await.unwrap();
+    let mut slow = at(smb(line.port));
+    slow.bytes_per_second = archive.size_bytes / 3;
+    let mut stream = begin(&mut client, &archive, slow.clone()).await;
+    sent(&mut stream).await;
+    line.cut();
+    let (done, progress) = end(stream).await.unwrap();
+    assert_eq!(done.sha256, archive.sha256);
+    assert!(progress.last().unwrap().retries > 0, "{progress:?}");
+    delete(&mut client, &done.path, slow.clone()).await.unwrap();
+
+    let mut stream = begin(&mut client, &archive, slow.clone()).await;
+    sent(&mut stream).await;
+    line.go_down();
+    let given_up = end(stream).await.unwrap_err();
+    assert_eq!(given_up.code(), Code::Unavailable, "{given_up}");
+    let left = files(&server.dir.path().join("backup"));
+    assert!(left.len() == 1 && left[0].ends_with(".part"), "{left:?}");
+    let next = create(&mut archives, sample("run-2")).await.unwrap();
+    copy(&mut client, &next, at(smb(server.port))).await.unwrap();
+    assert_eq!(files(&server.dir.path().join("backup")), [next.file_name]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_share_is_told_with_numbers() {
+    if !can() {
+        return;
+    }
+    let server = smbd("");
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    let archive = create(&mut archives, sample("run-1")).await.unwrap();
+    let small = at(pb::SmbDestination {
+        share: "small".to_owned(),
+        ..smb(server.port)
+    });
+    let refused = copy(&mut client, &archive, small.clone()).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), kind(&refused)),
+        (Code::ResourceExhausted, pb::FaultKind::Full)
+    );
+    let fault = fault(&refused);
+    assert_eq!(fault.needed_bytes, archive.size_bytes);
+    assert!(fault.available_bytes <= 4 << 20, "{fault:?}");
+    assert_eq!(copies(&mut client, small, "").await, []);
+}
