@@ -155,7 +155,7 @@ impl Release {
         let mut build = command(self.top.join("image/build-rootfs"));
         build
             .arg("--bridge")
-            .arg(self.program("satellite-bridge"))
+            .arg(self.bridge_of_images())
             .arg("--trust")
             .arg(trust);
         build.arg("--out").arg(self.top.join("target/image"));
