@@ -4,6 +4,7 @@
 //! **Invariant:** it holds a leaf that the laboratory's installation key has signed; each [`Line`] is one connection,
 //! never dialled again.
 
+mod log;
 mod network;
 
 use std::collections::HashSet;
@@ -27,6 +28,8 @@ use satellite_proto::wire::bridge::v1::{
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 use uuid::Uuid;
+
+pub use log::LogReader;
 
 use crate::lab::{Lab, SATELLITE};
 use crate::wait::until;
@@ -253,12 +256,21 @@ impl Line {
     ///
     /// As the bridge says.
     pub async fn install(&self, name: &str) -> Result<pb::Operation, Status> {
+        self.install_and_be_reached(name, 0).await
+    }
+
+    /// The same; it goes back unless somebody calls over a new connection within `seconds` after the start. 0: nobody need.
+    ///
+    /// # Errors
+    ///
+    /// As the bridge says.
+    pub async fn install_and_be_reached(&self, name: &str, seconds: u32) -> Result<pb::Operation, Status> {
         let mut client = UpdateServiceClient::new(self.channel.clone());
         let request = pb::InstallUpdateRequest {
             manifest_digest: name.to_owned(),
             idempotency_key: key(),
             enable: true,
-            ..Default::default()
+            contact_seconds: seconds,
         };
         let answer = within(CALL, client.install_update(request)).await?;
         answer.operation.ok_or_else(|| lacks("operation"))
@@ -429,54 +441,7 @@ impl Line {
     pub async fn log(&self, query: pb::FetchLogsRequest) -> Result<LogReader, Status> {
         let mut client = LogServiceClient::new(self.channel.clone());
         let pieces = within(CALL, client.fetch_logs(query)).await?;
-        let decoder = zstd::stream::write::Decoder::new(Vec::new()).map_err(local)?;
-        Ok(LogReader {
-            pieces,
-            decoder,
-            cursor: String::new(),
-        })
-    }
-}
-
-/// A log that is being read.
-#[expect(missing_debug_implementations, reason = "the decoder has none")]
-pub struct LogReader {
-    pieces: tonic::Streaming<pb::FetchLogsResponse>,
-    decoder: zstd::stream::write::Decoder<'static, Vec<u8>>,
-    /// Where another fetch can go on.
-    pub cursor: String,
-}
-
-impl LogReader {
-    /// Reads on until the text so far contains `wanted` or the log ends, and answers the text so far.
-    ///
-    /// # Errors
-    ///
-    /// If the stream breaks, or nothing comes for too long.
-    pub async fn until(&mut self, wanted: &str) -> Result<String, Status> {
-        loop {
-            std::io::Write::flush(&mut self.decoder).map_err(local)?;
-            let text = String::from_utf8_lossy(self.decoder.get_ref()).into_owned();
-            if !wanted.is_empty() && text.contains(wanted) {
-                return Ok(text);
-            }
-            let piece = tokio::time::timeout(CALL, self.pieces.message()).await;
-            let piece = piece.map_err(|_| Status::deadline_exceeded(format!("no `{wanted}` in:\n{text}")))?;
-            let Some(piece) = piece? else { return Ok(text) };
-            std::io::Write::write_all(&mut self.decoder, &piece.data).map_err(local)?;
-            if !piece.cursor.is_empty() {
-                self.cursor = piece.cursor;
-            }
-        }
-    }
-
-    /// Reads to the end.
-    ///
-    /// # Errors
-    ///
-    /// As [`LogReader::until`].
-    pub async fn all(&mut self) -> Result<String, Status> {
-        self.until("").await
+        LogReader::new(pieces)
     }
 }
 

@@ -21,6 +21,8 @@ use tonic::{Code, Status};
 
 const BRIDGE: &str = "satellite-bridge.service";
 const SETTLED: Duration = Duration::from_secs(60);
+/// Seconds within which the server comes back after an update.
+const CONTACT: u32 = 30;
 
 /// The names in the bridge's lists of fail points that begin with one of `prefixes`, in the order of the source.
 fn points(prefixes: &[&str]) -> Vec<String> {
@@ -78,6 +80,13 @@ impl Victim {
         self.manager.up().await.unwrap()
     }
 
+    /// Calls the bridge over a new connection, if it is there: an update may wait for that.
+    async fn reach(&self) {
+        if let Ok(line) = self.manager.line().await {
+            let _it_may_die = line.satellite().await;
+        }
+    }
+
     /// Begins what the bridge will not survive.
     async fn begin(&self, begin: impl AsyncFn() -> Result<pb::Operation, Status>) {
         let begun = until("the operation to be accepted", SETTLED, async || {
@@ -96,6 +105,7 @@ impl Victim {
     /// Waits until systemd has started the bridge again, and answers a connection to it.
     async fn reborn(&self, point: &str) -> Line {
         let died = until("the bridge to die", SETTLED, async || {
+            self.reach().await;
             let show = ["systemctl", "show", "--property=NRestarts", "--value", BRIDGE];
             let shown = self.lab.satellite().exec(&show).await.ok()?;
             (shown.trim() != "0").then_some(())
@@ -108,6 +118,7 @@ impl Victim {
     async fn settled(&self, line: &Line, kind: &str) -> Option<pb::Operation> {
         let mut all = Vec::new();
         let settled = until("all operations to end", SETTLED, async || {
+            self.reach().await;
             all = line.operations().await.ok()?;
             let open = [pb::OperationState::Pending, pb::OperationState::Running];
             (!all.iter().any(|operation| open.contains(&operation.state()))).then_some(())
@@ -185,7 +196,9 @@ async fn updates(half: impl Fn(usize) -> bool) {
         let new = if old == "1.0.0" { "2.0.0" } else { "1.0.0" };
         let line = victim.arm(&point).await;
         let upload = line.push(&bundles[new]).await.unwrap();
-        victim.begin(async || line.install(&upload).await).await;
+        victim
+            .begin(async || line.install_and_be_reached(&upload, CONTACT).await)
+            .await;
         let line = victim.reborn(&point).await;
         let operation = ended(victim.settled(&line, "install").await, &point);
         let now = victim.version(&line, &point).await;

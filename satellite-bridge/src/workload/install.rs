@@ -45,6 +45,7 @@ pub const FAIL_POINTS: &[&str] = &[
     "install.started.recorded",
     "install.healthy.done",
     "install.healthy.recorded",
+    "install.contact-awaited",
     "install.confirmed.done",
     "install.confirmed.recorded",
     "install.floor-raised",

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use satellite_host::fail_point;
 use tonic::Code;
 
 use super::{Installer, STEPS};
@@ -19,6 +20,7 @@ impl Installer {
         self.claim
             .progress(STEPS, STEPS, "steps", "waiting for the server");
         self.claim.await_contact(true);
+        fail_point("install.contact-awaited");
         let stop = self.claim.stop();
         let reached = tokio::select! {
             reached = self.claim.inner.contact.after(healthy, limit) => reached,

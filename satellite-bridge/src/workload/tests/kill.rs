@@ -4,13 +4,25 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use satellite_host::fail::VARIABLE;
 use satellite_host::files;
 use satellite_proto::wire::bridge::v1::{OperationState, WorkloadState};
 
+use tokio::task::JoinSet;
+
 use super::world::{Parts, Satellite, World, name};
 use crate::workload::{FAIL_POINTS, assemble, unit_name};
+
+/// Where nobody comes without having been reached by the server.
+const AFTER_CONTACT: &[&str] = &[
+    "install.confirmed.done",
+    "install.confirmed.recorded",
+    "install.floor-raised",
+    "install.cleaned",
+];
 
 /// Tells the child where its world is.
 const WORLD: &str = "SATELLITE_TEST_WORLD";
@@ -50,6 +62,19 @@ async fn killed_anywhere_in_a_rollback_the_old_version_comes_back() {
 }
 
 #[tokio::test]
+async fn killed_anywhere_in_an_update_after_which_the_server_stays_away_the_old_version_comes_back() {
+    let before = |point: &&&str| !AFTER_CONTACT.contains(*point) && !point.starts_with("remove.");
+    let points = FAIL_POINTS.iter().filter(before);
+    let checks = points.flat_map(|point| [false, true].map(|power_cut| (point, power_cut)));
+    let checks = checks.map(async |(point, power_cut)| {
+        check(point, "alone", "good two", Some("good one"), power_cut).await;
+    });
+    // They mostly wait for the server.
+    let mut checks = futures_util::stream::iter(checks).buffer_unordered(8);
+    while checks.next().await.is_some() {}
+}
+
+#[tokio::test]
 async fn killed_anywhere_in_a_removal_it_is_gone_afterwards() {
     for point in FAIL_POINTS.iter().filter(|point| point.starts_with("remove.")) {
         check(point, "remove", "good two", Some("good one"), false).await;
@@ -64,7 +89,7 @@ async fn check(point: &str, work: &str, content: &str, before: Option<&str>, pow
         assert_eq!(operation.state(), OperationState::Succeeded);
     }
     save(&world.root, &world.bundle(2, content));
-    kill_child_at(point, work, &world.root);
+    kill_child_at(point, work, &world.root).await;
 
     // The world as the next daemon finds it: what the service manager runs is remembered, unless the power was cut.
     let after = World::at(&world.root);
@@ -73,6 +98,7 @@ async fn check(point: &str, work: &str, content: &str, before: Option<&str>, pow
     } else {
         after.boot()
     };
+    let server = (work == "install").then(|| server_of(&satellite));
     satellite.rest().await;
     let ended = satellite
         .operations
@@ -80,7 +106,9 @@ async fn check(point: &str, work: &str, content: &str, before: Option<&str>, pow
         .iter()
         .all(|one| one.state() != OperationState::Running);
     assert!(ended, "{point}: an operation never ends");
-    check_whole(point, work, content, before, &after, &satellite).await;
+    drop(server);
+    let possible = if work == "alone" { "" } else { content };
+    check_whole(point, work, possible, before, &after, &satellite).await;
     let operation = satellite.install(&after.bundle(3, "good three"), true).await;
     assert_eq!(
         operation.state(),
@@ -134,12 +162,25 @@ async fn check_whole(
     assert!(versions <= 4, "{point}: {versions} entries in versions/");
 }
 
-fn kill_child_at(point: &str, work: &str, root: &Path) {
+/// A server that comes over a new connection again and again, until it is dropped.
+fn server_of(satellite: &Satellite) -> JoinSet<()> {
+    let contact = satellite.workloads.contact();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        loop {
+            contact.heard(Instant::now());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    server
+}
+
+async fn kill_child_at(point: &str, work: &str, root: &Path) {
     #[expect(
         clippy::disallowed_methods,
         reason = "the process that is killed is this test itself"
     )]
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
+    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
             "workload::tests::kill::the_child",
@@ -150,6 +191,7 @@ fn kill_child_at(point: &str, work: &str, root: &Path) {
         .env(WORK, work)
         .env(VARIABLE, point)
         .output()
+        .await
         .unwrap();
     let output =
         String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
@@ -191,10 +233,18 @@ async fn the_child() {
     let world = World::at(Path::new(&root));
     let satellite = world.boot();
     satellite.rest().await;
-    if std::env::var(WORK).unwrap() == "remove" {
-        let operation = satellite.workloads.remove(&name(), true, "remove").unwrap();
-        satellite.end_of(operation).await;
+    let work = std::env::var(WORK).unwrap();
+    let _server = (work == "install").then(|| server_of(&satellite));
+    let operation = if work == "remove" {
+        satellite.workloads.remove(&name(), true, "remove").unwrap()
     } else {
-        satellite.install(&load(Path::new(&root)), true).await;
-    }
+        let bundle = load(Path::new(&root));
+        satellite.upload(&bundle).await;
+        let seconds = if work == "alone" { 1 } else { 30 };
+        let begun = satellite
+            .updates
+            .install_and_be_reached(bundle.digest, "key", true, seconds);
+        begun.unwrap()
+    };
+    satellite.end_of(operation).await;
 }
