@@ -6,9 +6,11 @@ use std::{
     io,
     net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use satellite_host::iptables::Kernel;
 use satellite_proto::wire::BRIDGE_PORT;
 use serde::Deserialize;
 
@@ -203,6 +205,7 @@ impl Config {
         firewall::Settings {
             state_dir: self.state_dir.clone(),
             port,
+            filter: Arc::new(Kernel),
         }
     }
 

@@ -17,6 +17,7 @@ use std::{
 
 use satellite_host::{
     files::FileError,
+    iptables::{Kernel, PacketFilter},
     systemd::{SystemUnits, Units},
 };
 use satellite_proto::tls::Connections;
@@ -30,7 +31,7 @@ use crate::{
     change::{Changes, SystemdTimer},
     cli::error_chain,
     config::Config,
-    firewall::Firewall,
+    firewall::{self, Firewall},
     generation::{self, Generations, Instance},
     join::Joiner,
     journal::JournalError,
@@ -115,8 +116,10 @@ pub struct Options {
     pub clock: Clock,
     /// The service manager.
     pub units: Arc<dyn Units>,
-    /// Whether the packet filter and the network are ours to keep.
-    pub keep_firewall: bool,
+    /// The packet filter; none: it is not ours to keep.
+    pub packet_filter: Option<Arc<dyn PacketFilter>>,
+    /// Whether the network is ours to keep.
+    pub keeps_network: bool,
     /// Routes to workloads that are not installed, for tests.
     pub routes: Option<Arc<dyn WorkloadRoutes>>,
 }
@@ -128,7 +131,8 @@ impl Options {
         Self {
             clock: Clock::default(),
             units: Arc::new(SystemUnits::new()),
-            keep_firewall: true,
+            packet_filter: Some(Arc::new(Kernel)),
+            keeps_network: true,
             routes: None,
         }
     }
@@ -137,7 +141,8 @@ impl Options {
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
-            .field("keep_firewall", &self.keep_firewall)
+            .field("packet_filter", &self.packet_filter)
+            .field("keeps_network", &self.keeps_network)
             .finish_non_exhaustive()
     }
 }
@@ -175,7 +180,7 @@ impl Daemon {
         let console = console.map_err(|source| DaemonError::Path { path: socket, source })?;
         let (listener, address) = listen(config.listen).await?;
         let firewall = start_firewall(config, address.port(), &options).await;
-        let network = options.keep_firewall.then(|| Network::open(config));
+        let network = options.keeps_network.then(|| Network::open(config));
 
         let workloads = Workloads::open(Places::of(config), options.units.clone(), operations.clone());
         let workloads = workloads.map_err(DaemonError::Workloads)?;
@@ -290,11 +295,12 @@ fn open_pairing(config: &Config, connections: &Connections, clock: Clock) -> Res
 
 /// A packet filter that cannot be kept leaves the satellite reachable, so that somebody can repair it.
 async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option<Firewall> {
-    if !options.keep_firewall {
-        return None;
-    }
+    let settings = firewall::Settings {
+        filter: options.packet_filter.clone()?,
+        ..config.firewall(port)
+    };
     let timer = SystemdTimer::new(options.units.clone(), config.own_command());
-    match Firewall::start(config.firewall(port), Arc::new(timer)).await {
+    match Firewall::start(settings, Arc::new(timer)).await {
         Ok(firewall) => Some(firewall),
         Err(error) => {
             tracing::error!(error = %error_chain(&error), "Firewall cannot be kept, the satellite runs without");

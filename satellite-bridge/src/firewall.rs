@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use satellite_host::fail_point;
 use satellite_host::files::FileError;
-use satellite_host::iptables::IptablesError;
+use satellite_host::iptables::{IptablesError, PacketFilter};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -51,6 +51,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The bridge's port, which stays open.
     pub port: u16,
+    /// What filters.
+    pub filter: Arc<dyn PacketFilter>,
 }
 
 /// Why the firewall did not do what was asked.
@@ -165,6 +167,7 @@ pub struct Wanted {
 #[derive(Debug, Clone)]
 pub struct Firewall {
     requests: mpsc::Sender<owner::Request>,
+    filter: Arc<dyn PacketFilter>,
 }
 
 impl Firewall {
@@ -175,9 +178,10 @@ impl Firewall {
     /// If the rules cannot be put in force.
     pub async fn start(settings: Settings, timer: Arc<dyn RollbackTimer>) -> Result<Self, FirewallError> {
         let (requests, inbox) = mpsc::channel(QUEUE);
+        let filter = settings.filter.clone();
         let owner = owner::Owner::start(settings, timer).await?;
         tokio::spawn(owner.run(inbox));
-        Ok(Self { requests })
+        Ok(Self { requests, filter })
     }
 
     /// What is meant and what is in force.
@@ -197,7 +201,9 @@ impl Firewall {
     pub async fn counters(
         &self,
     ) -> Result<Vec<satellite_proto::wire::bridge::v1::RuleCounter>, FirewallError> {
-        count::counters().await.map_err(FirewallError::Iptables)
+        count::counters(&*self.filter)
+            .await
+            .map_err(FirewallError::Iptables)
     }
 
     /// What is meant. Starts no program: for whoever asks every few seconds.
@@ -349,5 +355,7 @@ fn open_change(lock: &Lock) -> Result<Option<Armed>, FirewallError> {
 
 async fn put_in_force(lock: &Lock, settings: &Settings, ruleset: &Ruleset) -> Result<(), FirewallError> {
     let chains = render::render(ruleset, settings.port)?;
-    apply::apply(lock, &chains).await.map_err(FirewallError::Iptables)
+    apply::apply(&*settings.filter, lock, &chains)
+        .await
+        .map_err(FirewallError::Iptables)
 }

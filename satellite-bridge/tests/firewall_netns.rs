@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use satellite_bridge::change::{Changes, NoTimer};
 use satellite_bridge::firewall::wire::from_wire;
 use satellite_bridge::firewall::{self, Firewall, FirewallError, Ruleset, SetOutcome, Settings, Wanted};
+use satellite_host::iptables::Kernel;
 use satellite_proto::wire::bridge::v1 as wire;
 
 #[path = "firewall_netns/kill.rs"]
@@ -31,6 +32,7 @@ fn settings(dir: &Path) -> Settings {
     Settings {
         state_dir: dir.to_owned(),
         port: PORT,
+        filter: Arc::new(Kernel),
     }
 }
 

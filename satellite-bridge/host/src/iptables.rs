@@ -3,9 +3,17 @@
 //! **Invariant:** a chain that is not named by the caller is never flushed, deleted or changed; the only rule that is
 //! ever put into a chain of somebody else is the jump into ours.
 
+#[cfg(feature = "testing")]
+mod fake;
+mod filter;
+
 use std::time::Duration;
 
 use crate::exec::{Exec, ExecError};
+
+#[cfg(feature = "testing")]
+pub use fake::FakeFilter;
+pub use filter::{Answer, Kernel, PacketFilter};
 
 /// The table that all of this is about.
 const TABLE: &str = "filter";

@@ -3,7 +3,7 @@
 //! **Invariant:** nothing here decides; every function that changes the machine takes the [`Lock`].
 
 use satellite_host::fail_point;
-use satellite_host::iptables::{self, Family, IptablesError};
+use satellite_host::iptables::{Family, IptablesError, PacketFilter};
 
 use super::render::{Chains, HOOKS};
 use crate::change::Lock;
@@ -24,9 +24,9 @@ pub(super) struct InForce {
 /// # Errors
 ///
 /// [`IptablesError::Refused`]; nothing was changed, nor is it if all is well.
-pub(super) async fn test(chains: &Chains) -> Result<(), IptablesError> {
+pub(super) async fn test(filter: &dyn PacketFilter, chains: &Chains) -> Result<(), IptablesError> {
     for family in Family::BOTH {
-        iptables::test(family, chains.text(family)).await?;
+        filter.test(family, chains.text(family)).await?;
     }
     Ok(())
 }
@@ -36,12 +36,16 @@ pub(super) async fn test(chains: &Chains) -> Result<(), IptablesError> {
 /// # Errors
 ///
 /// [`IptablesError`]: each family has the old or the new chains, whole, but not always both the same.
-pub(super) async fn apply(_permit: &Lock, chains: &Chains) -> Result<(), IptablesError> {
+pub(super) async fn apply(
+    filter: &dyn PacketFilter,
+    _permit: &Lock,
+    chains: &Chains,
+) -> Result<(), IptablesError> {
     for family in Family::BOTH {
-        iptables::restore(family, chains.text(family)).await?;
+        filter.restore(family, chains.text(family)).await?;
         for hook in HOOKS {
-            if !iptables::is_hooked(family, hook).await? {
-                iptables::hook(family, hook).await?;
+            if !filter.is_hooked(family, hook).await? {
+                filter.hook(family, hook).await?;
             }
         }
         if family == Family::V4 {
@@ -52,14 +56,14 @@ pub(super) async fn apply(_permit: &Lock, chains: &Chains) -> Result<(), Iptable
 }
 
 /// What is in force. A chain that is not there is left out, and nothing is then hooked.
-pub(super) async fn observe() -> InForce {
+pub(super) async fn observe(filter: &dyn PacketFilter) -> InForce {
     let mut seen = InForce {
         hooked: true,
         ..InForce::default()
     };
     for family in Family::BOTH {
         for hook in HOOKS {
-            match iptables::list(family, hook.chain).await {
+            match filter.list(family, hook.chain).await {
                 Ok(lines) => match family {
                     Family::V4 => seen.v4.extend(lines),
                     Family::V6 => seen.v6.extend(lines),
@@ -69,7 +73,7 @@ pub(super) async fn observe() -> InForce {
                     seen.hooked = false;
                 }
             }
-            seen.hooked &= iptables::is_hooked(family, hook).await.unwrap_or(false);
+            seen.hooked &= filter.is_hooked(family, hook).await.unwrap_or(false);
         }
     }
     seen

@@ -4,16 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use satellite_host::iptables::{self, Family, IptablesError};
+use satellite_host::iptables::{Family, IptablesError, PacketFilter};
 use satellite_proto::wire::bridge::v1::RuleCounter;
 
 use super::render::HOOKS;
 
 /// Packets and bytes by owner and name, both families together.
-pub(super) async fn counters() -> Result<Vec<RuleCounter>, IptablesError> {
+pub(super) async fn counters(filter: &dyn PacketFilter) -> Result<Vec<RuleCounter>, IptablesError> {
     let mut sums: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
     for family in Family::BOTH {
-        for counted in iptables::counters(family).await? {
+        for counted in filter.counters(family).await? {
             let is_ours = HOOKS.iter().any(|hook| hook.chain == counted.chain);
             let Some((owner, name)) = counted.comment.rsplit_once('/').filter(|_| is_ours) else {
                 continue;

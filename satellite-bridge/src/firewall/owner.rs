@@ -117,7 +117,7 @@ impl Owner {
     async fn get(&mut self) -> Result<Status, FirewallError> {
         let lock = self.lock().await?;
         let (ruleset, open_change) = self.meant(&lock)?;
-        let seen = apply::observe().await;
+        let seen = apply::observe(&*self.settings.filter).await;
         let revision = revision(&ruleset)?;
         let in_sync = self.is_expected(&revision, &seen);
         Ok(Status {
@@ -159,9 +159,11 @@ impl Owner {
         }
         let next = wanted.ruleset;
         let chains = render(&next, self.settings.port)?;
-        apply::test(&chains).await.map_err(FirewallError::Iptables)?;
+        apply::test(&*self.settings.filter, &chains)
+            .await
+            .map_err(FirewallError::Iptables)?;
         let armed = self.arm(&lock, previous, next.clone(), wanted.confirm).await?;
-        if let Err(err) = apply::apply(&lock, &chains).await {
+        if let Err(err) = apply::apply(&*self.settings.filter, &lock, &chains).await {
             self.back_out(&lock, armed.id).await;
             return Err(FirewallError::Iptables(err));
         }
@@ -271,7 +273,7 @@ impl Owner {
     }
 
     async fn repair(&mut self, lock: &Lock, meant: &Ruleset, revision: &str) -> Result<(), FirewallError> {
-        let seen = apply::observe().await;
+        let seen = apply::observe(&*self.settings.filter).await;
         if self.is_expected(revision, &seen) {
             return Ok(());
         }
@@ -358,7 +360,7 @@ impl Owner {
 
     /// What the kernel says now is what it is to say as long as `ruleset` is meant.
     async fn remember(&mut self, ruleset: &Ruleset) -> Result<(), FirewallError> {
-        self.expected = Some((revision(ruleset)?, apply::observe().await));
+        self.expected = Some((revision(ruleset)?, apply::observe(&*self.settings.filter).await));
         Ok(())
     }
 

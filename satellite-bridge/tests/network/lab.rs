@@ -121,7 +121,8 @@ fn options(clock: &Clock, routes: &Option<Arc<dyn Routes>>) -> Options {
     Options {
         clock: clock.clone(),
         units,
-        keep_firewall: false,
+        packet_filter: None,
+        keeps_network: false,
         routes: routes.clone(),
     }
 }
