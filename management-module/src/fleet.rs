@@ -149,6 +149,19 @@ impl Fleet {
         pin: Pin,
         known: Known,
     ) -> Result<(), FleetError> {
+        self.add_after(Duration::ZERO, (name, address, pin), known)
+    }
+
+    /// The same after a while: see [`Backoff::spread`].
+    ///
+    /// # Errors
+    /// [`FleetError::Tls`].
+    pub fn add_after(
+        &self,
+        wait: Duration,
+        (name, address, pin): (&SatelliteName, &Address, Pin),
+        known: Known,
+    ) -> Result<(), FleetError> {
         let first = task::channel_to(address, pin, &self.identity())?;
         let (channel_sender, channel) = watch::channel(first);
         let (link_sender, link) = watch::channel(Link::first(known));
@@ -156,6 +169,7 @@ impl Fleet {
         let trusted = watch::Sender::new(0);
         let task = task::Task {
             name: name.clone(),
+            wait,
             address: dialled,
             pin,
             identity: self.inner.identity.subscribe(),

@@ -29,7 +29,7 @@ use crate::app::{
 use crate::central::quiesce::StopNotes;
 use crate::config::Config;
 use crate::files;
-use crate::fleet::{Fleet, Known, Reachability};
+use crate::fleet::{Backoff, Fleet, Known, Reachability};
 use crate::installation::{self, InstallationError};
 use crate::names::SatelliteName;
 use crate::rpc;
@@ -144,14 +144,20 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         tokio::spawn(end_sessions(app.clone())),
         tokio::spawn(rollout::run(app.clone(), stop.clone())),
     ];
-    for row in app.store.satellites().await? {
+    let satellites = app.store.satellites().await?;
+    let spread = Backoff::spread(satellites.len());
+    for row in satellites {
         let known = Known {
             observed: row.observed,
             seen_at: row.seen_at,
             trail: serde_json::from_str(&row.trail).unwrap_or_default(),
         };
         app.fleet
-            .add(&row.name, &row.address, row.pin, known)
+            .add_after(
+                spread.mul_f64(rand::random()),
+                (&row.name, &row.address, row.pin),
+                known,
+            )
             .map_err(|e| ServeError::Fleet(e.into()))?;
         app.reconciler.add(&app, &row.name);
     }

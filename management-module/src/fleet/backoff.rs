@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// First calls in a second when the module starts: a fraction of the handshakes that two cores manage.
+const FIRST_CALLS: u32 = 200;
+
 /// Exponential backoff with full jitter: the ceiling is capped first, then a random part of it is waited, so that
 /// many who lost the same peer at once do not come back at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +16,14 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// The time over which the first calls to `count` satellites are spread, each after a random part of it: a module that
+    /// starts makes no herd of its own satellites, and those of a small fleet are called at once.
+    #[must_use]
+    pub fn spread(count: usize) -> Duration {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Duration::from_secs(1).saturating_mul(count) / FIRST_CALLS
+    }
+
     /// The wait before attempt `attempt` (the first retry is 0): `random` of the ceiling, clamped to `0.0..=1.0`.
     #[must_use]
     pub fn delay(&self, attempt: u32, random: f64) -> Duration {
@@ -52,6 +63,13 @@ mod tests {
         let ceilings: Vec<_> = (0..7).map(|n| BACKOFF.delay(n, 1.0).as_secs()).collect();
         assert_eq!(ceilings, [1, 2, 4, 8, 16, 30, 30]);
         assert_eq!(BACKOFF.delay(3, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn first_calls_are_spread_by_their_number() {
+        assert_eq!(Backoff::spread(0), Duration::ZERO);
+        assert_eq!(Backoff::spread(10), Duration::from_millis(50));
+        assert_eq!(Backoff::spread(5000), Duration::from_secs(25));
     }
 
     #[test]

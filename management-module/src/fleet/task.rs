@@ -35,6 +35,8 @@ const BACKOFF: Backoff = Backoff {
 /// One satellite's task.
 pub(super) struct Task {
     pub(super) name: SatelliteName,
+    /// How long it waits before it calls for the first time.
+    pub(super) wait: Duration,
     pub(super) address: watch::Receiver<Address>,
     pub(super) pin: Pin,
     pub(super) identity: watch::Receiver<Arc<Identity>>,
@@ -73,6 +75,7 @@ async fn replaced(
 
 impl Task {
     pub(super) async fn run(self) {
+        tokio::time::sleep(self.wait).await;
         let span = info_span!("satellite", name = %self.name);
         self.hold().instrument(span).await;
     }
