@@ -50,6 +50,7 @@ bench: setup ## Measures against scp, tar and others; writes target/bench.json
 	@image/setup image/bench-packages.txt
 	@$(CARGO) build --workspace --bins --locked --profile bench-run
 	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile satellite
+	@$(CARGO) build --workspace --example fleet --locked --profile bench-run
 	@$(call as_root,for containers and network namespaces,env SATELLITE_IMAGE_BRIDGE=$(SMALL_BRIDGE) $(dir $(PROGRAMS))bench-run/bench)
 
 image: setup ## Builds the machine image: raw, qcow2, OVA, vhdx, with checksums, SBOM and a signature

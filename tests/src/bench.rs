@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod backup;
 pub mod commission;
+pub mod fleet;
 pub mod peers;
 pub mod process;
 pub mod satellite;

@@ -13,6 +13,7 @@ pub mod container;
 pub mod dice;
 pub mod directory;
 pub mod first_light;
+pub mod fleet;
 pub mod lab;
 pub mod manager;
 pub mod network;

@@ -11,7 +11,7 @@ use e2e::bench::commission::{idle, pair_to_healthy, pid_of};
 use e2e::bench::peers::Site;
 use e2e::bench::satellite::Client;
 use e2e::bench::transport::{Bench, LOG_WORKLOAD, recipe};
-use e2e::bench::{LIMIT, RUNS, Row, backup, peers, table};
+use e2e::bench::{LIMIT, RUNS, Row, backup, fleet, peers, table};
 use e2e::command::finish;
 use e2e::lab::Lab;
 use e2e::network::Lan;
@@ -46,6 +46,8 @@ enum Only {
     Transfers,
     /// The first backup.
     Backup,
+    /// A server with many emulated satellites; in a laboratory of its own, without commissioning.
+    Fleet,
 }
 
 impl Cli {
@@ -130,6 +132,9 @@ impl Transport {
 
 /// Everything, in a laboratory of its own.
 async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
+    if cli.only == Some(Only::Fleet) {
+        return many().await;
+    }
     eprintln!("Commissioning a satellite …");
     let (mut rows, satellite) = pair_to_healthy(lab).await?;
     if cli.wants(Only::Idle) {
@@ -143,6 +148,31 @@ async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
     if cli.wants(Only::Backup) {
         eprintln!("Backups of {} MiB, {} times each …", cli.bytes >> 20, cli.runs);
         rows.extend(backup::first_backup(lab, cli.bytes, cli.runs).await?);
+    }
+    if cli.wants(Only::Fleet) {
+        rows.extend(many().await?);
+    }
+    Ok(rows)
+}
+
+/// Fleets, each with a server of its own.
+async fn many() -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for part in ["rollout", "restart"] {
+        eprintln!("Emulating a fleet: {part} …");
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("no checkout")?;
+        let (name, data) = (format!("{LABORATORY}-{part}"), top.join("target/lab").join(part));
+        let lab = Lab::open(&name, &data)?;
+        lab.remove().await;
+        let lab = Lab::open(&name, &data)?;
+        let measured = match part {
+            "rollout" => fleet::rollout(&lab).await,
+            _ => fleet::restart(&lab).await,
+        };
+        lab.remove().await;
+        rows.extend(measured?);
     }
     Ok(rows)
 }
