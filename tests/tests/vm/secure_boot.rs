@@ -7,6 +7,7 @@ use e2e::command::{command, stdout_of};
 use e2e::scratch::Scratch;
 use e2e::vm::{BOOT_LIMIT, Firmware, Vm};
 
+use super::slots::has_entry;
 use super::{Watch, with_end};
 
 const BUILD: Duration = Duration::from_mins(20);
@@ -67,15 +68,14 @@ async fn firmware_takes_the_keys_of_the_image_and_starts_nothing_else_from_then_
     vm.start(&[]).await.unwrap();
     vm.menu().await.unwrap();
     watch.lap("keys taken, and first start");
+    let name = format!("satellite_{VERSION}.efi");
+    has_entry(&vm, &name).await;
     vm.power_button().await.unwrap();
 
     // A kernel image without its signature is not started.
     let raw = taken_out(&vm).await;
     let partition = format!("{raw}@@1M");
-    let (entry, kernel) = (
-        format!("::/EFI/Linux/satellite_{VERSION}.efi"),
-        vm.file("kernel.efi"),
-    );
+    let (entry, kernel) = (format!("::/EFI/Linux/{name}"), vm.file("kernel.efi"));
     vm.tool(&["mcopy", "-n", "-i", &partition, &entry, &kernel])
         .await
         .unwrap();

@@ -39,7 +39,7 @@ async fn entries(vm: &Vm) -> Vec<String> {
 }
 
 /// Waits until the loader's partition has this kernel image: a start was found good, or was counted.
-async fn has_entry(vm: &Vm, name: &str) {
+pub(crate) async fn has_entry(vm: &Vm, name: &str) {
     let mut last = Vec::new();
     let found = until("the loader's partition to say so", SEEN, async || {
         last = entries(vm).await;
