@@ -16,8 +16,9 @@ const ADDRESS: &str = "10.77.0.210";
 
 /// A machine whose power is cut.
 struct Machine {
-    lab: Scratch,
+    /// Goes first: where it runs is written in the laboratory's files.
     vm: Vm,
+    lab: Scratch,
     dice: Dice,
     cuts: u64,
     start: Duration,
@@ -51,8 +52,8 @@ async fn whenever_the_power_is_cut_a_machine_starts_again_and_is_never_half_conf
     let begun = Instant::now();
     let vm = started(&lab).await;
     let mut machine = Machine {
-        lab,
         vm,
+        lab,
         dice,
         cuts: 0,
         start: begun.elapsed(),
