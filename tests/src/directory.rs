@@ -34,7 +34,8 @@ attributetype ( 1.3.6.1.4.1.32473.1.3 NAME 'sstBelongsToResellerUID' EQUALITY ca
 attributetype ( 1.3.6.1.4.1.32473.1.4 NAME 'sstBelongsToServiceUID' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 attributetype ( 1.3.6.1.4.1.32473.1.5 NAME 'sstVolumeCapacity' EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
 attributetype ( 1.3.6.1.4.1.32473.1.6 NAME 'sstIsActive' EQUALITY booleanMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
-objectclass ( 1.3.6.1.4.1.32473.2.1 NAME 'sstBackup' SUP top AUXILIARY MAY ( sstBackupWarnings $ sstVolumeCapacity $ mail $ preferredLanguage ) )
+attributetype ( 1.3.6.1.4.1.32473.1.7 NAME 'exampleQuotaPercent' EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+objectclass ( 1.3.6.1.4.1.32473.2.1 NAME 'sstBackup' SUP top AUXILIARY MAY ( sstBackupWarnings $ sstVolumeCapacity $ mail $ preferredLanguage $ exampleQuotaPercent ) )
 objectclass ( 1.3.6.1.4.1.32473.2.2 NAME 'sstRelationship' SUP top AUXILIARY MAY ( sstBelongsToPersonUID $ sstBelongsToResellerUID $ sstBelongsToServiceUID ) )
 objectclass ( 1.3.6.1.4.1.32473.2.3 NAME 'sstProvisioning' SUP top AUXILIARY MAY sstIsActive )
 ";
@@ -164,7 +165,7 @@ fn ldif(accounts: &[Account]) -> String {
             "dn: uid={uid},ou=accounts,{SUFFIX}\nobjectClass: account\nobjectClass: posixAccount\nobjectClass: shadowAccount\n\
              objectClass: sstBackup\nobjectClass: sstProvisioning\nobjectClass: sstRelationship\nuid: {uid}\ncn: {uid}\n\
              uidNumber: {number}\ngidNumber: 100\nhomeDirectory: /var/backup/{uid}\nsstIsActive: TRUE\n\
-             sstVolumeCapacity: 107374182400\npreferredLanguage: de-CH\n"
+             sstVolumeCapacity: 107374182400\npreferredLanguage: de-CH\nexampleQuotaPercent: 75\n"
         );
         if let Some(warnings) = one.warnings {
             let _ = writeln!(

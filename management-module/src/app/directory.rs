@@ -106,11 +106,26 @@ fn account(
         language: Language::accepted(entry.first(&config.language_attribute)).unwrap_or_default(),
         own: party(entry),
         reseller,
-        limits: Limits {
-            quota_bytes: entry.first(&config.quota_attribute).parse().unwrap_or_default(),
-            ..Limits::default()
-        },
+        limits: limits(config, entry),
         name,
+    }
+}
+
+/// When an account is warned, as far as the directory says it in numbers that can be.
+fn limits(config: &Directory, entry: &Entry) -> Limits {
+    let usual = Limits::default();
+    let number = |attribute: &str, usual: u32| entry.first(attribute).parse().unwrap_or(usual);
+    let percent = number(&config.quota_percent_attribute, usual.quota_percent);
+    Limits {
+        quota_bytes: entry.first(&config.quota_attribute).parse().unwrap_or_default(),
+        quota_percent: if (1..=100).contains(&percent) {
+            percent
+        } else {
+            usual.quota_percent
+        },
+        missed: number(&config.missed_attribute, usual.missed),
+        failed: number(&config.failed_attribute, usual.failed),
+        unused_days: number(&config.unused_days_attribute, usual.unused_days),
     }
 }
 

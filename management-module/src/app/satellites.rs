@@ -78,14 +78,13 @@ pub(super) struct NewMember<'a> {
 /// # Errors
 /// What the store says.
 pub async fn list(app: &App) -> Result<Vec<FleetMember>, AppError> {
-    let bundles = app.store.bundles().await?;
-    let mut all = Vec::new();
-    for row in app.store.satellites().await? {
-        if let Some(known) = describe(app, row, &bundles).await? {
-            all.push(known);
-        }
-    }
-    Ok(all)
+    let mut known = workloads::Known::read(app).await?;
+    let rows = app.store.satellites().await?;
+    let described = rows.into_iter().filter_map(|row| {
+        let workloads = known.of(app, &row.name);
+        describe(app, row, workloads)
+    });
+    Ok(described.collect())
 }
 
 /// One satellite.
@@ -96,32 +95,26 @@ pub async fn get(app: &App, name: &SatelliteName) -> Result<FleetMember, AppErro
     let missing = || AppError::no("satellite", name.to_string());
     let row = app.store.satellite(name).await?.ok_or_else(missing)?;
     let bundles = app.store.bundles().await?;
-    describe(app, row, &bundles).await?.ok_or_else(missing)
+    let workloads = workloads::of_satellite(app, name, &bundles).await?;
+    describe(app, row, workloads).ok_or_else(missing)
 }
 
 /// What is known of a satellite; none if it is being forgotten.
-async fn describe(
-    app: &App,
-    row: SatelliteRow,
-    bundles: &[crate::store::BundleRow],
-) -> Result<Option<FleetMember>, AppError> {
-    let Ok(link) = app.fleet.observed(&row.name) else {
-        return Ok(None);
-    };
+fn describe(app: &App, row: SatelliteRow, workloads: Vec<WorkloadOn>) -> Option<FleetMember> {
+    let link = app.fleet.observed(&row.name).ok()?;
     let pass = app.reconciler.last(&row.name);
-    let workloads = workloads::of_satellite(app, &row.name, bundles).await?;
     let problem = match pass.failure {
         _ if !link.problem.is_empty() => link.problem.clone(),
         Some(failure) => failure.message,
         None => String::new(),
     };
-    Ok(Some(FleetMember {
+    Some(FleetMember {
         row,
         link,
         workloads,
         problem,
         converged: pass.converged,
-    }))
+    })
 }
 
 /// Pairs a satellite, stores it, and makes sure that it knows us by our key.

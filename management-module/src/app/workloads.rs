@@ -1,5 +1,6 @@
 //! What satellites are meant to run: changed in the store, done by the reconciler, followed here.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -49,12 +50,43 @@ impl WorkloadOn {
 /// # Errors
 /// What the store says.
 pub async fn list(app: &App) -> Result<Vec<WorkloadOn>, AppError> {
-    let bundles = app.store.bundles().await?;
-    let mut all = Vec::new();
-    for row in app.store.satellites().await? {
-        all.extend(of_satellite(app, &row.name, &bundles).await?);
+    let mut known = Known::read(app).await?;
+    let rows = app.store.satellites().await?;
+    Ok(rows.iter().flat_map(|row| known.of(app, &row.name)).collect())
+}
+
+/// What is stored of the workloads of all satellites, read at once: a question for each satellite takes too long for many.
+#[derive(Debug)]
+pub(super) struct Known {
+    bundles: Vec<BundleRow>,
+    desired: HashMap<SatelliteName, Vec<DesiredWorkload>>,
+    attempts: HashMap<SatelliteName, Vec<Attempt>>,
+}
+
+impl Known {
+    pub(super) async fn read(app: &App) -> Result<Self, AppError> {
+        let mut known = Self {
+            bundles: app.store.bundles().await?,
+            desired: HashMap::new(),
+            attempts: HashMap::new(),
+        };
+        for one in app.store.all_desired_workloads().await? {
+            known.desired.entry(one.satellite.clone()).or_default().push(one);
+        }
+        for one in app.store.all_attempts().await? {
+            known.attempts.entry(one.satellite.clone()).or_default().push(one);
+        }
+        Ok(known)
     }
-    Ok(all)
+
+    /// The workloads of one satellite, by name. They are handed out once.
+    pub(super) fn of(&mut self, app: &App, name: &SatelliteName) -> Vec<WorkloadOn> {
+        let stored = (
+            self.desired.remove(name).unwrap_or_default(),
+            self.attempts.remove(name).unwrap_or_default(),
+        );
+        joined(app, name, &self.bundles, stored)
+    }
 }
 
 /// The workloads of one satellite, by name.
@@ -66,12 +98,25 @@ pub async fn of_satellite(
     name: &SatelliteName,
     bundles: &[BundleRow],
 ) -> Result<Vec<WorkloadOn>, AppError> {
+    let stored = (
+        app.store.desired_workloads(name).await?,
+        app.store.attempts(name).await?,
+    );
+    Ok(joined(app, name, bundles, stored))
+}
+
+/// What is meant and what is there, by name.
+fn joined(
+    app: &App,
+    name: &SatelliteName,
+    bundles: &[BundleRow],
+    (desired, mut attempts): (Vec<DesiredWorkload>, Vec<Attempt>),
+) -> Vec<WorkloadOn> {
     let satellite = app.fleet.observed(name).ok().and_then(|link| link.satellite);
     let architecture = satellite.as_ref().map(|satellite| satellite.architecture.clone());
     let mut there = satellite.map(|satellite| satellite.workloads).unwrap_or_default();
-    let mut attempts = app.store.attempts(name).await?;
     let mut all = Vec::new();
-    for desired in app.store.desired_workloads(name).await? {
+    for desired in desired {
         let observed = there.iter().position(|w| w.name == desired.workload.as_str());
         let attempt = attempts.iter().position(|a| a.workload == desired.workload);
         let bundle = observe::target_of(&desired, bundles, architecture.as_deref()).cloned();
@@ -90,7 +135,7 @@ pub async fn of_satellite(
     });
     all.extend(others);
     all.sort_by(|a, b| a.name().cmp(b.name()));
-    Ok(all)
+    all
 }
 
 /// Wants a workload to run or not to. Answers the id of the job that follows it.

@@ -59,6 +59,18 @@ pub struct Directory {
     /// The attribute with an account's space in bytes.
     #[serde(default = "quota_attribute")]
     pub quota_attribute: String,
+    /// The attribute with the per cent of its space above which an account is warned; empty: the directory does not say.
+    #[serde(default)]
+    pub quota_percent_attribute: String,
+    /// The attribute with how many times have to be missed; empty: the directory does not say.
+    #[serde(default)]
+    pub missed_attribute: String,
+    /// The attribute with how many runs have to end with errors; empty: the directory does not say.
+    #[serde(default)]
+    pub failed_attribute: String,
+    /// The attribute with how many days have to be without a backup; empty: the directory does not say.
+    #[serde(default)]
+    pub unused_days_attribute: String,
     /// The attribute with the language.
     #[serde(default = "language_attribute")]
     pub language_attribute: String,

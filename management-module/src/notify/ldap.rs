@@ -142,9 +142,14 @@ async fn read_whole(config: &Directory) -> Result<Read, DirectoryError> {
             &config.tenant_attribute,
             &config.reseller_attribute,
             &config.quota_attribute,
+            &config.quota_percent_attribute,
+            &config.missed_attribute,
+            &config.failed_attribute,
+            &config.unused_days_attribute,
             &config.language_attribute,
         ];
-        let accounts = parties.iter().chain(more).cloned().collect();
+        let named = parties.iter().chain(more).filter(|name| !name.is_empty());
+        let accounts = named.cloned().collect();
         let any = format!("({}=*)", config.name_attribute);
         Ok(Read {
             accounts: search(

@@ -171,9 +171,10 @@ impl Store {
         let mut transaction = self.pool.begin().await.map_err(failed(doing))?;
         for account in accounts {
             sqlx::query(
-                "INSERT INTO accounts (name, source, document, created_at, updated_at) VALUES ($1, $2, $3, $4, $4) \
-                 ON CONFLICT (name) DO UPDATE SET document = excluded.document, updated_at = excluded.updated_at \
-                 WHERE accounts.source = excluded.source",
+                "INSERT INTO accounts (name, source, document, created_at, updated_at, read_at) \
+                 VALUES ($1, $2, $3, $4, $4, $4) ON CONFLICT (name) DO UPDATE SET document = excluded.document, \
+                 updated_at = CASE WHEN accounts.document = excluded.document THEN accounts.updated_at \
+                 ELSE excluded.updated_at END, read_at = excluded.read_at WHERE accounts.source = excluded.source",
             )
             .bind(&account.name)
             .bind(AccountSource::Directory.word())
@@ -183,7 +184,7 @@ impl Store {
             .await
             .map_err(failed(doing))?;
         }
-        sqlx::query("DELETE FROM accounts WHERE source = $1 AND updated_at <> $2")
+        sqlx::query("DELETE FROM accounts WHERE source = $1 AND read_at <> $2")
             .bind(AccountSource::Directory.word())
             .bind(to_millis(now))
             .execute(&mut *transaction)
@@ -406,7 +407,7 @@ mod tests {
         ];
         assert_eq!(names, wanted);
         let kept = store.account("b").await.unwrap().unwrap();
-        assert_eq!((kept.created_at, kept.updated_at), (at(2), at(3)));
+        assert_eq!((kept.created_at, kept.updated_at), (at(2), at(2)));
         // What people set stays when the directory is read again; its space is the directory's.
         let set = Limits {
             quota_bytes: 7,

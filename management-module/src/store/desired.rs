@@ -263,6 +263,20 @@ impl Store {
         .collect()
     }
 
+    /// The last tries on all satellites, by satellite and workload.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn all_attempts(&self) -> Result<Vec<Attempt>, StoreError> {
+        sqlx::query_as::<_, AttemptRow>("SELECT * FROM update_attempts ORDER BY satellite, workload")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the last tries"))?
+            .into_iter()
+            .map(Attempt::try_from)
+            .collect()
+    }
+
     /// Lets a version that failed be tried again: a person asked for it.
     ///
     /// # Errors

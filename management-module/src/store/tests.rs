@@ -184,6 +184,7 @@ async fn a_failed_try_is_forgiven_when_a_person_asks() {
         .unwrap();
     store.note_attempt(&attempt).await.unwrap();
     assert_eq!(store.attempts(&row.name).await.unwrap(), vec![attempt.clone()]);
+    assert_eq!(store.all_attempts().await.unwrap(), vec![attempt.clone()]);
     store.note_attempt(&attempt).await.unwrap();
     assert_eq!(store.attempts(&row.name).await.unwrap()[0].tries, 2);
     store

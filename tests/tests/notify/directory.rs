@@ -15,23 +15,51 @@ fn directory(slapd: &Slapd, more: &str) -> String {
     format!(
         "[directory]\nserver = \"127.0.0.1\"\nport = {}\nbind-dn = \"{READER}\"\naccounts-base = \"ou=accounts,{SUFFIX}\"\n\
          people-base = \"ou=people,{SUFFIX}\"\nresellers-base = \"ou=reseller,{SUFFIX}\"\ninterval = \"1s\"\n\
-         deadline = \"5s\"\npage-size = 40\n{more}",
+         deadline = \"5s\"\npage-size = 40\n\
+         quota-percent-attribute = \"exampleQuotaPercent\"\n{more}",
         slapd.port
     )
 }
 
-#[tokio::test]
-async fn accounts_come_from_a_directory_and_stay_while_it_is_down() {
-    let mut world = World::new();
-    let good = certificate(world.dir.path(), "good").await.unwrap();
-    let other = certificate(world.dir.path(), "other").await.unwrap();
-    let account = |uid: &str, warnings, mails: &[&str], person: &str, reseller: &str| Account {
+/// What is set here stays, though the directory is read each second.
+async fn what_is_set_stays(world: &World) {
+    let limits = [
+        "account",
+        "limits",
+        "4000001",
+        "--quota-percent",
+        "60",
+        "--failed",
+        "3",
+    ];
+    world.said(&limits).await;
+    let set = async || {
+        let list = world.json(&["account", "list"]).await;
+        (list[0]["quota_percent"].clone(), list[0]["failed"].clone())
+    };
+    assert_eq!(set().await, (60.into(), 3.into()));
+    let times = || world.log().matches("Accounts of the directory read").count();
+    let before = times();
+    let again = until("the directory to be read again", SETTLED, async || {
+        (times() > before + 1).then_some(())
+    });
+    again.await.unwrap();
+    assert_eq!(set().await, (60.into(), 3.into()));
+}
+
+/// An account of the directory, in the tenant of its name.
+fn account(uid: &str, warnings: Option<bool>, mails: &[&str], person: &str, reseller: &str) -> Account {
+    Account {
         uid: uid.into(),
         warnings,
         mails: mails.iter().map(|&mail| mail.to_owned()).collect(),
         person: person.into(),
         reseller: reseller.into(),
-    };
+    }
+}
+
+/// Five accounts to look at, and so many others that they come on several pages.
+fn many() -> Vec<Account> {
     let mut accounts = vec![
         account(
             "4000001",
@@ -45,8 +73,17 @@ async fn accounts_come_from_a_directory_and_stay_while_it_is_down() {
         account("4000004", Some(true), &["nobody"], "", ""),
         account("4000005", None, &["d@own.example"], "anna", ""),
     ];
+    let others = (10..200).map(|number| account(&format!("50000{number}"), None, &["x@own.example"], "", ""));
+    accounts.extend(others);
     accounts
-        .extend((10..200).map(|number| account(&format!("50000{number}"), None, &["x@own.example"], "", "")));
+}
+
+#[tokio::test]
+async fn accounts_come_from_a_directory_and_stay_while_it_is_down() {
+    let mut world = World::new();
+    let good = certificate(world.dir.path(), "good").await.unwrap();
+    let other = certificate(world.dir.path(), "other").await.unwrap();
+    let accounts = many();
     let slapd = Slapd::start(&world.at("slapd"), &good, &accounts).await.unwrap();
     write(&world.at("password"), PASSWORD).unwrap();
     let settings = |ca: &Path| {
@@ -90,6 +127,9 @@ async fn accounts_come_from_a_directory_and_stay_while_it_is_down() {
         (&read[0]["language"], &read[0]["quota_bytes"]),
         (&"de".into(), &107_374_182_400_u64.into())
     );
+    assert_eq!(read[0]["quota_percent"], 75);
+    what_is_set_stays(&world).await;
+    let read = world.json(&["account", "list"]).await;
     let refused = world.cli(&["account", "remove", "4000001", "--yes"]).await;
     assert!(refused.stderr.contains("comes from the directory"), "{refused:?}");
     let before = world.log().matches("Directory not read").count();
@@ -116,12 +156,10 @@ async fn people_of_the_directory_sign_in_to_what_is_theirs() {
     let mut world = World::new();
     world.web = "127.0.0.1:0";
     let good = certificate(world.dir.path(), "good").await.unwrap();
-    let account = |uid: &str, person: &str| Account {
-        uid: uid.into(),
-        person: person.into(),
-        ..Account::default()
-    };
-    let accounts = [account("4000001", "anna"), account("4000002", "bert")];
+    let accounts = [
+        account("4000001", None, &[], "anna", ""),
+        account("4000002", None, &[], "bert", ""),
+    ];
     let slapd = Slapd::start(&world.at("slapd"), &good, &accounts).await.unwrap();
     write(&world.at("password"), PASSWORD).unwrap();
     let more = format!(

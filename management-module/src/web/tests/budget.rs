@@ -31,6 +31,10 @@ async fn years(path: &std::path::Path) {
              printf('satellite-%04d', i), '127.0.0.1:9', printf('%064x', i), 0 FROM n"
         ),
         format!(
+            "{satellites} INSERT INTO desired_workloads (satellite, workload, running) SELECT printf('satellite-%04d', i), \
+             'backup-service', TRUE FROM n"
+        ),
+        format!(
             "{satellites} INSERT INTO centrals (name, address, tenant, profile, satellite, added_at) SELECT \
              printf('central-%04d', i), '192.0.2.1', printf('tenant-%02d', i % 50), '', printf('satellite-%04d', i), 0 FROM n"
         ),
@@ -79,7 +83,7 @@ async fn the_first_page_stays_small_with_a_thousand_satellites_and_a_hundred_tho
     println!("served: {:?}", began.elapsed());
     world.add_user("anna", wire::WebRole::Administrator, &[]).await;
     let mut browser = world.signed_in("anna").await;
-    for place in ["/", "/satellites", "/backups", "/warnings"] {
+    for place in ["/", "/", "/satellites", "/backups", "/warnings"] {
         let began = Instant::now();
         let page = browser.get(place).await;
         println!("{place}: {} bytes in {:?}", page.text.len(), began.elapsed());

@@ -144,8 +144,8 @@ impl Typed {
                     hint: ask.say(warn::ACCOUNTS_WHAT), ..Field::default() }.show())
                 (Field { name: "space", label: ask.say(warn::SPACE), value: &self.space, hint: ask.say(warn::SPACE_HINT),
                     fault: if bad_space { ask.say(warn::NO_SIZE) } else { "" }, ..Field::default() }.show())
-                (look::select("mail-language", ask.say(warn::MAIL_LANGUAGE), self.language.code(), &languages))
             }
+            (look::select("mail-language", ask.say(warn::MAIL_LANGUAGE), self.language.code(), &languages))
             (self.own.fields(ask, "", (warn::WANTED, warn::MAILS, warn::PERSON_MAILS)))
             (self.reseller.fields(ask, "reseller-",
                 (warn::RESELLER_WANTED, warn::RESELLER_MAILS, warn::RESELLER_PERSON_MAILS)))
