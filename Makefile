@@ -4,8 +4,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 PROGRAMS := $(or $(CARGO_TARGET_DIR),target)/debug
-# The bridge as machine images have it: see the profile in Cargo.toml.
-SMALL_BRIDGE := $(dir $(PROGRAMS))satellite/satellite-bridge
 # Root may have no Rust of its own, and sudo another PATH: it gets the caller's, and builds as the caller did.
 KEPT := CARGO_TARGET_DIR CARGO_INCREMENTAL CARGO_TERM_COLOR RUSTFLAGS RUST_LOG CI
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" RUSTUP_HOME="$${RUSTUP_HOME:-$$HOME/.rustup}" $(foreach name,$(KEPT),$(if $(value $(name)),$(name)="$$$(name)")))
@@ -35,8 +33,8 @@ test: setup build ## Runs all tests
 	fi
 
 test-vm: setup build ## Runs all tests of the machine image in QEMU, with a release's bridge in it
-	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile satellite
-	@$(call as_root,for network namespaces,env SATELLITE_IMAGE_BRIDGE=$(SMALL_BRIDGE) $(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
+	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile bench-run
+	@$(call as_root,for network namespaces,env SATELLITE_IMAGE_BRIDGE=$(dir $(PROGRAMS))bench-run/satellite-bridge $(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
 
 test-power: setup build ## Cuts the power of satellites at 200 random moments, in containers and in QEMU
 	@$(call as_root,for containers and network namespaces,env SATELLITE_POWER_CUTS=170 $(CARGO) test --workspace --locked --test power -- --nocapture)
@@ -49,14 +47,12 @@ fuzz: ## Changes what comes from outside at random, for a long time (CASES)
 bench: setup ## Measures against scp, tar and others; writes target/bench.json
 	@image/setup image/bench-packages.txt
 	@$(CARGO) build --workspace --bins --locked --profile bench-run
-	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile satellite
 	@$(CARGO) build --workspace --example fleet --locked --profile bench-run
-	@$(call as_root,for containers and network namespaces,env SATELLITE_IMAGE_BRIDGE=$(SMALL_BRIDGE) $(dir $(PROGRAMS))bench-run/bench)
+	@$(call as_root,for containers and network namespaces,$(dir $(PROGRAMS))bench-run/bench)
 
 image: setup ## Builds the machine image: raw, qcow2, OVA, vhdx, with checksums, SBOM and a signature
 	@$(CARGO) build --workspace --bins --locked --profile bench-run
-	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile satellite
-	@$(call as_root,to make a root file system,env SATELLITE_IMAGE_BRIDGE=$(SMALL_BRIDGE) $(dir $(PROGRAMS))bench-run/lab image)
+	@$(call as_root,to make a root file system,$(dir $(PROGRAMS))bench-run/lab image)
 
 image-lock: setup programs ## Accepts the packages that the machine image consists of now (image/packages.lock)
 	@$(call as_root,to make a root file system,$(PROGRAMS)/lab image --lock renew --formats qcow2)

@@ -11,7 +11,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, IptablesError>> +
 
 /// A packet filter. [`Kernel`] is the machine's own.
 pub trait PacketFilter: fmt::Debug + Send + Sync + 'static {
-    /// As [`test`].
+    /// As [`test()`].
     fn test<'a>(&'a self, family: Family, text: &'a str) -> Answer<'a, ()>;
 
     /// As [`restore`].
