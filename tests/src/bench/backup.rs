@@ -15,6 +15,16 @@ use crate::lab::{Lab, SATELLITE};
 /// Name of the backup service's unit on the satellite.
 const UNIT: &str = "satellite-workload-backup-service.service";
 
+/// Reads the whole tree once, so that each of the compared starts with it in the page cache: a virtual machine that gives
+/// memory back (DAMON) drops what lay idle while the slower ones ran.
+async fn warm(source: &Path) -> anyhow::Result<()> {
+    let mut shell = command("sh");
+    shell
+        .args(["-euc", "tar -C \"$1\" -cf - . | wc -c", "sh"])
+        .arg(source);
+    finish(shell, LIMIT).await.map(drop)
+}
+
 /// Runs `script` by a shell with the data's and the target's directory in `$1` and `$2`.
 async fn peer(script: &str, source: &Path, target: &Path) -> anyhow::Result<Sample> {
     let _ = std::fs::remove_dir_all(target);
@@ -89,6 +99,7 @@ pub async fn first_backup(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<
     for _ in 0..runs {
         // The command line's own time counts: it is a child of ours, and waited for.
         let words = ["backup", "run", sample.name.as_str()];
+        warm(&sample.root).await?;
         let work = lab.server.cli(&words);
         let (sample_of_ours, _) = Sample::of(cpu, work).await?;
         ours.push(sample_of_ours);
@@ -97,6 +108,7 @@ pub async fn first_backup(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<
             lab.server.cli(&["backup", "delete", &id, "--yes"]).await?;
         }
         for (name, script) in PEERS {
+            warm(&sample.root).await?;
             let taken = peer(script, &sample.root, &lab.data().join("peer")).await?;
             others.entry(name).or_default().push(taken);
         }
