@@ -3,7 +3,5 @@
 fn main() {
     // A table of relocations a tenth as long: it is read whole at each start and stays in memory. glibc 2.36 or newer.
     println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-    // One copy of functions that came out the same, of which generic code makes many.
-    println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     println!("cargo::rerun-if-changed=build.rs");
 }
