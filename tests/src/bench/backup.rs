@@ -113,6 +113,20 @@ pub async fn first_backup(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<
             others.entry(name).or_default().push(taken);
         }
     }
+    let mut rows = compared(bytes, &ours, &others);
+    for (name, pid) in daemons {
+        let peak = memory(pid, "VmHWM").with_context(|| format!("the {name} ended"))?;
+        rows.push(Row::absolute(
+            &format!("{name}, peak memory of a backup"),
+            (peak, "MiB"),
+            (Better::Less, 64.0),
+        ));
+    }
+    Ok(rows)
+}
+
+/// Seconds of the processor and of the clock, ours beside the others'.
+fn compared(bytes: u64, ours: &[Sample], others: &BTreeMap<&str, Vec<Sample>>) -> Vec<Row> {
     let middle = |samples: &[Sample], of: fn(&Sample) -> f64| median(samples.iter().map(of));
     let peers = |of: fn(&Sample) -> f64| -> BTreeMap<String, f64> {
         others
@@ -123,27 +137,18 @@ pub async fn first_backup(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<
     let wall = |sample: &Sample| sample.wall;
     let cpu = |sample: &Sample| sample.cpu;
     let size = bytes / (1024 * 1024);
-    let mut rows = vec![
+    vec![
         Row::against(
             &format!("first backup of {size} MiB, CPU"),
-            (middle(&ours, cpu), "s"),
+            (middle(ours, cpu), "s"),
             peers(cpu),
             ("tar | zstd", Better::Less, 1.3),
         ),
         Row::against(
             &format!("first backup of {size} MiB, verified, wall"),
-            (middle(&ours, wall), "s"),
+            (middle(ours, wall), "s"),
             peers(wall),
             ("restic", Better::Less, 1.0),
         ),
-    ];
-    for (name, pid) in daemons {
-        let peak = memory(pid, "VmHWM").with_context(|| format!("the {name} ended"))?;
-        rows.push(Row::absolute(
-            &format!("{name}, peak memory of a backup"),
-            (peak, "MiB"),
-            (Better::Less, 64.0),
-        ));
-    }
-    Ok(rows)
+    ]
 }
