@@ -2,9 +2,14 @@
 //!
 //! **Invariant:** what programs read is never translated.
 
+mod text;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+
+pub use self::text::Text;
+pub(crate) use self::text::texts;
 
 /// A language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::language::Language;
-use words::Text;
 
 /// A mail, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,9 +48,9 @@ impl Letter {
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
-        let foot = words::FOOT.say(language);
+        let foot = language.say(words::FOOT);
         let mut plain = format!("{subject}\n\n");
-        let (title, code) = (escaped(&subject), words::LANGUAGE.say(language));
+        let (title, code) = (escaped(&subject), language.say(words::LANGUAGE));
         let mut html = format!(
             "<!DOCTYPE html>\n<html lang=\"{code}\">\n<head><meta charset=\"utf-8\"><title>{title}</title></head>\n\
              <body style=\"font-family: sans-serif; line-height: 1.5; max-width: 40em\">\n<h1 style=\"font-size: 1.3em\">{title}</h1>\n"
@@ -153,18 +152,6 @@ fn escaped(text: &str) -> String {
 pub fn moment(language: Language, time: Timestamp, zone: &TimeZone) -> String {
     let offset = time.to_zoned(zone.clone()).strftime("UTC%:z").to_string();
     format!("{} ({offset})", language.moment_in(time, zone))
-}
-
-/// A text with `{}` replaced, one after the other.
-pub(super) fn filled(text: Text, language: Language, values: &[&str]) -> String {
-    let mut parts = text.say(language).split("{}");
-    let mut whole = parts.next().unwrap_or_default().to_owned();
-    let mut values = values.iter();
-    for part in parts {
-        whole.push_str(values.next().copied().unwrap_or_default());
-        whole.push_str(part);
-    }
-    whole
 }
 
 #[cfg(test)]

@@ -10,21 +10,7 @@ pub(super) mod machine;
 pub(super) mod plan;
 pub(super) mod warn;
 
-/// A text in all languages: English, German, French, Italian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Text(pub(super) [&'static str; 4]);
-
-/// Makes a constant of each text, and the list of all for the tests.
-macro_rules! texts {
-    ($($name:ident = $english:literal | $german:literal | $french:literal | $italian:literal;)*) => {
-        $(pub(in crate::web) const $name: crate::web::text::Text =
-            crate::web::text::Text([$english, $german, $french, $italian]);)*
-
-        #[cfg(test)]
-        pub(in crate::web) const ALL: &[(&str, crate::web::text::Text)] = &[$((stringify!($name), $name)),*];
-    };
-}
-use texts;
+pub(super) use crate::language::Text;
 
 #[cfg(test)]
 mod tests {
@@ -45,7 +31,8 @@ mod tests {
 
     #[test]
     fn no_language_lacks_a_text_of_the_page_and_all_have_the_same_gaps() {
-        for (name, Text(texts)) in all() {
+        for (name, text) in all() {
+            let texts = text.in_all();
             let gaps = texts[0].matches("{}").count();
             for text in texts {
                 assert!(!text.is_empty(), "{name} is empty in one language");
@@ -62,8 +49,8 @@ mod tests {
     #[test]
     fn no_text_of_the_page_is_there_twice() {
         let mut seen = std::collections::HashMap::new();
-        for (name, Text(texts)) in all() {
-            if let Some(other) = seen.insert(texts, name) {
+        for (name, text) in all() {
+            if let Some(other) = seen.insert(text.in_all(), name) {
                 panic!("{name} says the same as {other}");
             }
         }

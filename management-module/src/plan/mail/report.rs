@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::words::{self as w, Text};
-use super::{Block, Letter, filled, moment};
-use crate::language::Language;
+use super::words as w;
+use super::{Block, Letter, moment};
+use crate::language::{Language, Text};
 use crate::plan::outcome::{CopyState, RunState};
 
 /// What there is to tell of a run.
@@ -76,21 +76,21 @@ pub fn write(report: &Report) -> Letter {
         RunState::Missed => (w::MISSED_SUBJECT, w::MISSED),
         _ => (w::FAILED_SUBJECT, w::FAILED),
     };
-    let subject = filled(subject, language, &[&report.configuration, &report.central]);
+    let subject = language.fill(subject, &[&report.configuration, &report.central]);
     let planned = moment(language, report.planned_at, &report.zone);
     let mut blocks = vec![
-        Block::Heading(w::WHAT_HAPPENED.say(language)),
-        Block::Paragraph(filled(happened, language, &[&planned])),
+        Block::Heading(language.say(w::WHAT_HAPPENED)),
+        Block::Paragraph(language.fill(happened, &[&planned])),
         Block::Rows(report.facts()),
     ];
     if report.state != RunState::Succeeded {
-        blocks.push(Block::Heading(w::SINCE_WHEN.say(language)));
+        blocks.push(Block::Heading(language.say(w::SINCE_WHEN)));
         blocks.push(Block::Rows(report.since()));
     }
-    blocks.push(Block::Heading(w::DESTINATIONS.say(language)));
+    blocks.push(Block::Heading(language.say(w::DESTINATIONS)));
     blocks.push(report.destinations());
     if report.state != RunState::Succeeded {
-        blocks.push(Block::Heading(w::WHAT_TO_DO.say(language)));
+        blocks.push(Block::Heading(language.say(w::WHAT_TO_DO)));
         blocks.push(Block::Steps(report.steps()));
     }
     if !report.link.is_empty() {
@@ -102,14 +102,14 @@ pub fn write(report: &Report) -> Letter {
 /// Writes a mail that only says that mails arrive.
 #[must_use]
 pub fn test(language: Language, server: &str) -> Letter {
-    let text = w::TEST.say(language).to_owned();
-    let subject = filled(w::TEST_SUBJECT, language, &[server]);
+    let text = language.say(w::TEST).to_owned();
+    let subject = language.fill(w::TEST_SUBJECT, &[server]);
     Letter::write(language, &subject, &[Block::Paragraph(text)])
 }
 
 impl Report {
     fn facts(&self) -> Vec<(String, String)> {
-        let row = |text: Text, value: String| (text.say(self.language).to_owned(), value);
+        let row = |text: Text, value: String| (self.language.say(text).to_owned(), value);
         let mut rows = vec![row(w::CENTRAL, self.central.clone())];
         if !self.reason.is_empty() {
             rows.push(row(w::REASON, self.reason.clone()));
@@ -126,8 +126,8 @@ impl Report {
     }
 
     fn since(&self) -> Vec<(String, String)> {
-        let row = |text: Text, value: String| (text.say(self.language).to_owned(), value);
-        let never = || w::NEVER.say(self.language).to_owned();
+        let row = |text: Text, value: String| (self.language.say(text).to_owned(), value);
+        let never = || self.language.say(w::NEVER).to_owned();
         let moment = |time| moment(self.language, time, &self.zone);
         let (count, first) = self.streak;
         vec![
@@ -140,13 +140,13 @@ impl Report {
     fn destinations(&self) -> Block {
         let language = self.language;
         if self.copies.is_empty() {
-            return Block::Paragraph(w::NO_DESTINATION.say(language).to_owned());
+            return Block::Paragraph(language.say(w::NO_DESTINATION).to_owned());
         }
         let told = |copy: &Copy| match copy.state {
-            CopyState::Done => filled(w::COPY_DONE, language, &[&language.size(copy.bytes)]),
-            CopyState::Failed => filled(w::COPY_FAILED, language, &[&copy.error]),
-            CopyState::Skipped => w::COPY_SKIPPED.say(language).to_owned(),
-            CopyState::Pending | CopyState::Copying => w::COPY_OPEN.say(language).to_owned(),
+            CopyState::Done => language.fill(w::COPY_DONE, &[&language.size(copy.bytes)]),
+            CopyState::Failed => language.fill(w::COPY_FAILED, &[&copy.error]),
+            CopyState::Skipped => language.say(w::COPY_SKIPPED).to_owned(),
+            CopyState::Pending | CopyState::Copying => language.say(w::COPY_OPEN).to_owned(),
         };
         let rows = self
             .copies
@@ -156,13 +156,13 @@ impl Report {
     }
 
     fn steps(&self) -> Vec<String> {
-        let mut steps = vec![w::DO_REASON.say(self.language).to_owned()];
+        let mut steps = vec![self.language.say(w::DO_REASON).to_owned()];
         for copy in self.copies.iter().filter(|copy| copy.state == CopyState::Failed) {
-            steps.push(filled(w::DO_DESTINATION, self.language, &[&copy.destination]));
+            steps.push(self.language.fill(w::DO_DESTINATION, &[&copy.destination]));
         }
         let name = format!("\"{}\"", self.configuration);
-        steps.push(filled(w::DO_AGAIN, self.language, &[&name]));
-        steps.push(w::DO_LOOK.say(self.language).to_owned());
+        steps.push(self.language.fill(w::DO_AGAIN, &[&name]));
+        steps.push(self.language.say(w::DO_LOOK).to_owned());
         steps
     }
 }

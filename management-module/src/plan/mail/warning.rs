@@ -2,9 +2,9 @@
 
 use jiff::tz::TimeZone;
 
-use super::words::{self as w, Text};
-use super::{Block, Letter, filled, moment};
-use crate::language::Language;
+use super::words as w;
+use super::{Block, Letter, moment};
+use crate::language::{Language, Text};
 use crate::plan::account::Account;
 use crate::plan::warnings::{Finding, Kind, Raised};
 
@@ -43,29 +43,29 @@ pub fn write(
 ) -> Letter {
     let language = account.language;
     let (subject, happened, steps) = words(kind);
-    let subject = filled(subject, language, &[&account.name]);
+    let subject = language.fill(subject, &[&account.name]);
     let since = moment(language, raised.since, zone);
-    let row = |text: Text, value: String| (text.say(language).to_owned(), value);
+    let row = |text: Text, value: String| (language.say(text).to_owned(), value);
     let mut rows = vec![
         row(w::ACCOUNT, account.name.clone()),
         row(w::TENANT, account.tenant.clone()),
         row(w::STANDS_SINCE, since),
     ];
     rows.extend(details(language, &raised.finding, zone));
-    let mut blocks = vec![Block::Heading(w::WHAT_HAPPENED.say(language))];
+    let mut blocks = vec![Block::Heading(language.say(w::WHAT_HAPPENED))];
     let subject = match now {
         Now::Stands => {
-            blocks.push(Block::Paragraph(happened.say(language).to_owned()));
+            blocks.push(Block::Paragraph(language.say(happened).to_owned()));
             blocks.push(Block::Rows(rows));
-            blocks.push(Block::Heading(w::WHAT_TO_DO.say(language)));
-            let steps = steps.iter().map(|step| step.say(language).to_owned());
+            blocks.push(Block::Heading(language.say(w::WHAT_TO_DO)));
+            let steps = steps.iter().map(|step| language.say(*step).to_owned());
             blocks.push(Block::Steps(steps.collect()));
             subject
         }
         Now::Over => {
-            blocks.push(Block::Paragraph(w::OVER.say(language).to_owned()));
+            blocks.push(Block::Paragraph(language.say(w::OVER).to_owned()));
             blocks.push(Block::Rows(rows));
-            filled(w::OVER_SUBJECT, language, &[&subject])
+            language.fill(w::OVER_SUBJECT, &[&subject])
         }
     };
     if !link.is_empty() {
@@ -77,20 +77,19 @@ pub fn write(
 /// What a finding is about, each in a row.
 #[must_use]
 pub fn details(language: Language, finding: &Finding, zone: &TimeZone) -> Vec<(String, String)> {
-    let counted = |text: Text, count: u32| filled(text, language, &[&count.to_string()]);
+    let counted = |text: Text, count: u32| language.fill(text, &[&count.to_string()]);
     match finding {
         Finding::Quota(used, quota) => {
             let percent = u128::from(*used) * 100 / u128::from(*quota).max(1);
-            let told = filled(
+            let told = language.fill(
                 w::USED_OF,
-                language,
                 &[
                     &language.size(*used),
                     &language.size(*quota),
                     &percent.to_string(),
                 ],
             );
-            vec![(w::SPACE.say(language).to_owned(), told)]
+            vec![(language.say(w::SPACE).to_owned(), told)]
         }
         Finding::Schedule(counts) => {
             let rows = counts
@@ -106,14 +105,14 @@ pub fn details(language: Language, finding: &Finding, zone: &TimeZone) -> Vec<(S
         }
         Finding::Upgrade(clients) => {
             let told = |one: &crate::plan::warnings::Client| {
-                let text = filled(w::VERSION_OF, language, &[&one.version, &one.least]);
+                let text = language.fill(w::VERSION_OF, &[&one.version, &one.least]);
                 (format!("{} {}", one.satellite, one.program), text)
             };
             clients.iter().map(told).collect()
         }
         Finding::NoBackup(since) => {
             vec![(
-                w::KNOWN_SINCE.say(language).to_owned(),
+                language.say(w::KNOWN_SINCE).to_owned(),
                 moment(language, *since, zone),
             )]
         }

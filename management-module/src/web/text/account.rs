@@ -1,6 +1,6 @@
 //! Signing in, one's own account, users.
 
-super::texts! {
+crate::language::texts! { pub(in crate::web),
     SIGN_IN = "Sign in" | "Anmelden" | "Se connecter" | "Accedi";
     USER_NAME = "User name" | "Benutzername" | "Nom d'utilisateur" | "Nome utente";
     PASSWORD = "Password" | "Passwort" | "Mot de passe" | "Password segreta";

@@ -1,6 +1,6 @@
 //! Archives, restores, centrals.
 
-super::texts! {
+crate::language::texts! { pub(in crate::web),
     BACK_UP_NOW = "Back up now" | "Jetzt sichern" | "Sauvegarder maintenant" | "Esegui il backup ora";
     CENTRAL = "Central" | "Anlage" | "Central" | "Centrale";
     COUNT_AND_SIZE = "{} archives, {} in all" | "{} Archive, zusammen {}" | "{} archives, {} au total" | "{} archivi, {} in tutto";

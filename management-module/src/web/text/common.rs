@@ -1,6 +1,6 @@
 //! What all parts of the page say.
 
-super::texts! {
+crate::language::texts! { pub(in crate::web),
     OVERVIEW = "Overview" | "Übersicht" | "Vue d'ensemble" | "Panoramica";
     SATELLITES = "Satellites" | "Satelliten" | "Satellites" | "Satelliti";
     BUNDLES = "Software" | "Software" | "Logiciels" | "Software";

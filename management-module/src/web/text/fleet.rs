@@ -1,6 +1,6 @@
 //! The overview, the list of satellites, and one satellite.
 
-super::texts! {
+crate::language::texts! { pub(in crate::web),
     ALL_WELL = "All is well." | "Alles in Ordnung." | "Tout va bien." | "Tutto a posto.";
     NEED_A_LOOK = "Things that need a look: {}" | "Dinge, die einen Blick brauchen: {}" | "Points à examiner : {}" | "Cose da controllare: {}";
     ANSWER = "satellites answer" | "Satelliten antworten" | "satellites répondent" | "satelliti rispondono";

@@ -1,6 +1,6 @@
 //! Pairing, tokens, logs, firewall, network, bundles.
 
-super::texts! {
+crate::language::texts! { pub(in crate::web),
     PAIR = "Pair a satellite" | "Satelliten verbinden" | "Connecter un satellite" | "Collega un satellite";
     PAIR_HOW = "Choose “Connect to a server” on the satellite's console. It shows its address and a code." | "Wählen Sie an der Konsole des Satelliten «Mit einem Server verbinden». Er zeigt seine Adresse und einen Code." | "Choisissez « Connecter à un serveur » sur la console du satellite. Il affiche son adresse et un code." | "Scelga «Collega a un server» sulla console del satellite. Mostra il suo indirizzo e un codice.";
     PAIR_NOW = "Pair now" | "Jetzt verbinden" | "Connecter" | "Collega ora";

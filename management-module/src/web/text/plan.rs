@@ -1,6 +1,6 @@
 //! Backup configurations, their wizard, their destinations and runs.
 
-super::texts! {
+crate::language::texts! { pub(in crate::web),
     NEW = "New backup" | "Neue Sicherung" | "Nouvelle sauvegarde" | "Nuovo backup";
     CHANGE = "Change the backup" | "Sicherung ändern" | "Modifier la sauvegarde" | "Modifica il backup";
     NONE_YET = "No backups are configured yet." | "Noch sind keine Sicherungen eingerichtet." | "Aucune sauvegarde n'est encore configurée." | "Nessun backup è ancora configurato.";

@@ -1,6 +1,6 @@
 //! Warnings, and the accounts that are warned.
 
-super::texts! {
+crate::language::texts! { pub(in crate::web),
     WARNINGS = "Warnings" | "Warnungen" | "Avertissements" | "Avvisi";
     ALL_WARNINGS = "Show all warnings" | "Alle Warnungen zeigen" | "Afficher tous les avertissements" | "Mostra tutti gli avvisi";
     NO_WARNINGS = "No warning stands." | "Keine Warnung steht an." | "Aucun avertissement en cours." | "Nessun avviso in corso.";
