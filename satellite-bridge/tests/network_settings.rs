@@ -17,9 +17,9 @@ use satellite_bridge::change::{Armed, Changes, NoTimer, Subject};
 use satellite_bridge::config::Config;
 use satellite_bridge::firewall::Ruleset;
 use satellite_bridge::network::render::render;
-use satellite_bridge::network::{FAIL_POINTS, Link, Network, NetworkError, Settings};
+use satellite_bridge::network::{FAIL_POINTS, Ipv6, Link, Network, NetworkError, Settings};
 use satellite_host::files;
-use satellite_host::network::FakeNetwork;
+use satellite_host::network::{Address, FakeNetwork};
 
 /// Tells the child where its state is.
 const STATE: &str = "NETWORK_TEST_STATE";
@@ -256,7 +256,13 @@ async fn what_systemd_networkd_does_not_take_back_is_taken_back_here() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(dir.path(), LONG);
     let network = world.prepared().await;
-    let packet = Link { mtu: 1400, ..eth0() };
+    let of_router = Address {
+        net: "2001:db8::5054:ff:fe77:1/64".parse().unwrap(),
+        is_dynamic: true,
+        is_duplicate: false,
+    };
+    let mut packet = Link { mtu: 1400, ..eth0() };
+    packet.addresses.push(of_router);
     let vlan = Link {
         name: "vlan7".to_owned(),
         vlan: Some(7),
@@ -270,6 +276,19 @@ async fn what_systemd_networkd_does_not_take_back_is_taken_back_here() {
     let calls = world.machine.calls();
     assert!(calls.contains(&"remove vlan7".to_owned()), "{calls:?}");
     assert!(calls.contains(&"mtu eth0 1500".to_owned()), "{calls:?}");
+    let is_dropped = |call: &String| call.starts_with("drop ipv6");
+    assert!(!calls.iter().any(is_dropped), "it is still wanted: {calls:?}");
+
+    let open = network.open_change().unwrap();
+    network.confirm(open.id).await.unwrap();
+    let without = Settings {
+        ipv6: Ipv6::Off,
+        ..second()
+    };
+    network.apply(&without).await.unwrap();
+    let calls = world.machine.calls();
+    let dropped = "drop ipv6 addresses and routes eth0".to_owned();
+    assert!(calls.contains(&dropped), "{calls:?}");
 }
 
 /// Not a test by itself: what the others start as a process of its own, to be killed.

@@ -151,6 +151,39 @@ impl Lan {
         Ok(())
     }
 
+    /// Has a router advertise itself on the LAN, with a prefix and a name server, and hand out addresses by DHCPv6, until the
+    /// LAN is taken away.
+    ///
+    /// # Errors
+    ///
+    /// If `dnsmasq` does not start.
+    pub async fn advertise_ipv6(&self) -> anyhow::Result<()> {
+        let pid = format!("--pid-file={}", self.run.join("router.pid").display());
+        let leases = format!("--dhcp-leasefile={}", self.run.join("router.leases").display());
+        let mut router = self.at_server("dnsmasq");
+        router.args([
+            "--conf-file=/dev/null",
+            "--port=0",
+            "--user=root",
+            "--interface=lan0",
+        ]);
+        router.args([
+            "--except-interface=lo",
+            "--bind-dynamic",
+            "--enable-ra",
+            "--dhcp-authoritative",
+        ]);
+        router.args([
+            "--dhcp-range=fd77::1000,fd77::1fff,slaac,64,1h",
+            "--dhcp-option=option6:dns-server,[fd77::1]",
+        ]);
+        router.args(["--ra-param=lan0,10", &pid, &leases]);
+        crate::command::stdout_of(router, Duration::from_secs(10))
+            .await
+            .context("cannot start dnsmasq")?;
+        Ok(())
+    }
+
     /// A program to be run on the server's side of the LAN.
     #[must_use]
     pub fn at_server(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -180,7 +213,7 @@ impl Lan {
 
     /// Takes it all away. What is not there is no error.
     pub async fn down(&self) {
-        if let Some(pid) = self.dhcp_pid() {
+        for pid in self.dhcp_pid().into_iter().chain(self.router_pid()) {
             crate::container::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
         for namespace in [self.server_side(), self.satellite_side()] {
@@ -189,13 +222,22 @@ impl Lan {
     }
 
     fn dhcp_pid(&self) -> Option<i32> {
-        let pid: i32 = std::fs::read_to_string(self.run.join("udhcpd.pid"))
+        self.pid_of("udhcpd.pid", "udhcpd")
+    }
+
+    fn router_pid(&self) -> Option<i32> {
+        self.pid_of("router.pid", "dnsmasq")
+    }
+
+    /// The process that wrote this file, if it still is that program.
+    fn pid_of(&self, file: &str, program: &str) -> Option<i32> {
+        let pid: i32 = std::fs::read_to_string(self.run.join(file))
             .ok()?
             .trim()
             .parse()
             .ok()?;
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        line.contains("udhcpd").then_some(pid)
+        line.contains(program).then_some(pid)
     }
 }
 

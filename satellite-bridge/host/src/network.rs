@@ -126,6 +126,9 @@ pub trait Network: fmt::Debug + Send + Sync + 'static {
     /// Removes the virtual LAN `name`; one that is not there is no error.
     fn remove_link<'a>(&'a self, name: &'a str) -> Answer<'a, ()>;
 
+    /// Takes the addresses away that routers and DHCPv6 have given the port `name`; with `routes` their routes, too.
+    fn drop_ipv6_offers<'a>(&'a self, name: &'a str, routes: bool) -> Answer<'a, ()>;
+
     /// Sets the largest packet of the port `name`.
     fn set_mtu<'a>(&'a self, name: &'a str, mtu: u32) -> Answer<'a, ()>;
 

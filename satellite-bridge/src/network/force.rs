@@ -4,16 +4,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use satellite_host::files::{self, FileError};
-use satellite_host::network::Network as Machine;
+use satellite_host::network::{Address, Network as Machine};
 use satellite_host::{fail_point, net};
 
 use super::render::{self, environment, render, vlan_name};
-use super::{NetworkError, Settings};
+use super::{Ipv6, NetworkError, Settings};
 
 /// The name of a satellite that nobody has given one.
 pub const SHIPPED_HOST_NAME: &str = "satellite";
+
+/// How often it is looked for what the network had offered, and how far apart.
+const LOOKS: u32 = 6;
+const LOOK_PAUSE: Duration = Duration::from_millis(300);
 
 /// Largest file that is compared, in bytes.
 const LIMIT: u64 = 64 * 1024;
@@ -68,6 +73,7 @@ pub(super) async fn live(
     fail_point("network.written");
     remove_other_vlans(machine, settings).await?;
     machine.reload().await.map_err(NetworkError::Machine)?;
+    drop_ipv6_offers(machine, settings).await?;
     give_back_packet_sizes(places, machine, settings).await?;
     let name = settings
         .host_name
@@ -126,6 +132,46 @@ async fn remove_other_vlans(machine: &dyn Machine, settings: &Settings) -> Resul
         }
     }
     Ok(())
+}
+
+/// systemd-networkd keeps an address that a router's advertisement gave, as long as it was given for, also when such
+/// addresses are wanted no more. It reads its files in its own time, and may until then take another one.
+async fn drop_ipv6_offers(machine: &dyn Machine, settings: &Settings) -> Result<(), NetworkError> {
+    if settings.ipv6 == Ipv6::Automatic {
+        return Ok(());
+    }
+    for look in 0..LOOKS {
+        let is_there = drop_present_ipv6_offers(machine, settings).await?;
+        if look == 0 && !is_there {
+            break;
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Answers whether there were any.
+async fn drop_present_ipv6_offers(machine: &dyn Machine, settings: &Settings) -> Result<bool, NetworkError> {
+    let keeps_routes = matches!(settings.ipv6, Ipv6::Static { gateway: None, .. });
+    let port = match settings.vlan {
+        Some(vlan) => Some(vlan_name(vlan)),
+        None => settings.port.as_ref().map(ToString::to_string),
+    };
+    let mut is_there = false;
+    for link in machine.links().await.map_err(NetworkError::Machine)? {
+        let is_meant = port
+            .as_ref()
+            .map_or(link.vlan.is_none(), |port| *port == link.name);
+        let is_offered = |one: &Address| one.is_dynamic && one.net.addr().is_ipv6();
+        if is_meant && link.addresses.iter().any(is_offered) {
+            is_there = true;
+            machine
+                .drop_ipv6_offers(&link.name, !keeps_routes)
+                .await
+                .map_err(NetworkError::Machine)?;
+        }
+    }
+    Ok(is_there)
 }
 
 type PacketSizes = BTreeMap<String, u32>;

@@ -4,6 +4,7 @@
 
 mod console;
 mod crash;
+mod ipv6;
 mod server;
 
 use std::time::Duration;

@@ -100,6 +100,15 @@ impl Network for FakeNetwork {
         Box::pin(std::future::ready(self.note(format!("remove {name}"))))
     }
 
+    fn drop_ipv6_offers<'a>(&'a self, name: &'a str, routes: bool) -> Answer<'a, ()> {
+        let what = if routes {
+            "addresses and routes"
+        } else {
+            "addresses"
+        };
+        Box::pin(std::future::ready(self.note(format!("drop ipv6 {what} {name}"))))
+    }
+
     fn set_mtu<'a>(&'a self, name: &'a str, mtu: u32) -> Answer<'a, ()> {
         Box::pin(std::future::ready(self.note(format!("mtu {name} {mtu}"))))
     }

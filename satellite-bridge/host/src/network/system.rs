@@ -121,6 +121,25 @@ impl Network for SystemNetwork {
         })
     }
 
+    fn drop_ipv6_offers<'a>(&'a self, name: &'a str, routes: bool) -> Answer<'a, ()> {
+        const ACTION: &str = "take back what the network had offered";
+        Box::pin(async move {
+            let addresses = [
+                "-6", "address", "flush", "dev", name, "scope", "global", "dynamic",
+            ];
+            run(ACTION, "ip", &addresses).await?;
+            if routes {
+                run(
+                    ACTION,
+                    "ip",
+                    &["-6", "route", "flush", "dev", name, "proto", "ra"],
+                )
+                .await?;
+            }
+            Ok(())
+        })
+    }
+
     fn set_mtu<'a>(&'a self, name: &'a str, mtu: u32) -> Answer<'a, ()> {
         Box::pin(async move {
             let mtu = mtu.to_string();
