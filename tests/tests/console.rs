@@ -4,12 +4,18 @@
 
 use std::time::Duration;
 
+use e2e::command::run;
 use e2e::console;
+use e2e::lab::SATELLITE;
 use e2e::network::write;
 use e2e::scratch::Scratch;
 use e2e::terminal::Terminal;
+use e2e::wait::until;
+use satellite_proto::wire::management::v1::Reachability;
 
 const SOON: Duration = Duration::from_secs(30);
+/// What the server may take to hear of something.
+const SETTLED: Duration = Duration::from_secs(60);
 
 /// Every entry of the menu, and what its first page shows.
 const ENTRIES: [(&str, &str); 14] = [
@@ -151,6 +157,128 @@ async fn change_host_name(lab: &Scratch, name: &str, key: &str, outcome: &str) {
     }
     satellite.send_keys(&[key]).await.unwrap();
     satellite.shows(outcome, SOON).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_broken_network_is_told_in_plain_words_and_leaves_the_menu_as_it_is() {
+    let lab = Scratch::new().await.unwrap();
+    lab.boot().await.unwrap();
+    let (satellite, side) = (lab.satellite(), lab.lan.server_side());
+    console::home(&satellite).await.unwrap();
+    run("ip", &["-n", &side, "link", "set", "lan0", "down"])
+        .await
+        .unwrap();
+    satellite.shows("eth0 no cable", SOON).await.unwrap();
+    console::open(&satellite, "Test the connection").await.unwrap();
+    satellite.shows("No cable is connected", SOON).await.unwrap();
+    // The rest of the menu is there as ever.
+    console::open(&satellite, "Network").await.unwrap();
+    satellite.shows("no cable", SOON).await.unwrap();
+    change_host_name(&lab, "unplugged", "Enter", "The new settings are kept").await;
+
+    // Plugged in again, with a gateway that is silent.
+    run("ip", &["-n", &side, "link", "set", "lan0", "up"])
+        .await
+        .unwrap();
+    console::home(&satellite).await.unwrap();
+    satellite.shows("eth0 connected", SOON).await.unwrap();
+    lab.address().await.unwrap();
+    let mut deaf = lab.lan.at_server("sh");
+    deaf.args(["-c", "echo 1 >/proc/sys/net/ipv4/icmp_echo_ignore_all"]);
+    e2e::command::stdout_of(deaf, SOON).await.unwrap();
+    let advice = until("the gateway to be missed", SOON, async || {
+        console::open(&satellite, "Test the connection").await.ok()?;
+        satellite.shows("The gateway does not answer", SOON).await.ok()
+    });
+    let page = advice.await.unwrap();
+    assert!(page.contains("[ ok ]   Cable"), "{page}");
+    assert!(page.contains("[ ok ]   Port of the bridge"), "{page}");
+}
+
+#[tokio::test]
+async fn last_good_settings_come_back_and_an_open_change_is_taken_back() {
+    let lab = Scratch::new().await.unwrap();
+    lab.boot().await.unwrap();
+    let satellite = lab.satellite();
+    let name = async || satellite.exec(&["hostname"]).await.unwrap().trim().to_owned();
+    assert_eq!(name().await, "satellite");
+    console::open(&satellite, "Restore last good settings")
+        .await
+        .unwrap();
+    satellite.shows("the last good ones", SOON).await.unwrap();
+
+    // A change that somebody else has begun.
+    write(&satellite.var().join("settings.json"), r#"{"host-name":"begun"}"#).unwrap();
+    let apply = [
+        "/usr/lib/satellite/satellite-bridge",
+        "network",
+        "apply",
+        "/var/settings.json",
+    ];
+    satellite.exec(&apply).await.unwrap();
+    until("the change to be in force", SOON, async || {
+        (name().await == "begun").then_some(())
+    })
+    .await
+    .unwrap();
+    restore(&lab).await;
+    satellite
+        .shows("The open change was taken back", SOON)
+        .await
+        .unwrap();
+    assert_eq!(name().await, "satellite");
+
+    // Nothing is open: back to what was confirmed before, which has to be confirmed again.
+    change_host_name(&lab, "renamed", "Enter", "The new settings are kept").await;
+    assert_eq!(name().await, "renamed");
+    console::home(&satellite).await.unwrap();
+    satellite.shows("Satellite renamed", SOON).await.unwrap();
+    restore(&lab).await;
+    satellite.shows("that were confirmed before", SOON).await.unwrap();
+    satellite.send_keys(&["Down", "Enter"]).await.unwrap();
+    satellite.shows(" s left", SOON).await.unwrap();
+    satellite.send_keys(&["Enter"]).await.unwrap();
+    satellite.shows("The new settings are kept", SOON).await.unwrap();
+    assert_eq!(name().await, "satellite");
+}
+
+/// Types the word for the last good settings.
+async fn restore(lab: &Scratch) {
+    let satellite = lab.satellite();
+    console::open(&satellite, "Restore last good settings")
+        .await
+        .unwrap();
+    satellite.shows("type RESET", SOON).await.unwrap();
+    satellite.send_keys(&["RESET", "Enter"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_disconnects_at_the_console_has_told_the_server_and_can_pair_again() {
+    let lab = Scratch::new().await.unwrap();
+    lab.boot().await.unwrap();
+    lab.serve().await.unwrap();
+    lab.pair(&["--bare"]).await.unwrap();
+    lab.server.converged(SATELLITE, SETTLED).await.unwrap();
+    let satellite = lab.satellite();
+    console::open(&satellite, "Disconnect from the server")
+        .await
+        .unwrap();
+    let asked = satellite.shows("type DISCONNECT", SOON).await.unwrap();
+    assert!(asked.contains("Lost: the connection"), "{asked}");
+    satellite.send_keys(&["DISCONNECT", "Enter"]).await.unwrap();
+    until("the server to hear of it", SETTLED, async || {
+        let known = lab.server.satellite(SATELLITE).await?;
+        (known.reachability() == Reachability::Disconnected).then_some(())
+    })
+    .await
+    .unwrap();
+    console::home(&satellite).await.unwrap();
+    satellite.shows("not connected to a server", SOON).await.unwrap();
+    // The server keeps what it knew of it until somebody says otherwise.
+    let words = ["satellite", "forget", SATELLITE, "--yes"];
+    let _ = lab.server.try_cli(&words).await.unwrap();
+    lab.pair(&["--bare"]).await.unwrap();
+    lab.server.converged(SATELLITE, SETTLED).await.unwrap();
 }
 
 #[tokio::test]

@@ -133,13 +133,14 @@ fn admit(pairing: &Pairing, request: &Request<Body>) -> Result<Option<Role>, Sta
         (None, Some(console)) if is_ours(console) => Asking::Console,
         (None, _) => Asking::Stranger,
     };
-    if let Some(peer) = peer
-        && asking == Asking::Stranger
-        && pairing.is_disconnected_from(peer)
-    {
-        return Err(disconnected());
-    }
     if let Err(denied) = access::decide(path, asking, pairing.stage()) {
+        // The one thing that the former installation may do is what any other may: to pair while a window is open.
+        if let Some(peer) = peer
+            && asking == Asking::Stranger
+            && pairing.is_disconnected_from(peer)
+        {
+            return Err(disconnected());
+        }
         tracing::info!(method = path, peer = ?peer.map(|peer| peer.address), %denied, "Call refused");
         return Err(denied.into());
     }

@@ -83,6 +83,19 @@ async fn a_disconnected_satellite_tells_its_former_server_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn the_former_server_can_pair_again_with_a_new_code() {
+    let lab = Lab::start().await;
+    let manager = lab.paired().await;
+    assert!(reset::disconnect(&lab.config).await.unwrap());
+    assert!(says_disconnected(&lab.see(&manager.admin).await.unwrap_err()));
+    let code = lab.code();
+    manager.pair(lab.address(), &code).await.unwrap();
+    lab.see(&manager.admin).await.unwrap();
+    let lab = lab.restarted(0).await;
+    lab.see(&manager.admin).await.unwrap();
+}
+
+#[tokio::test]
 async fn without_the_daemon_it_is_disconnected_on_the_disk() {
     let lab = Lab::start().await;
     let manager = lab.paired().await;
