@@ -198,12 +198,16 @@ pub(super) async fn ask(mut error: DataError, disk: &Path) -> Result<(), BootErr
     }
 }
 
-/// What happened, for whoever reads the page.
+/// What happened, for whoever reads the page; then in the words of the programs, for whoever is told it on the telephone.
 fn reason(error: &DataError, language: Language) -> String {
-    match error {
-        DataError::Asked => language.say(t::ASKED).to_owned(),
-        other => crate::cli::error_chain(other),
-    }
+    let text = match error {
+        DataError::Asked => return language.say(t::ASKED).to_owned(),
+        DataError::Table(_) | DataError::Size { .. } | DataError::Partition { .. } => t::TABLE,
+        DataError::Damaged(_) => t::DAMAGED,
+        DataError::Mount(_) => t::NOT_MOUNTED,
+        DataError::Format(_) | DataError::Reset(_) => t::NOT_ERASED,
+    };
+    format!("{} ({})", language.say(text), crate::cli::error_chain(error))
 }
 
 /// Ends the machine: there is no service manager that could be asked.
@@ -291,6 +295,8 @@ impl Console {
 
 #[cfg(test)]
 mod tests {
+    use satellite_host::exec::ExecError;
+
     use super::*;
 
     fn check(lines: &[&str], wish: Option<Wish>) {
@@ -357,5 +363,40 @@ mod tests {
                 assert!(!text.contains('\x1b'), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn every_rescue_page_in_every_language_is_as_its_file_says() {
+        let failed = ExecError::Failed {
+            program: "e2fsck".to_owned(),
+            status: std::os::unix::process::ExitStatusExt::from_raw(8 << 8),
+            complaint: "Bad magic number in super-block".to_owned(),
+        };
+        let damaged = DataError::Damaged(failed);
+        let mut wrong = Vec::new();
+        for language in Language::ALL {
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("src/boot/rescue")
+                .join(language.code());
+            let (asked, damaged) = (reason(&DataError::Asked, language), reason(&damaged, language));
+            for (name, page, why) in [
+                ("asked", Page::Choices, asked.as_str()),
+                ("damaged", Page::Choices, damaged.as_str()),
+                ("repair", Page::ConfirmRepair, ""),
+                ("reset", Page::ConfirmReset, ""),
+            ] {
+                let text = page.text(language, why).replace("\x1b[2J\x1b[H", "");
+                let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+                let (text, file) = (lines.join("\n") + "\n", directory.join(format!("{name}.txt")));
+                if std::env::var_os("UPDATE_SCREENS").is_some() {
+                    satellite_host::files::create_dir(&directory, 0o755).unwrap();
+                    satellite_host::files::write_atomic(&file, text.as_bytes(), 0o644).unwrap();
+                }
+                if std::fs::read_to_string(&file).unwrap_or_default() != text {
+                    wrong.push(format!("{}:\n{text}", file.display()));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }

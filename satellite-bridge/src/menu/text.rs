@@ -39,7 +39,7 @@ use texts;
 impl Language {
     pub(crate) const ALL: [Self; 4] = [Self::English, Self::German, Self::French, Self::Italian];
 
-    pub(super) fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         ["en", "de", "fr", "it"][self as usize]
     }
 

@@ -10,6 +10,14 @@ super::texts! {
         | "Die Rettungsseite wurde verlangt. Es wurde kein Fehler gefunden."
         | "La page de secours a été demandée. Aucun défaut n'a été trouvé."
         | "La pagina di soccorso è stata richiesta. Non è stato trovato alcun guasto.";
+    TABLE = "The disk's partitions cannot be used." | "Die Partitionen der Platte sind nicht brauchbar."
+        | "Les partitions du disque sont inutilisables." | "Le partizioni del disco non si possono usare.";
+    DAMAGED = "The data partition is damaged." | "Die Datenpartition ist beschädigt."
+        | "La partition de données est endommagée." | "La partizione dei dati è danneggiata.";
+    NOT_MOUNTED = "The data partition cannot be opened." | "Die Datenpartition lässt sich nicht öffnen."
+        | "La partition de données ne s'ouvre pas." | "La partizione dei dati non si apre.";
+    NOT_ERASED = "The data partition could not be erased." | "Die Datenpartition ließ sich nicht löschen."
+        | "La partition de données n'a pas pu être effacée." | "La partizione dei dati non si è potuta cancellare.";
     RESTART = "Restart" | "Neu starten" | "Redémarrer" | "Riavviare";
     REPAIR = "Repair the data partition" | "Datenpartition reparieren" | "Réparer la partition de données"
         | "Riparare la partizione dei dati";
