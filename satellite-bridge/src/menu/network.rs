@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cli::error_chain,
-    network::{Finding, Network, Observed, Open, Settings},
+    network::{Finding, Ipv4, Network, Observed, Open, Settings},
 };
 
 /// Typed to keep settings with which the server did not get through.
@@ -54,6 +54,9 @@ impl Menu {
         let ports = observed.links.iter().filter(|link| link.vlan.is_none());
         let ports: Vec<_> = ports.map(|link| link.name.clone()).collect();
         let mut form = fields::form(self.language, &settings, &ports);
+        if settings.ipv4 == Ipv4::Dhcp {
+            fields::suggest(&mut form, &observed);
+        }
         let language = self.language;
         while self.fill(&mut form, |form| fields::check(language, form)).await? {
             let Ok(wanted) = fields::read(&form) else { continue };

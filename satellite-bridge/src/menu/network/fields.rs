@@ -8,7 +8,7 @@ use super::super::{
     form::{Field, Form},
     text::{Language, Text, network as t},
 };
-use crate::network::{Fault, Field as Place, Finding, Ipv4, Ipv6, Settings, Severity, check};
+use crate::network::{Fault, Field as Place, Finding, Ipv4, Ipv6, Observed, Settings, Severity, check};
 
 const HOST_NAME: usize = 0;
 const PORT: usize = 1;
@@ -79,6 +79,23 @@ pub(in crate::menu) fn form(language: Language, settings: &Settings, ports: &[St
         Field::text(t::PROXY, t::PROXY_HINT, &or_empty(settings.proxy.as_ref()), 255),
     ];
     Form::new(language.say(t::SETTINGS), fields, t::TRY)
+}
+
+/// Fills in what DHCP gave: whoever goes on to set the address by hand most often means that one, or changes a digit of it.
+pub(in crate::menu) fn suggest(form: &mut Form, observed: &Observed) {
+    let leased = observed.addresses().into_iter().find(|net| net.addr().is_ipv4());
+    let gateway = observed.gateways.iter().find(|address| address.is_ipv4());
+    let Some(leased) = leased else { return };
+    for (index, value) in [
+        (IPV4_ADDRESS, leased.to_string()),
+        (IPV4_GATEWAY, or_empty(gateway)),
+    ] {
+        if let Some(field) = form.fields.get_mut(index)
+            && field.value.is_empty()
+        {
+            field.value = value;
+        }
+    }
 }
 
 /// Hides what does not apply and notes what is wrong, after each key.
@@ -251,6 +268,7 @@ fn joined<T: ToString>(values: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::{Address, Link};
 
     fn settings() -> Settings {
         Settings {
@@ -314,6 +332,32 @@ mod tests {
                 assert!(!form.is_right());
             }
         }
+    }
+
+    #[test]
+    fn what_dhcp_gave_is_there_for_who_sets_it_by_hand_and_changes_nothing_else() {
+        let observed = Observed {
+            links: vec![Link {
+                name: "eth0".to_owned(),
+                addresses: vec![Address {
+                    net: "192.0.2.107/24".parse().unwrap(),
+                    is_dynamic: true,
+                    is_duplicate: false,
+                }],
+                ..Link::default()
+            }],
+            gateways: vec!["fe80::1".parse().unwrap(), "192.0.2.1".parse().unwrap()],
+            ..Observed::default()
+        };
+        let mut form = form(Language::English, &Settings::default(), &[]);
+        suggest(&mut form, &observed);
+        assert_eq!(read(&form).unwrap(), Settings::default());
+        form.fields[IPV4].choose(1);
+        let by_hand = Ipv4::Static {
+            address: "192.0.2.107/24".parse().unwrap(),
+            gateway: Some("192.0.2.1".parse().unwrap()),
+        };
+        assert_eq!(read(&form).unwrap().ipv4, by_hand);
     }
 
     #[test]
