@@ -36,8 +36,8 @@ test-vm: setup build ## Runs all tests of the machine image in QEMU, with a rele
 	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile bench-run
 	@$(call as_root,for network namespaces,env SATELLITE_IMAGE_BRIDGE=$(dir $(PROGRAMS))bench-run/satellite-bridge $(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
 
-test-power: setup build ## Cuts the power of satellites at 200 random moments, in containers and in QEMU
-	@$(call as_root,for containers and network namespaces,env SATELLITE_POWER_CUTS=170 $(CARGO) test --workspace --locked --test power -- --nocapture)
+test-power: setup build ## Cuts the power of satellites at random moments, 200 times in containers, 30 times in QEMU
+	@$(call as_root,for containers and network namespaces,env SATELLITE_POWER_CUTS=200 $(CARGO) test --workspace --locked --test power -- --nocapture)
 	@$(call as_root,for network namespaces,env SATELLITE_VM_CUTS=30 $(CARGO) test --workspace --locked --test vm -- --ignored --nocapture whenever_the_power_is_cut)
 
 fuzz: ## Changes what comes from outside at random, for a long time (CASES)

@@ -3,6 +3,8 @@
 //! The console is a tmux session named as a container's: what drives a container's console drives this one, by key strokes
 //! on a serial line.
 
+mod hang;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -355,10 +357,10 @@ impl Vm {
     ///
     /// With what is shown instead.
     pub async fn menu(&self) -> anyhow::Result<String> {
-        self.console()
-            .shows("Enter: menu", BOOT_LIMIT)
-            .await
-            .with_context(|| self.complaint())
+        let shown = self.console().shows("Enter: menu", BOOT_LIMIT).await;
+        let Err(error) = shown else { return shown };
+        let condition = self.condition().await;
+        Err(error.context(format!("{}\n{condition}", self.complaint())))
     }
 
     /// The address on its status page, once it has one.
@@ -406,6 +408,15 @@ impl Vm {
     /// If it does not go.
     pub async fn power_button(&self) -> anyhow::Result<()> {
         self.order("system_powerdown").await?;
+        self.is_off().await
+    }
+
+    /// Waits until it has shut down.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub async fn is_off(&self) -> anyhow::Result<()> {
         until("the machine to shut down", BOOT_LIMIT, async || {
             self.pid().is_none().then_some(())
         })

@@ -236,6 +236,9 @@ impl Machine {
             "vmgenid,guid=auto",
             "-device",
             "virtio-rng-pci",
+            // Restarts it when nothing in it moves any more.
+            "-device",
+            "i6300esb",
             "-fw_cfg",
             &credential,
             "-serial",
@@ -260,7 +263,8 @@ impl Machine {
              <driver name='qemu' type='qcow2'/>\n      <source file='{}'/>\n      <target dev='vda' bus='virtio'/>\n    </disk>\n    \
              <interface type='bridge'>\n      <source bridge='{}'/>\n      <model type='virtio'/>\n    </interface>\n    \
              <serial type='pty'/>\n    <console type='pty'/>\n    <graphics type='vnc' listen='127.0.0.1'/>\n    <video/>\n    \
-             <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n  </devices>\n</domain>\n",
+             <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\n    \
+             <watchdog model='i6300esb' action='reset'/>\n  </devices>\n</domain>\n",
             self.name,
             self.memory,
             self.cpus,

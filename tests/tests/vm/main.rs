@@ -6,6 +6,7 @@
     reason = "a test, which says what everything took"
 )]
 
+mod hang;
 mod image;
 mod keys;
 mod life;
