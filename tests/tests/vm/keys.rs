@@ -10,7 +10,7 @@ use e2e::scratch::Scratch;
 use e2e::vm::Vm;
 use e2e::wait::until;
 
-use super::{SEEN, Watch, fingerprint, image, usb_disk};
+use super::{SEEN, Watch, fingerprint, image, type_text, usb_disk};
 
 /// What one key stroke may take to be answered.
 const SOON: Duration = Duration::from_secs(60);
@@ -43,6 +43,7 @@ async fn the_keyboard_has_the_menu_and_nothing_else_and_a_support_bundle_goes_to
     assert_eq!(fingerprint(&vm).await, before);
     the_video_console_is_the_menu(&vm).await;
     support_bundle(&vm, &lab).await;
+    the_clock_is_set(&vm).await;
     assert!(vm.pid().is_some(), "the machine restarted");
     let said = std::fs::read_to_string(&shell).unwrap();
     // The firmware names what it starts on all lines; nothing comes after that.
@@ -94,6 +95,27 @@ async fn the_video_console_is_the_menu(vm: &Vm) {
         (screen.contains("Enter: menu") && !screen.contains(&code)).then_some(())
     });
     gone.await.unwrap();
+}
+
+/// By a person: no time server is to be had here.
+async fn the_clock_is_set(vm: &Vm) {
+    let console = vm.console();
+    console::open(&console, "Date and time").await.unwrap();
+    console
+        .shows("does not follow a time server", SOON)
+        .await
+        .unwrap();
+    console.send_keys(&["DC"]).await.unwrap();
+    type_text(vm, "2031-02-30").await;
+    console.shows("This is no date", SOON).await.unwrap();
+    console.send_keys(&["DC"]).await.unwrap();
+    type_text(vm, "2031-02-03").await;
+    console.send_keys(&["Down", "DC"]).await.unwrap();
+    type_text(vm, "04:05").await;
+    console.send_keys(&["Down", "Enter"]).await.unwrap();
+    console.shows("Done.", SOON).await.unwrap();
+    console::home(&console).await.unwrap();
+    console.shows("2031-02-03 04:0", SOON).await.unwrap();
 }
 
 /// What `ss -tuln` says on the machine itself: the bridge, and the client halves of DHCP.

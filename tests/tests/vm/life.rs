@@ -1,5 +1,6 @@
 //! The life of a machine: first start, commissioning, USB disk, restart, factory reset, second commissioning.
 
+use e2e::console;
 use e2e::lab::SATELLITE;
 use e2e::manager::WORKLOAD;
 use e2e::scratch::Scratch;
@@ -9,7 +10,7 @@ use satellite_proto::wire::management::v1::Reachability;
 
 use super::{
     COMMISSIONED, SEEN, SET_BACK, Watch, again, factory_reset, fingerprint, log, pair, started, usb_disk,
-    when,
+    went_down, when,
 };
 
 /// What a machine that waits to be paired may use: what `free` calls used, total without available.
@@ -64,12 +65,21 @@ async fn workload_state(lab: &Scratch) -> String {
 }
 
 #[tokio::test]
-#[ignore = "make test-vm: boots a machine three times"]
+#[ignore = "make test-vm: boots a machine four times"]
 async fn a_machine_survives_a_power_cut_and_begins_anew_after_a_factory_reset() {
     let lab = Scratch::new().await.unwrap();
     let vm = commissioned(&lab).await;
     let before = fingerprint(&vm).await;
     usb_disk_is_seen(&vm, &lab).await;
+
+    // In order, from the menu.
+    let mut watch = Watch::start();
+    restart(&vm).await;
+    vm.menu().await.unwrap();
+    watch.lap("restart from the menu, to the menu");
+    lab.server.converged(SATELLITE, COMMISSIONED).await.unwrap();
+    assert_eq!(workload_state(&lab).await, "HEALTHY");
+    assert_eq!(fingerprint(&vm).await, before);
 
     // Not a shutdown: what was confirmed is there.
     vm.power_cut().await.unwrap();
@@ -80,7 +90,7 @@ async fn a_machine_survives_a_power_cut_and_begins_anew_after_a_factory_reset() 
     let said = log(&lab, "bridge").await;
     assert!(!said.contains(SET_BACK), "{said}");
 
-    let mut watch = Watch::start();
+    watch.lap("start after a power cut, and its workload");
     factory_reset(&vm).await;
     vm.menu().await.unwrap();
     watch.lap("factory reset to the menu");
@@ -97,6 +107,21 @@ async fn a_machine_survives_a_power_cut_and_begins_anew_after_a_factory_reset() 
     lab.server.converged(SATELLITE, COMMISSIONED).await.unwrap();
     assert_eq!(workload_state(&lab).await, "HEALTHY");
     watch.lap("second pairing and commissioning");
+    choose_yes(&vm, "Shut down", "Shut the machine down now?").await;
+    vm.is_off().await.unwrap();
+    watch.lap("shut down from the menu, to off");
+}
+
+async fn restart(vm: &Vm) {
+    choose_yes(vm, "Restart", "Restart the machine now?").await;
+    went_down(vm).await;
+}
+
+/// Takes an entry of the menu that asks back.
+async fn choose_yes(vm: &Vm, entry: &str, question: &str) {
+    console::open(&vm.console(), entry).await.unwrap();
+    vm.console().shows(question, SEEN).await.unwrap();
+    console::choose(&vm.console(), "Yes").await.unwrap();
 }
 
 async fn usb_disk_is_seen(vm: &Vm, lab: &Scratch) {
