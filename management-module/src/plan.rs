@@ -123,7 +123,8 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Step> {
         }
         let installed = present.and_then(|present| present.digest);
         let enabled = present.is_some_and(|present| present.enabled);
-        if enabled && !wanted.running {
+        // The satellite itself always runs.
+        if enabled && !wanted.running && !name.is_base() {
             steps.push(Step::Stop(name.clone()));
         }
         if let Some(target) = wanted
@@ -137,7 +138,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Step> {
         }
         let becomes = effective(wanted, installed);
         let failed_there = wanted.blocked && becomes == wanted.target;
-        if becomes.is_some() && wanted.running && !enabled && !failed_there {
+        if becomes.is_some() && wanted.running && !enabled && !failed_there && !name.is_base() {
             starts.push(Step::Start(name.clone()));
         }
     }

@@ -21,8 +21,9 @@ pub use chunk::{
 };
 pub use document::{DOCUMENT_MOST, Downgrade, Keys, Root, Signed};
 pub use manifest::{
-    ChunkEntry, Direction, FileEntry, Health, HealthCommand, HttpHealth, Manifest, ManifestRule,
-    NotAWorkloadName, PortRange, Protocol, State, Unit, WorkloadName,
+    BRIDGE, BRIDGE_FILE, ChunkEntry, Direction, FileEntry, Health, HealthCommand, HttpHealth, KERNEL_FILE,
+    Kind, Manifest, ManifestRule, NotAWorkloadName, PortRange, Protocol, ROOT_FILE, SYSTEM, State, Unit,
+    WorkloadName,
 };
 pub use read::{BundleReader, Chunks};
 pub use signature::{KeyPair, SecretKey, TrustAnchors, key_id, verify};

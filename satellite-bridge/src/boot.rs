@@ -11,7 +11,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::base::Ground;
+use crate::base::slots::{Machine, SlotError};
 use crate::config::Config;
+use crate::workload::Places;
 
 pub mod data;
 pub mod health;
@@ -24,22 +27,42 @@ pub mod table;
 #[derive(Debug, Subcommand)]
 pub enum Boot {
     /// In the initial RAM disk, below the new root: mounts the data partition at /var.
-    Machine(Machine),
+    Machine(Booting),
     /// Before a container starts: finishes a factory reset of its data.
     Container(Container),
-    /// Waits until the bridge answers; if it does not, starts the other slot of the machine, if there is one.
+    /// Waits until the bridge answers, and a slot on trial was reached by the server; if not, starts the other slot of the
+    /// machine, if there is one.
     Healthy,
+    /// Writes the slot that does not run, as the record of a change asks for. Run as a unit of its own.
+    Slot(SlotArgs),
 }
 
 /// What the machine was started from.
 #[derive(Debug, Args)]
-pub struct Machine {
+pub struct Booting {
     /// The disk that holds the root, and shall hold the data.
     #[arg(long)]
     disk: PathBuf,
     /// Show the rescue page first: the kernel's command line asks for it.
     #[arg(long)]
     rescue: bool,
+}
+
+/// The disk with the slots; without words the one that this machine was started from.
+#[derive(Debug, Args)]
+pub struct SlotArgs {
+    /// The disk, or an image of one.
+    #[arg(long, requires_all = ["loader", "running_slot", "running_version"])]
+    disk: Option<PathBuf>,
+    /// Where the loader's partition is mounted.
+    #[arg(long)]
+    loader: Option<PathBuf>,
+    /// Name of the slot that runs.
+    #[arg(long)]
+    running_slot: Option<String>,
+    /// Version of the system that runs.
+    #[arg(long)]
+    running_version: Option<String>,
 }
 
 /// What a container keeps.
@@ -66,6 +89,9 @@ pub enum BootError {
     /// The bridge does not answer.
     #[error(transparent)]
     Health(#[from] health::HealthError),
+    /// The slot was not written.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
 }
 
 impl Boot {
@@ -79,11 +105,12 @@ impl Boot {
             Self::Machine(machine) => machine.run().await,
             Self::Container(container) => container.run(),
             Self::Healthy => Ok(health::wait_or_fall_back(config).await?),
+            Self::Slot(slot) => slot.run(config).await,
         }
     }
 }
 
-impl Machine {
+impl Booting {
     async fn run(&self) -> Result<(), BootError> {
         let places = data::Places::default();
         if self.rescue || rescue::is_wanted().await {
@@ -100,6 +127,30 @@ impl Machine {
         }
         identity::install(&places)?;
         Ok(())
+    }
+}
+
+impl SlotArgs {
+    async fn run(&self, config: &Config) -> Result<(), BootError> {
+        let mut ground = Ground::of_the_machine();
+        let machine = match (
+            &self.disk,
+            &self.loader,
+            &self.running_slot,
+            &self.running_version,
+        ) {
+            (Some(disk), Some(loader), Some(slot), Some(version)) => {
+                ground.slot.clone_from(slot);
+                ground.version.clone_from(version);
+                Machine {
+                    disk: disk.clone(),
+                    loader: loader.clone(),
+                    ground,
+                }
+            }
+            _ => Machine::of_the_machine(&config.data_dir, ground)?,
+        };
+        Ok(machine.run(&Places::of(config)).await?)
     }
 }
 

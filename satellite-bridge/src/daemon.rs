@@ -28,6 +28,7 @@ use self::installed::Installed;
 pub use self::notify::run_until_signalled;
 use self::serve::{Services, console_listener};
 use crate::{
+    base::{Base, Ground},
     change::{Changes, SystemdTimer},
     cli::error_chain,
     config::Config,
@@ -92,6 +93,9 @@ pub enum DaemonError {
     /// The satellite has another key now.
     #[error("the satellite starts anew with a key of its own")]
     Renewed,
+    /// Another bridge is to run.
+    #[error("another bridge is started")]
+    Exchanged,
     /// No records of operations.
     #[error("operations cannot be recorded")]
     Operations(#[source] OperationError),
@@ -120,6 +124,8 @@ pub struct Options {
     pub packet_filter: Option<Arc<dyn PacketFilter>>,
     /// Whether the network is ours to keep.
     pub keeps_network: bool,
+    /// What the satellite itself runs on, which bundles can change; none: they cannot.
+    pub ground: Option<Ground>,
     /// Routes to workloads that are not installed, for tests.
     pub routes: Option<Arc<dyn WorkloadRoutes>>,
 }
@@ -133,6 +139,7 @@ impl Options {
             units: Arc::new(SystemUnits::new()),
             packet_filter: Some(Arc::new(Kernel)),
             keeps_network: true,
+            ground: Some(Ground::of_the_machine()),
             routes: None,
         }
     }
@@ -187,6 +194,7 @@ impl Daemon {
         if pairing.stage() != Stage::Quarantined {
             workloads.recover();
         }
+        let base = start_base(options.ground, &options.units, &workloads, &operations);
         operations.fail_unadopted();
         let installed = Arc::new(Installed {
             workloads: workloads.clone(),
@@ -201,8 +209,9 @@ impl Daemon {
             network: network.clone(),
             units: options.units,
             workloads: workloads.clone(),
+            base: base.clone(),
         };
-        let (updates, trust) = updates(&workloads, &replies);
+        let (updates, trust) = updates(&workloads, base.clone(), &replies);
         let joiner = Joiner::open(config, pairing.clone(), address.port());
         let services = Services {
             pairing: pairing.clone(),
@@ -235,6 +244,7 @@ impl Daemon {
             tasks.spawn(keep_network(network, stop.clone()));
         }
         tasks.spawn(renew(pairing.clone(), stop.clone()));
+        tasks.spawn(exchange(base, stop.clone()));
         tracing::info!(%address, fingerprint = %pairing.pin(), stage = ?pairing.stage(), "Daemon started");
         Ok(Self {
             address,
@@ -317,10 +327,22 @@ async fn listen(on: SocketAddr) -> Result<(TcpListener, SocketAddr), DaemonError
     Ok((listener, address))
 }
 
+/// Takes up a change of what the satellite itself consists of, if bundles can change it.
+fn start_base(
+    ground: Option<Ground>,
+    units: &Arc<dyn Units>,
+    workloads: &Workloads,
+    operations: &Operations,
+) -> Option<Base> {
+    let base = Base::new(ground?, workloads.clone(), units.clone(), operations.clone());
+    base.recover();
+    Some(base)
+}
+
 /// What brings versions, and who may.
-fn updates(workloads: &Workloads, replies: &Replies) -> (UpdateRpc, TrustRpc) {
+fn updates(workloads: &Workloads, base: Option<Base>, replies: &Replies) -> (UpdateRpc, TrustRpc) {
     let truster = Arc::new(Truster::new(workloads.places()));
-    let updates = Updates::new(workloads.clone(), truster.clone(), Platform::here());
+    let updates = Updates::new(workloads.clone(), base, truster.clone(), Platform::here());
     (
         UpdateRpc::new(updates, replies.clone()),
         TrustRpc::new(truster, workloads.clone()),
@@ -349,6 +371,20 @@ async fn renew(pairing: Pairing, stop: CancellationToken) -> Result<(), DaemonEr
             tokio::time::sleep(GRACE).await;
             Err(DaemonError::Renewed)
         }
+        () = stop.cancelled() => Ok(()),
+    }
+}
+
+/// Another bridge is started by ending this one: the service manager starts what is meant to run.
+async fn exchange(base: Option<Base>, stop: CancellationToken) -> Result<(), DaemonError> {
+    let exchanged = async {
+        match base {
+            Some(base) => base.wants_restart().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = exchanged => Err(DaemonError::Exchanged),
         () = stop.cancelled() => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! **Invariant:** the machine is touched only through `satellite-host`.
 
 pub mod access;
+pub mod base;
 pub mod boot;
 pub mod change;
 pub mod cli;

@@ -4,12 +4,14 @@ use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use satellite_bridge::{
+    base::launch,
     boot::Boot,
     cli,
     config::Config,
     daemon, keyboard, menu, reset, support,
     workload::{Places, Told, note_end, verify_installed},
 };
+use satellite_host::{exec::become_program, systemd::SystemUnits};
 use satellite_proto::bundle::{Digest, WorkloadName};
 use tracing::Level;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -30,6 +32,10 @@ struct Cli {
 enum Command {
     /// Runs the daemon until it is told to stop.
     Daemon,
+    /// Runs a command of the bridge that a bundle brought, or of this one. What units start.
+    Launch(Launch),
+    /// Gives up a bridge that is on trial. Run by a timer.
+    TakeBack(TakeBack),
     /// Shows the menu for the person at the machine.
     Menu,
     /// Shows how the satellite is.
@@ -62,6 +68,40 @@ enum Command {
     Boot(Boot),
     /// Writes a support bundle to a USB disk. Run by the menu as a unit of its own.
     SupportBundle(SupportBundle),
+}
+
+#[derive(Debug, Args)]
+struct Launch {
+    /// The command with its words.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Launch {
+    /// Becomes the bridge that is meant to run; if that is this one, answers the command.
+    async fn resolve(&self, config: &Config) -> Result<Cli, Box<dyn Error>> {
+        let mut words = Vec::new();
+        if let Some(file) = &config.file {
+            words.extend(["--config".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        words.extend(self.command.iter().cloned());
+        let units = SystemUnits::new();
+        let is_daemon = self.command.first().is_some_and(|word| word == "daemon");
+        let chosen = launch::choose(&Places::of(config), &units, &config.own_command(), is_daemon).await;
+        if let Some(program) = chosen {
+            let error = become_program(&program, &words);
+            tracing::error!(program = %program.display(), %error, "Bridge of a bundle is not started");
+        }
+        Ok(Cli::try_parse_from(
+            std::iter::once("satellite-bridge".to_owned()).chain(words),
+        )?)
+    }
+}
+
+#[derive(Debug, Args)]
+struct TakeBack {
+    /// The operation that put it in place.
+    operation: String,
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +144,13 @@ impl Cli {
     async fn run(self) -> Result<(), Box<dyn Error>> {
         let config = Config::load(self.config.as_deref())?;
         match self.command {
+            Command::Launch(_) => Err("`launch` starts one command of the bridge, not itself".into()),
+            Command::TakeBack(back) => {
+                let units = SystemUnits::new();
+                let was_there = launch::take_back(&Places::of(&config), &units, &back.operation).await?;
+                tracing::info!(was_there, "Bridge on trial was looked at");
+                Ok(())
+            }
             Command::Daemon => Ok(daemon::run_until_signalled(&config).await?),
             Command::Menu => Ok(menu::run(&config).await?),
             Command::Status(status) => Ok(status.run(&config).await?),
@@ -136,16 +183,32 @@ impl Cli {
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_log(matches!(cli.command, Command::Menu));
-    match Box::pin(cli.run()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::render_error(&*error);
-            tracing::error!(error = %cli::error_chain(&*error), "Stopped by an error");
-            ExitCode::FAILURE
+    let mut cli = Cli::parse();
+    let is_menu = match &cli.command {
+        Command::Launch(launch) => launch.command.first().is_some_and(|word| word == "menu"),
+        command => matches!(command, Command::Menu),
+    };
+    start_log(is_menu);
+    if let Command::Launch(launch) = &cli.command {
+        let resolved = match Config::load(cli.config.as_deref()) {
+            Ok(config) => launch.resolve(&config).await,
+            Err(error) => Err(error.into()),
+        };
+        match resolved {
+            Ok(resolved) => cli = resolved,
+            Err(error) => return fail(&*error),
         }
     }
+    match Box::pin(cli.run()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&*error),
+    }
+}
+
+fn fail(error: &dyn Error) -> ExitCode {
+    cli::render_error(error);
+    tracing::error!(error = %cli::error_chain(error), "Stopped by an error");
+    ExitCode::FAILURE
 }
 
 /// To the journal under the service manager, else to stderr; the menu's screen stays clean.

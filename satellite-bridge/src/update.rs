@@ -22,6 +22,7 @@ use tonic::{Code, Status};
 pub use self::receive::{IN_MEMORY, Piece, STREAMS};
 pub use self::store::ChunkStore;
 use self::uploads::Upload;
+use crate::base::{Base, Part};
 use crate::journal::JournalError;
 use crate::trust::{TrustError, Truster, code_of};
 use crate::workload::record::chain;
@@ -146,6 +147,8 @@ struct Inner {
     places: Places,
     platform: Platform,
     workloads: Workloads,
+    /// What bundles of the satellite itself go to; none: it takes none.
+    base: Option<Base>,
     truster: Arc<Truster>,
     store: ChunkStore,
     bounds: receive::Bounds,
@@ -156,13 +159,14 @@ struct Inner {
 impl Updates {
     /// Takes uploads for `workloads`. Nothing is read yet.
     #[must_use]
-    pub fn new(workloads: Workloads, truster: Arc<Truster>, platform: Platform) -> Self {
+    pub fn new(workloads: Workloads, base: Option<Base>, truster: Arc<Truster>, platform: Platform) -> Self {
         let places = workloads.places().clone();
         let store = workloads.chunks().clone();
         let inner = Inner {
             places,
             platform,
             workloads,
+            base,
             truster,
             store,
             bounds: receive::Bounds::default(),
@@ -267,10 +271,11 @@ impl Updates {
             permit,
             contact_seconds,
         };
-        inner
-            .workloads
-            .install(staged, key, enable)
-            .map_err(UpdateError::Workload)
+        let begun = match &inner.base {
+            Some(base) if staged.manifest.kind.is_some() => base.install(staged, key),
+            _ => inner.workloads.install(staged, key, enable),
+        };
+        begun.map_err(UpdateError::Workload)
     }
 
     /// Uploads that have not been installed, newest first.
@@ -294,7 +299,7 @@ impl Updates {
     /// [`UpdateError::Unknown`], [`UpdateError::Installing`].
     pub fn abort(&self, digest: Digest) -> Result<(), UpdateError> {
         let inner = &self.inner;
-        if inner.workloads.is_installing(digest) {
+        if inner.is_installing(digest) {
             return Err(UpdateError::Installing);
         }
         let _turn = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -330,7 +335,18 @@ impl Inner {
                 here.bridge
             ));
         }
-        Ok(())
+        match &self.base {
+            Some(base) => base.check(manifest).map_err(UpdateError::Policy),
+            None if manifest.kind.is_some() => {
+                refused("this satellite itself is not updated by bundles".to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn is_installing(&self, digest: Digest) -> bool {
+        let base = self.base.as_ref();
+        self.workloads.is_installing(digest) || base.is_some_and(|base| base.is_installing(digest))
     }
 
     /// The chunks that are not here, in the manifest's order.
@@ -373,10 +389,7 @@ impl Inner {
         Upload::tidy(&self.places)?;
         let uploads = Upload::all(&self.places)?;
         let mut surplus = uploads.len().saturating_sub(most);
-        for upload in uploads
-            .iter()
-            .filter(|upload| !self.workloads.is_installing(upload.digest))
-        {
+        for upload in uploads.iter().filter(|upload| !self.is_installing(upload.digest)) {
             if surplus == 0 {
                 break;
             }
@@ -402,9 +415,12 @@ pub(crate) fn sweep(places: &Places, store: &ChunkStore) -> Result<usize, FileEr
         Err(UpdateError::File(err)) => return Err(err),
         Err(_) => return Ok(0),
     }
+    let mut homes = vec![places.base(Part::Bridge), places.base(Part::System)];
     let names = fs::read_dir(places.workloads()).into_iter().flatten();
     for name in names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
-        let home = places.home(&name);
+        homes.push(places.home(&name));
+    }
+    for home in homes {
         for digest in home.manifests() {
             home.manifest(digest).iter().for_each(&mut keep);
         }

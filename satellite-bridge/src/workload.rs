@@ -4,7 +4,7 @@
 //! goes on, so that a satellite that dies anywhere comes back with the old version or the new one, whole. A version is
 //! compared with its signed manifest before each start.
 
-mod assemble;
+pub(crate) mod assemble;
 mod claim;
 mod ends;
 mod health;
@@ -33,7 +33,7 @@ use tonic::{Code, Status};
 pub use self::assemble::AssembleError;
 pub use self::ends::{Told, note_end};
 pub use self::install::FAIL_POINTS;
-pub(crate) use self::install::Staged;
+pub(crate) use self::install::{Staged, tidy_versions};
 pub use self::places::{Home, Places, unit_name};
 pub use self::verify::{VerifyError, verify_installed};
 pub(crate) use self::watching::timestamp;

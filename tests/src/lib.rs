@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here links one of the three programs; they are started as a user starts them. Nothing
 //! started here listens outside the network namespaces that the laboratory made.
 
+pub mod base;
 pub mod bench;
 pub mod browser;
 pub mod central;
@@ -12,6 +13,7 @@ pub mod console;
 pub mod container;
 pub mod dice;
 pub mod directory;
+pub mod earlier;
 pub mod first_light;
 pub mod fleet;
 pub mod lab;

@@ -75,14 +75,7 @@ pub async fn start(app: &App, ask: Ask) -> Result<Shown, AppError> {
     if !bundles.iter().any(|bundle| bundle.version == version) {
         return Err(AppError::no("bundle of", format!("{workload} {version}")));
     }
-    let meant: BTreeSet<SatelliteName> = app
-        .store
-        .all_desired_workloads()
-        .await?
-        .into_iter()
-        .filter(|wanted| wanted.workload == workload)
-        .map(|wanted| wanted.satellite)
-        .collect();
+    let meant = super::workloads::meant(app, &workload).await?;
     let chosen: BTreeSet<SatelliteName> = if satellites.is_empty() {
         meant.clone()
     } else {

@@ -1,6 +1,6 @@
 //! What satellites are meant to run: changed in the store, done by the reconciler, followed here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -148,6 +148,7 @@ pub async fn set_running(
     workload: &WorkloadName,
     running: bool,
 ) -> Result<String, AppError> {
+    check_switched(workload)?;
     if app.store.satellite(satellite).await?.is_none() {
         return Err(AppError::no("satellite", satellite.to_string()));
     }
@@ -177,6 +178,36 @@ pub async fn set_running(
     follow(app, kind, vec![satellite.clone()]).await
 }
 
+/// The satellite itself is not started or stopped as a workload is.
+fn check_switched(workload: &WorkloadName) -> Result<(), AppError> {
+    if workload.is_base() {
+        return Err(AppError::Invalid(format!(
+            "`{workload}` is a part of the satellite itself and always runs: `update push {workload}` brings another version"
+        )));
+    }
+    Ok(())
+}
+
+/// The satellites that are meant to have a workload; for a part of the satellite itself all that consist of it, as far as they
+/// have said so.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn meant(app: &App, workload: &WorkloadName) -> Result<BTreeSet<SatelliteName>, AppError> {
+    let desired = app.store.all_desired_workloads().await?.into_iter();
+    let of_it = desired.filter(|wanted| wanted.workload == *workload);
+    let mut meant: BTreeSet<SatelliteName> = of_it.map(|wanted| wanted.satellite).collect();
+    if workload.is_base() {
+        for row in app.store.satellites().await? {
+            let seen = app.fleet.observed(&row.name).ok().and_then(|link| link.satellite);
+            if seen.is_some_and(|seen| seen.base == workload.as_str()) {
+                meant.insert(row.name);
+            }
+        }
+    }
+    Ok(meant)
+}
+
 /// Wants a version of a workload on satellites (none: all that are meant to run it). Answers the id of the job.
 ///
 /// # Errors
@@ -200,11 +231,7 @@ pub async fn push(
     let known = app.store.all_desired_workloads().await?;
     let mut targets = satellites;
     if targets.is_empty() {
-        targets = known
-            .iter()
-            .filter(|w| w.workload == *workload)
-            .map(|w| w.satellite.clone())
-            .collect();
+        targets = meant(app, workload).await?.into_iter().collect();
     }
     if targets.is_empty() {
         return Err(AppError::Precondition(format!(
@@ -244,6 +271,7 @@ pub async fn restart(
     workload: &WorkloadName,
     actor: Actor,
 ) -> Result<String, AppError> {
+    check_switched(workload)?;
     let (action, subject) = (
         "WorkloadService/RestartWorkload",
         format!("{satellite}/{workload}"),

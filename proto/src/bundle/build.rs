@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::chunk::{CHUNK_AVERAGE, CHUNK_LEAST, CHUNK_MOST, Digest, Hasher, pack_chunk};
 use super::manifest::{
-    ChunkEntry, FORMAT, FileEntry, Health, Manifest, ManifestRule, State, Unit, WorkloadName,
+    ChunkEntry, FORMAT, FileEntry, Health, Kind, Manifest, ManifestRule, State, Unit, WorkloadName,
 };
 use super::read::{CHUNKS_DIR, MANIFEST_NAME, SIGNATURES_DIR, header, padding};
 use super::signature::SecretKey;
@@ -24,11 +24,14 @@ use super::{BundleError, PAYLOAD_MOST, SIGNATURES_MOST};
 #[allow(missing_docs, reason = "each field is the manifest's of the same name")]
 pub struct Recipe {
     pub workload: WorkloadName,
+    #[serde(default)]
+    pub kind: Option<Kind>,
     pub version: semver::Version,
     pub channel: String,
     pub release: u64,
     pub architecture: String,
     pub least_bridge: semver::Version,
+    #[serde(default)]
     pub unit: Unit,
     pub health: Health,
     #[serde(default)]
@@ -202,6 +205,7 @@ impl Packer {
         Manifest {
             format: FORMAT,
             workload: recipe.workload,
+            kind: recipe.kind,
             version: recipe.version,
             channel: recipe.channel,
             release: recipe.release,

@@ -27,6 +27,12 @@ pub struct WorkloadName(String);
 pub struct NotAWorkloadName(String);
 
 impl WorkloadName {
+    /// Whether this is no workload but a part of the satellite itself: it is always there, and always runs.
+    #[must_use]
+    pub fn is_base(&self) -> bool {
+        [BRIDGE, SYSTEM].contains(&self.as_str())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -74,6 +80,9 @@ pub struct Manifest {
     pub format: u32,
     /// The workload it is for.
     pub workload: WorkloadName,
+    /// What it is, if it is no workload but a part of the satellite itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
     /// The version it brings.
     pub version: semver::Version,
     /// The line of releases it belongs to, such as `stable`.
@@ -84,7 +93,8 @@ pub struct Manifest {
     pub architecture: String,
     /// The oldest bridge that can install it.
     pub least_bridge: semver::Version,
-    /// How it is started.
+    /// How it is started; left out for a part of the satellite itself.
+    #[serde(default, skip_serializing_if = "Unit::is_none")]
     pub unit: Unit,
     /// When it counts as healthy.
     pub health: Health,
@@ -108,8 +118,43 @@ pub struct Manifest {
     pub chunks: Vec<ChunkEntry>,
 }
 
-/// How a workload is started.
+/// A part of the satellite itself. Its workload has the same name, which is no workload's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Kind {
+    /// The bridge alone, where it is not part of an image: the file [`BRIDGE_FILE`].
+    Bridge,
+    /// The machine's operating system with the bridge in it: the files [`ROOT_FILE`] and [`KERNEL_FILE`].
+    System {
+        /// Name of the partition that holds the root: `root-` and the first 16 digits of its dm-verity hash.
+        slot: String,
+    },
+}
+
+impl Kind {
+    /// The name that it goes by among workloads.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bridge => BRIDGE,
+            Self::System { .. } => SYSTEM,
+        }
+    }
+}
+
+/// Name of the bridge among workloads.
+pub const BRIDGE: &str = "bridge";
+/// Name of the operating system among workloads.
+pub const SYSTEM: &str = "system";
+/// The one file of a bridge.
+pub const BRIDGE_FILE: &str = "satellite-bridge";
+/// The root of a system, with its dm-verity tree behind it: what lies in a slot.
+pub const ROOT_FILE: &str = "root.img";
+/// The kernel image that proves and starts that root.
+pub const KERNEL_FILE: &str = "kernel.efi";
+
+/// How a workload is started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unit {
     /// Path of the program in the payload.
@@ -126,6 +171,13 @@ pub struct Unit {
     /// Whether it may listen on ports below 1024.
     #[serde(default)]
     pub ports_below_1024: bool,
+}
+
+impl Unit {
+    /// Nothing is started.
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// When a workload counts as healthy.

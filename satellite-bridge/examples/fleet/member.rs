@@ -135,6 +135,7 @@ impl Member {
             units: Arc::new(units),
             packet_filter: Some(Arc::new(self.filter.clone())),
             keeps_network: false,
+            ground: None,
             routes: None,
         };
         let config = &mut self.place.config;

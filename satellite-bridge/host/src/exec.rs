@@ -110,6 +110,15 @@ impl Output {
     }
 }
 
+/// Makes this process another program, with the same environment, files and id. Returns only if that fails.
+#[must_use]
+pub fn become_program(program: &std::path::Path, args: &[String]) -> io::Error {
+    use std::os::unix::process::CommandExt as _;
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts programs")]
+    let mut command = std::process::Command::new(program);
+    command.args(args).exec()
+}
+
 /// A program that is about to be run.
 ///
 /// The child gets an environment with nothing but [`PATH`] and `LC_ALL=C`, and no stdin unless [`Exec::input`] gives one.

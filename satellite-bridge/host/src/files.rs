@@ -240,6 +240,16 @@ pub fn fill_at(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Result<()>
     Ok(())
 }
 
+/// Lets what was written of `file` be read from the disk again, not from memory: it must be on the disk already.
+///
+/// # Errors
+///
+/// If the kernel does not do it.
+pub fn forget_cached(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    let length = std::num::NonZeroU64::new(length);
+    rustix::fs::fadvise(file, offset, length, rustix::fs::Advice::DontNeed).map_err(io::Error::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use satellite_host::exec::{Exec, ExecError};
 
+use crate::base;
 use crate::config::Config;
 use crate::menu::client::Console;
+use crate::workload::Places;
 
 /// The slots' kernel images, on the loader's partition.
 const ENTRIES: &str = "/efi/EFI/Linux";
@@ -52,9 +54,11 @@ pub enum HealthError {
 ///
 /// [`HealthError::FallingBack`] when the machine is about to restart, [`HealthError::Alone`] when it is not.
 pub async fn wait_or_fall_back(config: &Config) -> Result<(), HealthError> {
+    let places = Places::of(config);
     if tokio::time::timeout(PATIENCE, answers_twice(config))
         .await
         .is_ok()
+        && is_proved(&places).await
     {
         tracing::info!("Bridge answers: this start is good");
         return Ok(());
@@ -74,6 +78,18 @@ pub async fn wait_or_fall_back(config: &Config) -> Result<(), HealthError> {
     let restart = Exec::new("systemctl").args(["--no-block", "start", "reboot.target"]);
     restart.run().await.map_err(HealthError::Restart)?;
     Err(HealthError::FallingBack)
+}
+
+/// Whether a slot that was just installed was reached by the server. The bridge itself restarts the machine if it was not:
+/// who waits here only sees to it that somebody does.
+async fn is_proved(places: &Places) -> bool {
+    let limit = Duration::from_secs(base::seconds_of_trial(places)).saturating_add(PATIENCE);
+    let proved = async {
+        while base::is_on_trial(places) {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(limit, proved).await.is_ok()
 }
 
 async fn answers_twice(config: &Config) {

@@ -13,6 +13,8 @@ pub const BLANK: &str = "satellite-blank";
 /// Name of the loader's partition.
 pub const LOADER: &str = "satellite-esp";
 
+/// What names of slots begin with.
+const SLOT: &str = "root-";
 /// Bytes of what `sfdisk` counts in here.
 const SECTOR: u64 = 512;
 /// Partitions begin and end at multiples of this many sectors.
@@ -69,6 +71,19 @@ struct Partition {
     size: u64,
     #[serde(default)]
     name: String,
+}
+
+/// A slot: room for a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Number in the table.
+    pub number: u32,
+    /// Its name: what it holds.
+    pub name: String,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How many bytes it has.
+    pub size: u64,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +178,24 @@ impl Table {
     pub fn loader(&self) -> Option<&str> {
         let found = self.partitions.iter().find(|part| part.name == LOADER)?;
         Some(&found.node)
+    }
+
+    /// The slots, in the order of the table.
+    ///
+    /// # Errors
+    ///
+    /// If a partition has no number.
+    pub fn slots(&self) -> Result<Vec<Slot>, TableError> {
+        let slots = self.partitions.iter().filter(|part| part.name.starts_with(SLOT));
+        let each = slots.map(|part| {
+            Ok(Slot {
+                number: part.number()?,
+                name: part.name.clone(),
+                offset: part.start.saturating_mul(SECTOR),
+                size: part.size.saturating_mul(SECTOR),
+            })
+        });
+        each.collect()
     }
 
     fn make(&self, disk: &str, end: u64) -> Result<Data, TableError> {
@@ -311,6 +344,20 @@ mod tests {
     fn a_disk_without_room_is_refused_with_what_is_left() {
         let refused = table(1_400_000, "").plan("/dev/vda", 1_400_034).unwrap_err();
         assert!(refused.to_string().contains("too small"), "{refused}");
+    }
+
+    #[test]
+    fn slots_are_found_by_their_names() {
+        let slots = table(SECTORS - 34, &data(DATA, 2048)).slots().unwrap();
+        let seen: Vec<_> = slots
+            .iter()
+            .map(|slot| (slot.number, slot.name.as_str(), slot.offset))
+            .collect();
+        assert_eq!(
+            seen,
+            [(2, "root-0123", 264_192 * 512), (3, "root-empty", 788_480 * 512)]
+        );
+        assert!(slots.iter().all(|slot| slot.size == 256 << 20));
     }
 
     #[test]

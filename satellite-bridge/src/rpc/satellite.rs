@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 
 use super::firewall_state::FirewallState;
 use crate::{
+    base::Base,
     generation::Reason,
     journal::JournalError,
     machine::Machine,
@@ -53,6 +54,8 @@ pub struct SatelliteRpc {
     pub network: Option<Network>,
     /// What is installed.
     pub workloads: Workloads,
+    /// What the satellite itself consists of, if bundles can change that.
+    pub base: Option<Base>,
     /// The service manager.
     pub units: Arc<dyn Units>,
 }
@@ -61,12 +64,15 @@ impl SatelliteRpc {
     /// The satellite as it is now.
     pub(crate) async fn snapshot(&self) -> Satellite {
         let (firewall_revision, open_change_id) = self.firewall.summary().await;
-        let workloads = self.workloads.list();
+        let mut workloads = self.workloads.list();
+        workloads.extend(self.base.as_ref().and_then(Base::describe));
+        let base = self.base.as_ref().map(|base| base.part().name().to_owned());
         let network_change = self.network.as_ref().and_then(Network::open_change);
         Satellite {
             firewall_revision,
             open_change_id,
             workloads,
+            base: base.unwrap_or_default(),
             network_change: network_change.as_ref().map(change_to_wire),
             ..self.machine.satellite()
         }

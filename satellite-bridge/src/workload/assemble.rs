@@ -81,7 +81,7 @@ pub(crate) fn assemble(
 }
 
 /// Throws away every damaged chunk of `manifest`: after a power cut there may be many, and one push is to bring them all.
-fn discard_damaged(manifest: &Manifest, store: &ChunkStore) -> Result<(), AssembleError> {
+pub(crate) fn discard_damaged(manifest: &Manifest, store: &ChunkStore) -> Result<(), AssembleError> {
     for chunk in &manifest.chunks {
         let frame = store.read(chunk.digest).map_err(AssembleError::File)?;
         if frame.is_some_and(|frame| unpack_chunk(chunk, &frame).is_err()) {

@@ -454,7 +454,7 @@ impl Installer {
 }
 
 /// Removes every version but `kept`.
-pub(super) fn tidy_versions(home: &Home, kept: &[Option<Digest>]) -> Result<(), FileError> {
+pub(crate) fn tidy_versions(home: &Home, kept: &[Option<Digest>]) -> Result<(), FileError> {
     let versions = home.versions();
     let entries = match std::fs::read_dir(&versions) {
         Ok(entries) => entries,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use satellite_proto::bundle::{Digest, Manifest, WorkloadName, digest_of_manifest};
 
+use crate::base::Part;
 use crate::config::Config;
 use crate::journal::{self, JournalError};
 use crate::workload::record::Desired;
@@ -100,6 +101,20 @@ impl Places {
         self.workload_state_dir
             .join("private")
             .join(format!("satellite-{name}"))
+    }
+
+    /// Directory of what came by bundles for the satellite itself.
+    #[must_use]
+    pub fn base_dir(&self) -> PathBuf {
+        self.state_dir.join("base")
+    }
+
+    /// What belongs to a part of the satellite itself.
+    #[must_use]
+    pub fn base(&self, part: Part) -> Home {
+        Home {
+            root: self.base_dir().join(part.name()),
+        }
     }
 
     /// What belongs to one workload.

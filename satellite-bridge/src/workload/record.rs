@@ -105,7 +105,6 @@ pub(crate) struct Removal {
 
 /// Why work on a workload failed, for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
     /// A gRPC status code by number.
     pub(crate) code: i32,

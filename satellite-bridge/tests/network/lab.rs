@@ -123,6 +123,7 @@ fn options(clock: &Clock, routes: &Option<Arc<dyn Routes>>) -> Options {
         units,
         packet_filter: None,
         keeps_network: false,
+        ground: None,
         routes: routes.clone(),
     }
 }

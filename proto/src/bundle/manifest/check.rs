@@ -40,8 +40,19 @@ pub(super) fn manifest(manifest: &Manifest) -> Check {
     if architecture.is_empty() || architecture.len() > 32 || !plain {
         return Err("`architecture` is not one".to_owned());
     }
-    unit(&manifest.unit)?;
     health(&manifest.health)?;
+    if let Some(kind) = &manifest.kind {
+        base(manifest, kind)?;
+        chunks(&manifest.chunks)?;
+        return files(manifest);
+    }
+    if manifest.workload.is_base() {
+        let name = &manifest.workload;
+        return Err(format!(
+            "`{name}` is a part of the satellite itself, not the name of a workload"
+        ));
+    }
+    unit(&manifest.unit)?;
     api(&manifest.api)?;
     rules(&manifest.firewall)?;
     paths("state.snapshot", &manifest.state.snapshot)?;
@@ -53,6 +64,46 @@ pub(super) fn manifest(manifest: &Manifest) -> Check {
         .into_iter()
         .flatten()
         .try_for_each(|exec| program(manifest, exec))
+}
+
+/// A part of the satellite itself: its files and nothing else that a workload may have.
+fn base(manifest: &Manifest, kind: &Kind) -> Check {
+    if manifest.workload.as_str() != kind.name() {
+        return Err(format!("`workload` must be `{}` for this kind", kind.name()));
+    }
+    let asks = &manifest.health;
+    let gate = asks.silent || asks.grpc.is_some() || asks.tcp.is_some() || asks.http.is_some();
+    let plain = manifest.unit.is_none() && manifest.api.is_empty() && manifest.firewall.is_empty();
+    let stateless = manifest.state == State::default() && manifest.logs.is_empty();
+    if gate || asks.command.is_some() || !plain || !stateless {
+        return Err(format!(
+            "`{}` can declare nothing but a time to be healthy",
+            kind.name()
+        ));
+    }
+    if !manifest.version.pre.is_empty() || !manifest.version.build.is_empty() {
+        return Err("`version` of a part of the satellite has three numbers and no more".to_owned());
+    }
+    let wanted: &[(&str, u32)] = match kind {
+        Kind::Bridge => &[(BRIDGE_FILE, 0o755)],
+        Kind::System { slot } => {
+            let hash = slot.strip_prefix("root-").unwrap_or_default();
+            let is_hash = hash.len() == 16 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            if !is_hash {
+                return Err("`kind.system.slot` is not `root-` with 16 hexadecimal digits".to_owned());
+            }
+            &[(KERNEL_FILE, 0o644), (ROOT_FILE, 0o644)]
+        }
+    };
+    let found = manifest.files.iter().map(|file| (file.path.as_str(), file.mode));
+    if found.eq(wanted.iter().copied()) {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{}` does not consist of the files that it must",
+            kind.name()
+        ))
+    }
 }
 
 fn program(manifest: &Manifest, exec: &str) -> Check {

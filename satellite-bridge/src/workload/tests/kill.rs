@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use satellite_host::fail::VARIABLE;
-use satellite_host::files;
 use satellite_proto::wire::bridge::v1::{OperationState, WorkloadState};
 
 use tokio::task::JoinSet;
@@ -88,7 +87,7 @@ async fn check(point: &str, work: &str, content: &str, before: Option<&str>, pow
         let operation = satellite.install(&world.bundle(1, before), true).await;
         assert_eq!(operation.state(), OperationState::Succeeded);
     }
-    save(&world.root, &world.bundle(2, content));
+    world.bundle(2, content).save(&world.root.join("bundle"));
     kill_child_at(point, work, &world.root).await;
 
     // The world as the next daemon finds it: what the service manager runs is remembered, unless the power was cut.
@@ -198,32 +197,6 @@ async fn kill_child_at(point: &str, work: &str, root: &Path) {
     assert_eq!(child.status.signal(), Some(9), "{point} was not passed: {output}");
 }
 
-fn save(root: &Path, parts: &Parts) {
-    let dir = root.join("bundle");
-    files::create_dir(&dir, 0o700).unwrap();
-    files::write_atomic(&dir.join("manifest"), &parts.manifest, 0o600).unwrap();
-    files::write_atomic(&dir.join("signature"), &parts.signatures[0], 0o600).unwrap();
-    for piece in &parts.pieces {
-        files::write_atomic(&dir.join(piece.digest.to_string()), &piece.frame, 0o600).unwrap();
-    }
-}
-
-fn load(root: &Path) -> Parts {
-    let dir = root.join("bundle");
-    let manifest: bytes::Bytes = fs::read(dir.join("manifest")).unwrap().into();
-    let parsed = satellite_proto::bundle::Manifest::parse(&manifest).unwrap();
-    let piece = |digest: satellite_proto::bundle::Digest| crate::update::Piece {
-        digest,
-        frame: fs::read(dir.join(digest.to_string())).unwrap().into(),
-    };
-    Parts {
-        digest: satellite_proto::bundle::digest_of_manifest(&manifest),
-        signatures: vec![fs::read(dir.join("signature")).unwrap().into()],
-        pieces: parsed.chunks.iter().map(|chunk| piece(chunk.digest)).collect(),
-        manifest,
-    }
-}
-
 #[tokio::test]
 #[ignore = "the child of the tests above"]
 async fn the_child() {
@@ -238,7 +211,7 @@ async fn the_child() {
     let operation = if work == "remove" {
         satellite.workloads.remove(&name(), true, "remove").unwrap()
     } else {
-        let bundle = load(Path::new(&root));
+        let bundle = Parts::load(&Path::new(&root).join("bundle"));
         satellite.upload(&bundle).await;
         let seconds = if work == "alone" { 1 } else { 30 };
         let begun = satellite

@@ -112,7 +112,7 @@ impl World {
             bridge: semver::Version::new(1, 5, 0),
         };
         let truster = Arc::new(Truster::new(&self.places));
-        let updates = Updates::new(workloads.clone(), truster, platform);
+        let updates = Updates::new(workloads.clone(), None, truster, platform);
         Satellite {
             operations,
             workloads,
@@ -196,6 +196,32 @@ impl World {
 }
 
 impl Parts {
+    /// Leaves it for another process.
+    pub(crate) fn save(&self, dir: &Path) {
+        files::create_dir(dir, 0o700).unwrap();
+        files::write_atomic(&dir.join("manifest"), &self.manifest, 0o600).unwrap();
+        files::write_atomic(&dir.join("signature"), &self.signatures[0], 0o600).unwrap();
+        for piece in &self.pieces {
+            files::write_atomic(&dir.join(piece.digest.to_string()), &piece.frame, 0o600).unwrap();
+        }
+    }
+
+    /// Finds what [`Parts::save`] left.
+    pub(crate) fn load(dir: &Path) -> Self {
+        let manifest: Bytes = fs::read(dir.join("manifest")).unwrap().into();
+        let parsed = Manifest::parse(&manifest).unwrap();
+        let piece = |digest: Digest| Piece {
+            digest,
+            frame: fs::read(dir.join(digest.to_string())).unwrap().into(),
+        };
+        Self {
+            digest: bundle::digest_of_manifest(&manifest),
+            signatures: vec![fs::read(dir.join("signature")).unwrap().into()],
+            pieces: parsed.chunks.iter().map(|chunk| piece(chunk.digest)).collect(),
+            manifest,
+        }
+    }
+
     pub(crate) fn read(bytes: &[u8]) -> Self {
         let reader = BundleReader::open(bytes).unwrap();
         let (manifest, signatures) = (reader.manifest_bytes().clone(), reader.signatures().to_vec());

@@ -1,0 +1,350 @@
+//! A machine with two slots in a file, and a loader that counts starts as systemd-boot does.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use satellite_host::exec::Exec;
+use satellite_host::files;
+use satellite_host::systemd::{Behaviour, FakeUnits, Units};
+use satellite_proto::bundle::{self, Digest, KeyPair, Recipe, SecretKey};
+use satellite_proto::wire::bridge::v1::{Operation, OperationState, WorkloadState};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::base::loader::Entry;
+use crate::base::slots::Machine;
+use crate::base::{Base, Ground, Part, SLOT_UNIT, is_on_trial};
+use crate::boot::table::Table;
+use crate::operations::Operations;
+use crate::trust::Truster;
+use crate::update::{Platform, Updates};
+use crate::workload::world::Parts;
+use crate::workload::{Places, Workloads};
+
+/// The version that a machine comes with.
+pub(super) const SHIPPED: &str = "1.0.0";
+/// Where the second slot begins on the disk, in bytes.
+pub(super) const SECOND: u64 = 12288 * 512;
+
+/// A disk, the loader's partition, and what the satellite keeps.
+pub(super) struct World {
+    pub(super) root: PathBuf,
+    _dir: Option<TempDir>,
+}
+
+/// A bridge that runs.
+pub(super) struct Running {
+    operations: Operations,
+    workloads: Workloads,
+    pub(super) updates: Updates,
+    pub(super) base: Base,
+    units: FakeUnits,
+    pub(super) ground: Ground,
+}
+
+fn slot_of(version: &str) -> String {
+    format!("root-{}", &Digest::of(version.as_bytes()).to_string()[..16])
+}
+
+/// What lies in the slot of a version: most of it is what lies in that of every other.
+fn content_of(version: &str) -> Vec<u8> {
+    let noise = (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8);
+    noise.chain(version.bytes().cycle().take(90_000)).collect()
+}
+
+/// A kernel image proves the root that it was made for.
+fn kernel_of(version: &str) -> Vec<u8> {
+    let content = content_of(version);
+    let proof = format!(
+        "{} {} {}\n",
+        slot_of(version),
+        content.len(),
+        Digest::of(&content)
+    );
+    proof.into_bytes().into_iter().chain(vec![7; 40_000]).collect()
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        let keys = KeyPair::generate(None).unwrap();
+        let anchors = format!("threshold = 1\nkeys = [\"{}\"]\n", keys.public_key);
+        files::write_atomic(&root.join("trust.toml"), anchors.as_bytes(), 0o644).unwrap();
+        files::write_atomic(&root.join("key"), keys.secret_file.as_bytes(), 0o600).unwrap();
+        files::create_dir(&root.join("esp/EFI/Linux"), 0o755).unwrap();
+        let world = Self {
+            root,
+            _dir: Some(dir),
+        };
+        let disk = fs::File::create(world.disk()).unwrap();
+        disk.set_len(16 << 20).unwrap();
+        let table = format!(
+            "label: gpt\nstart=2048, size=2048, name=satellite-esp\nstart=4096, size=8192, name={}\n\
+             start=12288, size=8192, name=root-empty\n",
+            slot_of(SHIPPED)
+        );
+        let made = Exec::new("sfdisk").args(["--quiet", &world.disk().display().to_string()]);
+        made.input(table).run().await.unwrap();
+        disk.write_all_at(&content_of(SHIPPED), 4096 * 512).unwrap();
+        let entry = world.entries().join(format!("satellite_{SHIPPED}.efi"));
+        files::write_atomic(&entry, &kernel_of(SHIPPED), 0o644).unwrap();
+        world
+    }
+
+    pub(super) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            _dir: None,
+        }
+    }
+
+    pub(super) fn disk(&self) -> PathBuf {
+        self.root.join("disk.raw")
+    }
+
+    fn entries(&self) -> PathBuf {
+        self.root.join("esp/EFI/Linux")
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        let all = fs::read_dir(self.entries()).unwrap();
+        let mut names: Vec<String> = all
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn places(&self) -> Places {
+        Places {
+            state_dir: self.root.join("state"),
+            run_dir: self.root.join("run"),
+            unit_dir: self.root.join("units"),
+            workload_state_dir: self.root.join("lib"),
+            trust_anchors: vec![self.root.join("trust.toml")],
+            own_command: Vec::new(),
+        }
+    }
+
+    /// Starts the machine as the loader and dm-verity do; answers what runs.
+    pub(super) async fn start(&self) -> Ground {
+        for _ in 0..8 {
+            let mut entries: Vec<Entry> = self
+                .names()
+                .iter()
+                .filter_map(|name| Entry::parse(name))
+                .collect();
+            let rank = |entry: &Entry| {
+                let version: semver::Version = entry.version.parse().unwrap();
+                (entry.left == Some(0), std::cmp::Reverse(version))
+            };
+            entries.sort_by_key(rank);
+            let mut entry = entries.first().expect("a kernel image").clone();
+            if let Some(left) = entry.left.filter(|left| *left > 0) {
+                let before = self.entries().join(entry.name());
+                (entry.left, entry.done) = (Some(left - 1), entry.done + 1);
+                fs::rename(before, self.entries().join(entry.name())).unwrap();
+            }
+            if let Some(slot) = self.proved(&entry).await {
+                return Ground {
+                    part: Part::System,
+                    version: entry.version,
+                    slot,
+                    program: "/usr/lib/satellite/satellite-bridge".into(),
+                    boot_id: Uuid::new_v4().to_string(),
+                };
+            }
+            assert!(
+                entry.left.is_some(),
+                "{} was good and does not start",
+                entry.name()
+            );
+        }
+        panic!("the machine does not start: {:?}", self.names());
+    }
+
+    /// The slot of a kernel image, if there is one that is whole.
+    async fn proved(&self, entry: &Entry) -> Option<String> {
+        let kernel = fs::read(self.entries().join(entry.name())).unwrap();
+        assert_eq!(
+            kernel,
+            kernel_of(&entry.version),
+            "half a kernel image: {}",
+            entry.name()
+        );
+        let slot = slot_of(&entry.version);
+        let said = Exec::new("sfdisk").args(["--json", &self.disk().display().to_string()]);
+        let slots = Table::parse(&said.run().await.unwrap().stdout)
+            .unwrap()
+            .slots()
+            .unwrap();
+        let place = slots.into_iter().find(|found| found.name == slot)?;
+        let wanted = content_of(&entry.version);
+        let mut found = vec![0; wanted.len()];
+        fs::File::open(self.disk())
+            .unwrap()
+            .read_exact_at(&mut found, place.offset)
+            .unwrap();
+        (found == wanted).then_some(slot)
+    }
+
+    /// Starts the bridge of what runs.
+    pub(super) fn boot(&self, ground: Ground) -> Running {
+        let units = FakeUnits::new();
+        let machine = Machine {
+            disk: self.disk(),
+            loader: self.root.join("esp"),
+            ground: ground.clone(),
+        };
+        let places = self.places();
+        units.behave(move |unit| {
+            assert_eq!(unit, SLOT_UNIT);
+            let (machine, places) = (machine.clone(), places.clone());
+            // The unit is a process of its own.
+            let written = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(machine.run(&places)).is_ok()
+            });
+            if written.join().unwrap() {
+                Behaviour::Runs
+            } else {
+                Behaviour::Fails
+            }
+        });
+        let places = self.places();
+        let operations = Operations::open(&places.state_dir.join("operations")).unwrap();
+        let manager: Arc<dyn Units> = Arc::new(units.clone());
+        let workloads = Workloads::open(places.clone(), manager.clone(), operations.clone()).unwrap();
+        let base = Base::new(ground.clone(), workloads.clone(), manager, operations.clone());
+        base.recover();
+        operations.fail_unadopted();
+        let platform = Platform {
+            architecture: "x86_64".to_owned(),
+            bridge: semver::Version::new(1, 5, 0),
+        };
+        let truster = Arc::new(Truster::new(&places));
+        let updates = Updates::new(workloads.clone(), Some(base.clone()), truster, platform);
+        Running {
+            operations,
+            workloads,
+            updates,
+            base,
+            units,
+            ground,
+        }
+    }
+
+    /// A bundle of a system whose server has `seconds` to reach it.
+    pub(super) fn bundle(&self, version: &str, seconds: u32) -> Parts {
+        let payload = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            files::write_atomic(&payload.path().join(name), bytes, 0o644).unwrap();
+        };
+        write("root.img", &content_of(version));
+        write("kernel.efi", &kernel_of(version));
+        let release: u64 = version.split('.').next().unwrap().parse::<u64>().unwrap().max(1);
+        let recipe = format!(
+            "workload = \"system\"\nversion = \"{version}\"\nchannel = \"stable\"\nrelease = {release}\n\
+             architecture = \"x86_64\"\nleast_bridge = \"1.0.0\"\n[kind.system]\nslot = \"{}\"\n[health]\n\
+             start_seconds = {seconds}\nsettle_seconds = 0\n",
+            slot_of(version)
+        );
+        let recipe = Recipe::from_toml(&recipe).unwrap();
+        let key = fs::read_to_string(self.root.join("key")).unwrap();
+        let key = SecretKey::from_file_text(&key, None).unwrap();
+        let mut bytes = Vec::new();
+        bundle::build(&recipe, payload.path(), &[key], &mut bytes).unwrap();
+        Parts::read(&bytes)
+    }
+
+    /// Starts the machine, as often as it asks for it, until nothing is under way any more. Answers what runs then.
+    pub(super) async fn settled(&self, is_reached: bool, point: &str) -> Running {
+        for _ in 0..8 {
+            let running = self.boot(self.start().await);
+            if running.rests(is_reached).await {
+                self.bless(&running, point);
+                return running;
+            }
+        }
+        panic!("{point}: it never comes to rest");
+    }
+
+    /// What systemd-bless-boot does once `boot healthy` has ended well.
+    fn bless(&self, running: &Running, point: &str) {
+        assert!(!is_on_trial(&self.places()), "{point}");
+        let own = |entry: &Entry| entry.version == running.ground.version;
+        let counted = self
+            .names()
+            .iter()
+            .filter_map(|name| Entry::parse(name))
+            .find(own)
+            .unwrap();
+        let good = Entry {
+            left: None,
+            done: 0,
+            ..counted.clone()
+        };
+        fs::rename(
+            self.entries().join(counted.name()),
+            self.entries().join(good.name()),
+        )
+        .unwrap();
+    }
+}
+
+impl Running {
+    /// Waits until nothing is under way; false: the machine is to be started anew.
+    pub(super) async fn rests(&self, is_reached: bool) -> bool {
+        for _ in 0..3000 {
+            if is_reached {
+                self.workloads.contact().heard(Instant::now());
+            }
+            if self.units.calls().iter().any(|call| call == "reboot") {
+                return false;
+            }
+            let over = |operation: &Operation| operation.state() != OperationState::Running;
+            let is_quiet = self
+                .base
+                .describe()
+                .is_none_or(|part| part.state() != WorkloadState::Installing);
+            if is_quiet && self.operations.list(100).iter().all(over) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing ends: {:?}", self.operations.list(100));
+    }
+
+    pub(super) async fn begin(&self, bundle: &Parts) -> Operation {
+        let (_, missing) = self.updates.begin(&bundle.manifest, &bundle.signatures).unwrap();
+        let wanted = bundle
+            .pieces
+            .iter()
+            .filter(|piece| missing.contains(&piece.digest));
+        self.updates
+            .put_all(bundle.digest, wanted.cloned().collect())
+            .await
+            .unwrap();
+        self.updates
+            .install(bundle.digest, &Uuid::new_v4().to_string(), false)
+            .unwrap()
+    }
+
+    pub(super) fn last(&self) -> Operation {
+        self.operations.list(1).remove(0)
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        self.workloads
+            .floors()
+            .of(&"system".parse().unwrap(), "stable")
+            .release
+    }
+}
