@@ -5,7 +5,7 @@
 //! reached it; what starts it counts, so that one which crashes, hangs or stays deaf is given up for the one before: the
 //! loader of the machine for a slot, [`launch`] and a timer of the service manager for a bridge.
 //!
-//! **Invariants:** each step is recorded before it is done, in [`record::Change`], which both sides of a change read; what was
+//! **Invariants:** each step is recorded before it is done, in a record that both sides of a change read; what was
 //! good before is touched only after the server has reached the new one.
 
 mod install;

@@ -42,7 +42,15 @@ impl Lab {
     ///
     /// If the programs have not been built, or its directories cannot be made.
     pub fn open(id: &str, data: &Path) -> anyhow::Result<Self> {
-        let release = Release::find()?;
+        Self::open_with(Release::find()?, id, data)
+    }
+
+    /// The same of another release.
+    ///
+    /// # Errors
+    ///
+    /// If its directories cannot be made.
+    pub fn open_with(release: Release, id: &str, data: &Path) -> anyhow::Result<Self> {
         let run = Path::new(RUN).join(id);
         std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
         std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;

@@ -23,6 +23,10 @@ pub struct Release {
     programs: PathBuf,
     /// Keys and bundles.
     dir: PathBuf,
+    /// Another checkout with its bridge, of which satellites consist.
+    satellite: Option<(PathBuf, PathBuf)>,
+    /// The management module that is started, if it is not the one that was built.
+    server: Option<PathBuf>,
 }
 
 impl Release {
@@ -46,13 +50,45 @@ impl Release {
         let profile = programs.file_name().unwrap_or_default();
         let dir = top.join("target/lab/release").join(profile);
         std::fs::create_dir_all(&dir)?;
-        Ok(Self { top, programs, dir })
+        Ok(Self {
+            top,
+            programs,
+            dir,
+            satellite: None,
+            server: None,
+        })
     }
 
     /// The checkout.
     #[must_use]
     pub fn top(&self) -> &Path {
         &self.top
+    }
+
+    /// The same with satellites as the checkout `top` makes them, with `bridge` in them.
+    #[must_use]
+    pub fn with_satellites_of(self, top: PathBuf, bridge: PathBuf) -> Self {
+        Self {
+            satellite: Some((top, bridge)),
+            ..self
+        }
+    }
+
+    /// The same with another management module.
+    #[must_use]
+    pub fn with_server(self, program: PathBuf) -> Self {
+        Self {
+            server: Some(program),
+            ..self
+        }
+    }
+
+    /// The management module that is started.
+    #[must_use]
+    pub fn server(&self) -> PathBuf {
+        self.server
+            .clone()
+            .unwrap_or_else(|| self.program("management-module"))
     }
 
     /// A program as built.
@@ -152,12 +188,10 @@ impl Release {
     /// If `image/build-rootfs` fails.
     pub async fn root(&self) -> anyhow::Result<String> {
         let trust = self.trust().await?;
-        let mut build = command(self.top.join("image/build-rootfs"));
-        build
-            .arg("--bridge")
-            .arg(self.bridge_of_images())
-            .arg("--trust")
-            .arg(trust);
+        let here = || (self.top.clone(), self.bridge_of_images());
+        let (top, bridge) = self.satellite.clone().unwrap_or_else(here);
+        let mut build = command(top.join("image/build-rootfs"));
+        build.arg("--bridge").arg(bridge).arg("--trust").arg(trust);
         build.arg("--out").arg(self.top.join("target/image"));
         let said = stdout_of(build, ROOT_LIMIT).await?;
         Ok(said

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::lab::{Lab, RUN};
+use crate::release::Release;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -19,6 +20,15 @@ impl Scratch {
     ///
     /// As [`Lab::open`]; and if this is not root.
     pub async fn new() -> anyhow::Result<Self> {
+        Self::of(Release::find()?).await
+    }
+
+    /// The same of another release.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scratch::new`].
+    pub async fn of(release: Release) -> anyhow::Result<Self> {
         anyhow::ensure!(
             nix::unistd::geteuid().is_root(),
             "containers need root: run `make test`"
@@ -29,11 +39,8 @@ impl Scratch {
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
-        let data = crate::release::Release::find()?
-            .top()
-            .join("target/lab/scratch")
-            .join(&id);
-        Ok(Self(Lab::open(&id, &data)?))
+        let data = release.top().join("target/lab/scratch").join(&id);
+        Ok(Self(Lab::open_with(release, &id, &data)?))
     }
 }
 

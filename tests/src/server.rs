@@ -39,7 +39,7 @@ impl Server {
     /// The management module with its state in `data` and its socket in `run`.
     #[must_use]
     pub fn new(release: &Release, data: &Path, run: &Path, lan: &Lan) -> Self {
-        let program = release.program("management-module");
+        let program = release.server();
         Self {
             program,
             data: data.to_owned(),

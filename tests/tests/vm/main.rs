@@ -15,6 +15,7 @@ mod power;
 mod rescue;
 mod secure_boot;
 mod slots;
+mod system;
 mod twins;
 mod zero_touch;
 

@@ -15,7 +15,7 @@ use super::{SEEN, Watch, again, fingerprint, started};
 const BUILD: Duration = Duration::from_mins(20);
 
 /// The kernel images on the loader's partition, seen from outside, also while the machine runs.
-async fn entries(vm: &Vm) -> Vec<String> {
+pub(crate) async fn entries(vm: &Vm) -> Vec<String> {
     let (input, output) = (
         format!("if={}", vm.file("disk.qcow2")),
         format!("of={}", vm.file("loader.raw")),
@@ -49,14 +49,14 @@ pub(crate) async fn has_entry(vm: &Vm, name: &str) {
 }
 
 /// Another version of the image.
-struct Other {
-    dir: PathBuf,
+pub(crate) struct Other {
+    pub(crate) dir: PathBuf,
     version: &'static str,
 }
 
 impl Other {
     /// With `bridge` in it.
-    async fn new(lab: &Scratch, version: &'static str, bridge: &Path) -> Self {
+    pub(crate) async fn new(lab: &Scratch, version: &'static str, bridge: &Path) -> Self {
         let mut build = command(lab.release.top().join("image/build-image"));
         build.arg("--bridge").arg(bridge);
         build.arg("--trust").arg(lab.release.trust().await.unwrap());
