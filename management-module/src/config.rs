@@ -4,6 +4,7 @@
 
 pub mod directory;
 pub mod mail;
+pub mod openid;
 pub mod warnings;
 pub mod webhook;
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub warnings: warnings::Warnings,
     /// Where accounts are read from; none: only built-in ones are known.
     pub directory: Option<directory::Directory>,
+    /// Where people sign in, besides here; none: nowhere.
+    pub openid: Option<openid::OpenId>,
     /// How mails are sent; none: no mails are sent.
     pub mail: Option<mail::Mail>,
     /// Where what happens is told to a program; none: nowhere.
@@ -224,6 +227,7 @@ struct File {
     trust_anchors: PathBuf,
     warnings: warnings::Warnings,
     directory: Option<directory::Directory>,
+    openid: Option<openid::OpenId>,
     mail: Option<mail::File>,
     webhook: Option<webhook::Webhook>,
     metrics_listen: Option<SocketAddr>,
@@ -251,6 +255,7 @@ impl Default for File {
             trust_anchors: "/etc/management-module/trust.toml".into(),
             warnings: warnings::Warnings::default(),
             directory: None,
+            openid: None,
             mail: None,
             webhook: None,
             metrics_listen: None,
@@ -303,6 +308,9 @@ impl From<File> for Checked {
         if let Some(directory) = &file.directory {
             directory.check(&mut faults);
         }
+        if let Some(openid) = &file.openid {
+            openid.check(&mut faults);
+        }
         if let Some(webhook) = &file.webhook {
             webhook.check(&mut faults);
         }
@@ -325,6 +333,7 @@ impl From<File> for Checked {
             trust_anchors: file.trust_anchors,
             warnings: file.warnings,
             directory: file.directory,
+            openid: file.openid,
             mail,
             webhook: file.webhook,
             metrics_listen: file.metrics_listen,
@@ -332,6 +341,19 @@ impl From<File> for Checked {
         };
         Self { config, faults }
     }
+}
+
+/// Whether passwords may go there: over TLS, or not off this machine.
+pub(crate) fn is_safe_address(url: &str) -> bool {
+    let uri: Option<hyper::Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(hyper::Uri::host).unwrap_or_default();
+    let is_here = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
+    let is_fine = match uri.as_ref().and_then(hyper::Uri::scheme_str) {
+        Some("https") => !host.is_empty(),
+        Some("http") => is_here,
+        _ => false,
+    };
+    is_fine && !url.contains('@')
 }
 
 /// Where the page is offered; none: nowhere.

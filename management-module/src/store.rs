@@ -47,7 +47,7 @@ pub use rollouts::{RolloutRow, RolloutState, TargetRow, standing_word};
 pub use runs::{Cause, CopyRow, RunFilter, RunRow};
 pub use satellites::SatelliteRow;
 pub use tokens::TokenRow;
-pub use users::{SessionRow, UserRow};
+pub use users::{SessionRow, UserRow, UserSource};
 
 /// How long a writer waits for another one.
 const BUSY: Duration = Duration::from_secs(10);

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::app::backup::Backups;
-use crate::app::users::SignIn;
+use crate::app::users::{ProviderSignIn, SignIn};
 
 pub use self::listen::offer;
 pub use self::metrics::offer as offer_metrics;
@@ -45,6 +45,7 @@ struct Shared {
     app: App,
     backups: Backups,
     sign_in: SignIn,
+    provider: ProviderSignIn,
     live: Arc<Semaphore>,
     drafts: drafts::Drafts<pages::wizard::Draft>,
     dropboxes: drafts::Drafts<pages::destinations::Waiting>,
@@ -59,6 +60,7 @@ impl Web {
             app,
             backups,
             sign_in: SignIn::default(),
+            provider: ProviderSignIn::default(),
             live: Arc::new(Semaphore::new(LIVE)),
             drafts: drafts::Drafts::default(),
             dropboxes: drafts::Drafts::default(),

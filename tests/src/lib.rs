@@ -19,6 +19,7 @@ pub mod fleet;
 pub mod lab;
 pub mod manager;
 pub mod network;
+pub mod provider;
 pub mod release;
 pub mod scratch;
 pub mod server;

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod directory;
+mod openid;
 mod password;
 mod session;
 mod sign_in;
@@ -15,8 +16,9 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::{Actor, App, AppError};
-use crate::store::{StoreError, UserRow};
+use crate::store::{StoreError, UserRow, UserSource};
 
+pub use self::openid::{ProviderSignIn, Return, Sent};
 pub use self::session::{ABSOLUTE, IDLE, Session};
 pub use self::sign_in::{Credentials, Refusal, SignIn, SignedIn};
 
@@ -114,6 +116,8 @@ pub struct User {
     pub language: String,
     /// The user may not sign in.
     pub disabled: bool,
+    /// The user signs in at a provider and has no password here.
+    pub is_of_provider: bool,
     /// When the user was added.
     pub created_at: Timestamp,
     /// When the user last signed in.
@@ -145,6 +149,7 @@ impl TryFrom<&UserRow> for User {
             has_second_factor: row.second_factor.is_some(),
             language: row.language.clone(),
             disabled: row.disabled,
+            is_of_provider: matches!(row.source, UserSource::Provider { .. }),
             created_at: row.created_at,
             signed_in_at: row.signed_in_at,
         })
@@ -197,7 +202,7 @@ pub async fn add(
         second_factor: None,
         language: String::new(),
         disabled: false,
-        from_directory: false,
+        source: UserSource::Here,
         created_at: Timestamp::now(),
         signed_in_at: None,
     };
@@ -229,10 +234,13 @@ pub async fn get(app: &App, name: &UserName) -> Result<User, AppError> {
 /// [`AppError::NotFound`]; [`AppError::Invalid`]; [`AppError::Precondition`] no administrator would be left.
 pub async fn change(app: &App, name: &UserName, change: Change, kept: &str) -> Result<(), AppError> {
     let mut row = row(app, name).await?;
-    if change.password.is_some() && row.from_directory {
-        return Err(AppError::Precondition(format!(
-            "{name} signs in with the password of the directory: it is changed there"
-        )));
+    let elsewhere = match row.source {
+        UserSource::Here => None,
+        UserSource::Directory => Some("with the password of the directory: it is changed there"),
+        UserSource::Provider { .. } => Some("at a provider and has no password here"),
+    };
+    if let Some(elsewhere) = elsewhere.filter(|_| change.password.is_some()) {
+        return Err(AppError::Precondition(format!("{name} signs in {elsewhere}")));
     }
     if let Some(secret) = change.password {
         password::check(name.as_str(), &secret)?;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::is_safe_address;
+
 /// Where and how what happens is told to a program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -49,15 +51,7 @@ impl Webhook {
     /// Adds what is wrong with it to the faults of the file.
     pub(super) fn check(&self, faults: &mut Vec<String>) {
         let mut fault = |key: &str, text: &str| faults.push(format!("`webhook.{key}` {text}"));
-        let url: Option<hyper::Uri> = self.url.parse().ok();
-        let host = url.as_ref().and_then(hyper::Uri::host).unwrap_or_default();
-        let is_here = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
-        let is_fine = match url.as_ref().and_then(hyper::Uri::scheme_str) {
-            Some("https") => !host.is_empty(),
-            Some("http") => is_here,
-            _ => false,
-        };
-        if !is_fine || self.url.contains('@') {
+        if !is_safe_address(&self.url) {
             fault(
                 "url",
                 "must be an address that begins with https:// (http:// on this machine only), without a password",

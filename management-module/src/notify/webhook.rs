@@ -6,16 +6,11 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Uri, header};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use http_body_util::Full;
+use hyper::{Request, header};
 
 use super::Verdict;
-use super::trust::{self, TrustError};
+use super::http::{self, HttpError};
 use crate::config::webhook::Webhook;
 
 /// Most bytes of an answer that are read, and characters of it that are kept.
@@ -44,20 +39,12 @@ pub enum WebhookError {
         #[source]
         source: std::io::Error,
     },
-    /// TLS cannot be set up.
-    #[error("cannot prepare TLS for the webhook")]
-    Trust(#[source] TrustError),
-    /// The server failed.
-    #[error("webhook {host}: cannot {doing}")]
-    Server {
-        /// The server.
-        host: String,
-        /// What was being done.
-        doing: &'static str,
-        /// What happened.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    /// There is no answer.
+    #[error("the webhook cannot be reached")]
+    Http(#[source] HttpError),
+    /// The message cannot be written.
+    #[error("the message to the webhook cannot be written")]
+    Write(#[source] hyper::http::Error),
     /// It took too long.
     #[error("webhook {host}: no answer within {deadline:?}")]
     Deadline {
@@ -81,19 +68,9 @@ pub async fn post(config: &Webhook, message: Message<'_>) -> Result<Verdict, Web
 }
 
 async fn posted(config: &Webhook, message: Message<'_>) -> Result<Verdict, WebhookError> {
-    let failed = |doing| move |source| failed(config, doing, source);
-    let uri: Uri = config
-        .url
-        .parse()
-        .map_err(|error: hyper::http::uri::InvalidUri| failed("use its address")(error.into()))?;
-    let place = uri.path_and_query().map_or("/", |place| place.as_str());
+    let (uri, place) = http::parts(&config.url).map_err(WebhookError::Http)?;
     let mut request = Request::post(place)
-        .header(header::HOST, config.host())
         .header(header::CONTENT_TYPE, "application/json")
-        .header(
-            header::USER_AGENT,
-            concat!("management-module/", env!("CARGO_PKG_VERSION")),
-        )
         .header("X-Event-Id", message.id);
     if let Some(path) = &config.secret_file {
         let secret = tokio::fs::read(path)
@@ -106,18 +83,14 @@ async fn posted(config: &Webhook, message: Message<'_>) -> Result<Verdict, Webho
     }
     let request = request
         .body(Full::new(Bytes::from(message.body.to_owned())))
-        .map_err(|error| failed("write the message")(error.into()))?;
-    let mut sender = connect(config, &uri).await?;
-    let answer = sender.send_request(request).await;
-    let answer = answer.map_err(|error| failed("post the message")(error.into()))?;
-    let status = answer.status();
-    let text = Limited::new(answer.into_body(), ANSWER).collect().await;
+        .map_err(WebhookError::Write)?;
+    let answer = http::send(&uri, config.ca_file.as_deref(), request, ANSWER).await;
+    let http::Answer { status, body } = answer.map_err(WebhookError::Http)?;
     if status.is_success() {
         return Ok(Verdict::Taken);
     }
-    let text = text.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
-    let text: String = text
-        .unwrap_or_default()
+    let body = body.unwrap_or_default();
+    let text: String = String::from_utf8_lossy(&body)
         .chars()
         .filter(|c| !c.is_control())
         .take(KEPT)
@@ -140,52 +113,6 @@ fn signature(secret: &[u8], body: &str) -> String {
         "sha256={}",
         HEXLOWER.encode(hmac::sign(&key, body.as_bytes()).as_ref())
     )
-}
-
-async fn connect(config: &Webhook, uri: &Uri) -> Result<SendRequest<Full<Bytes>>, WebhookError> {
-    let failed = |doing| move |source| failed(config, doing, source);
-    let encrypted = uri.scheme_str() != Some("http");
-    let name = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
-    let stream = TcpStream::connect((name, port)).await;
-    let stream = stream.map_err(|error| failed("connect")(error.into()))?;
-    if !encrypted {
-        return handshake(config, TokioIo::new(stream)).await;
-    }
-    let tls = trust::client(config.ca_file.as_deref()).map_err(WebhookError::Trust)?;
-    let name = ServerName::try_from(name.to_owned());
-    let name = name.map_err(|error| failed("use its name")(error.into()))?;
-    let stream = TlsConnector::from(tls).connect(name, stream).await;
-    let stream = stream.map_err(|error| failed("encrypt the connection")(error.into()))?;
-    handshake(config, TokioIo::new(stream)).await
-}
-
-async fn handshake<S>(config: &Webhook, stream: S) -> Result<SendRequest<Full<Bytes>>, WebhookError>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
-{
-    let (sender, connection) = http1::handshake(stream)
-        .await
-        .map_err(|error| failed(config, "begin to speak", error.into()))?;
-    // It ends when the sender is dropped.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "Connection of the webhook ended");
-        }
-    });
-    Ok(sender)
-}
-
-fn failed(
-    config: &Webhook,
-    doing: &'static str,
-    source: Box<dyn std::error::Error + Send + Sync>,
-) -> WebhookError {
-    WebhookError::Server {
-        host: config.host(),
-        doing,
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,20 @@ use jiff::Timestamp;
 
 use super::{Store, StoreError, failed, to_millis, to_time, to_u64};
 
+/// Where a user signs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserSource {
+    /// Here: the password is kept here.
+    Here,
+    /// Here, with the password of the directory.
+    Directory,
+    /// At a provider of OpenID Connect.
+    Provider {
+        /// The provider and the person there, for good.
+        subject: String,
+    },
+}
+
 /// A user as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserRow {
@@ -21,8 +35,8 @@ pub struct UserRow {
     pub language: String,
     /// The user may not sign in.
     pub disabled: bool,
-    /// The password is that of the directory; none is kept here.
-    pub from_directory: bool,
+    /// Where the user signs in.
+    pub source: UserSource,
     /// When the user was added.
     pub created_at: Timestamp,
     /// When the user last signed in.
@@ -73,6 +87,7 @@ struct User {
     language: String,
     disabled: bool,
     from_directory: bool,
+    provider_subject: String,
     created_at: i64,
     signed_in_at: Option<i64>,
 }
@@ -93,7 +108,11 @@ impl TryFrom<User> for UserRow {
             second_factor: row.second_factor,
             language: row.language,
             disabled: row.disabled,
-            from_directory: row.from_directory,
+            source: match (row.from_directory, row.provider_subject) {
+                (true, _) => UserSource::Directory,
+                (false, subject) if !subject.is_empty() => UserSource::Provider { subject },
+                (false, _) => UserSource::Here,
+            },
         })
     }
 }
@@ -145,24 +164,33 @@ impl Store {
         Ok(())
     }
 
-    /// Takes in a user of the directory, with the role and the tenants of today. Nothing is done to a user of that name who was
-    /// added here.
+    /// Takes in a user who signs in elsewhere, with the role and the tenants of today. Nothing is done to a user of that name
+    /// who was added here or signs in elsewhere as somebody else.
     ///
     /// # Errors
     /// [`StoreError::Busy`] may be retried.
     pub async fn take_in_user(&self, row: &UserRow) -> Result<(), StoreError> {
+        let (from_directory, subject) = match &row.source {
+            UserSource::Here => return Ok(()),
+            UserSource::Directory => (true, ""),
+            UserSource::Provider { subject } => (false, subject.as_str()),
+        };
         sqlx::query(
-            "INSERT INTO web_users (name, role, tenants, password, language, disabled, created_at, from_directory) \
-             VALUES ($1, $2, $3, '', '', FALSE, $4, TRUE) ON CONFLICT (name) DO UPDATE SET role = excluded.role, \
-             tenants = excluded.tenants WHERE web_users.from_directory",
+            "INSERT INTO web_users (name, role, tenants, password, language, disabled, created_at, from_directory, \
+             provider_subject) VALUES ($1, $2, $3, '', '', FALSE, $4, $5, $6) \
+             ON CONFLICT (name) DO UPDATE SET role = excluded.role, tenants = excluded.tenants \
+             WHERE web_users.from_directory = excluded.from_directory \
+             AND web_users.provider_subject = excluded.provider_subject",
         )
         .bind(&row.name)
         .bind(&row.role)
         .bind(&row.tenants)
         .bind(to_millis(row.created_at))
+        .bind(from_directory)
+        .bind(subject)
         .execute(&self.pool)
         .await
-        .map_err(failed("take in a user of the directory"))?;
+        .map_err(failed("take in a user who signs in elsewhere"))?;
         Ok(())
     }
 

@@ -8,6 +8,8 @@ pub(super) const SESSION: &str = "__Host-session";
 pub(super) const DEVICE: &str = "__Host-device";
 /// What the form for signing in carries, too.
 pub(super) const BEFORE: &str = "__Host-before";
+/// What a sign-in at a provider belongs to.
+pub(super) const PROVIDER: &str = "__Host-provider";
 /// The language that was chosen.
 pub(super) const LANGUAGE: &str = "__Host-language";
 

@@ -154,7 +154,7 @@ async fn sign_in(browser: &Browser, page: &str, (name, password): (&str, &str), 
 #[tokio::test]
 async fn people_of_the_directory_sign_in_to_what_is_theirs() {
     let mut world = World::new();
-    world.web = "127.0.0.1:0";
+    world.web = "127.0.0.1:0".to_owned();
     let good = certificate(world.dir.path(), "good").await.unwrap();
     let accounts = [
         account("4000001", None, &[], "anna", ""),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod directory;
+mod provider;
 mod watched;
 mod world;
 

@@ -23,7 +23,7 @@ pub(super) struct World {
     release: Release,
     pub(super) module: Option<Child>,
     /// Where the web page is offered.
-    pub(super) web: &'static str,
+    pub(super) web: String,
 }
 
 impl World {
@@ -32,7 +32,7 @@ impl World {
             dir: tempfile::tempdir().unwrap(),
             release: Release::find().unwrap(),
             module: None,
-            web: "off",
+            web: "off".to_owned(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Role, UserName, to_json};
 use crate::app::{App, AppError};
 use crate::notify::ldap;
 use crate::plan::account::Account;
-use crate::store::UserRow;
+use crate::store::{UserRow, UserSource};
 
 /// The user of that name and password, with the role and the tenants of today; none: there is none, or it may do nothing here.
 ///
@@ -62,17 +62,17 @@ pub(super) async fn find(app: &App, name: &str, secret: &str) -> Result<Option<U
         second_factor: None,
         language: String::new(),
         disabled: false,
-        from_directory: true,
+        source: UserSource::Directory,
         created_at: Timestamp::now(),
         signed_in_at: None,
     };
     app.store.take_in_user(&row).await?;
     let row = app.store.user(name.as_str()).await?;
-    Ok(row.filter(|row| row.from_directory && !row.disabled))
+    Ok(row.filter(|row| row.source == UserSource::Directory && !row.disabled))
 }
 
 /// The tenants of the accounts that belong to a person, or whose reseller does.
-fn tenants<'a>(person: &str, accounts: impl Iterator<Item = &'a Account>) -> Vec<String> {
+pub(super) fn tenants<'a>(person: &str, accounts: impl Iterator<Item = &'a Account>) -> Vec<String> {
     let is_own = |account: &&Account| {
         let mut parties = std::iter::once(&account.own).chain(&account.reseller);
         parties.any(|party| party.person.eq_ignore_ascii_case(person))

@@ -19,6 +19,9 @@ pub const ABSOLUTE: Duration = Duration::from_hours(12);
 /// How long the second factor may take.
 const PROVE: Duration = Duration::from_mins(5);
 
+/// How long who has signed in need not prove it again.
+const FRESH: Duration = Duration::from_mins(5);
+
 /// How exactly the use of a session is noted.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
 
@@ -33,6 +36,8 @@ pub struct Session {
     pub form_token: String,
     /// The second factor was proved, or is not asked for.
     pub is_proved: bool,
+    /// When it began.
+    pub began_at: Timestamp,
 }
 
 /// A new secret of 256 bits, as text.
@@ -97,7 +102,13 @@ impl Session {
             token_hash: row.token_hash,
             form_token: row.form_token,
             is_proved: row.is_proved,
+            began_at: row.created_at,
         }))
+    }
+
+    /// Whether somebody has signed in just now.
+    pub(super) fn is_fresh(&self) -> bool {
+        age(self.began_at, Timestamp::now()) < FRESH
     }
 
     /// Ends it.

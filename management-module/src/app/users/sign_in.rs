@@ -13,6 +13,7 @@ use super::attempts::{Attempts, Source};
 use super::session::{Session, hash_of, new_token};
 use super::{User, directory, password, totp};
 use crate::app::{Actor, App, AppError};
+use crate::store::UserSource;
 
 /// What the audit log calls it.
 const ACTION: &str = "Web/SignIn";
@@ -67,6 +68,18 @@ pub enum Refusal {
     /// Too many wrong tries from there.
     #[error("too many wrong tries; wait {0:?}")]
     Wait(Duration),
+    /// The provider did not confirm who it is, or it took too long.
+    #[error("the provider did not confirm who it is")]
+    NotConfirmed,
+    /// The provider knows somebody who may do nothing here.
+    #[error("somebody of the provider who has no role here")]
+    NoRole,
+    /// What the provider calls somebody can be no name here.
+    #[error("somebody of the provider whose name there can be no name here")]
+    NoName,
+    /// A user of that name is somebody else.
+    #[error("somebody of the provider with the name of another user here")]
+    NameTaken,
     /// It could not be found out.
     #[error(transparent)]
     App(#[from] AppError),
@@ -97,8 +110,10 @@ impl SignIn {
         } else {
             "(unknown)".to_owned()
         };
-        let is_of_directory = row.as_ref().is_none_or(|row| row.from_directory && !row.disabled);
-        let row = row.filter(|row| !row.disabled && !row.from_directory);
+        let is_of_directory = row
+            .as_ref()
+            .is_none_or(|row| row.source == UserSource::Directory && !row.disabled);
+        let row = row.filter(|row| !row.disabled && row.source == UserSource::Here);
         let kept = row.as_ref().map(|row| row.password.clone());
         let is_right = password::verify(credentials.secret.clone(), kept).await?;
         let row = if is_of_directory {
@@ -131,17 +146,33 @@ impl SignIn {
         self.finish(app, user, token, (&source, credentials.ip)).await
     }
 
-    /// Checks that who is signed in knows the password; wrong tries count as those of signing in.
+    /// Checks that who is signed in knows the password, or has just signed in at the provider; wrong tries count as those of
+    /// signing in.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn confirm(&self, app: &App, credentials: Credentials<'_>) -> Result<(), Refusal> {
+    pub async fn confirm(
+        &self,
+        app: &App,
+        session: &Session,
+        credentials: Credentials<'_>,
+    ) -> Result<(), Refusal> {
+        if session.user.is_of_provider {
+            return if session.is_fresh() {
+                Ok(())
+            } else {
+                Err(Refusal::Wrong)
+            };
+        }
         let source = source(app, credentials.name, credentials.ip, credentials.device).await?;
         self.attempts
             .begin(&source, Instant::now())
             .map_err(Refusal::Wait)?;
         let row = app.store.user(credentials.name).await.map_err(AppError::from)?;
-        let is_right = if row.as_ref().is_some_and(|row| row.from_directory) {
+        let is_right = if row
+            .as_ref()
+            .is_some_and(|row| row.source == UserSource::Directory)
+        {
             let found = directory::find(app, credentials.name, &credentials.secret).await?;
             found.is_some()
         } else {
@@ -231,7 +262,7 @@ async fn source(app: &App, name: &str, ip: IpAddr, device: Option<&str>) -> Resu
     Ok(Source::of_address(ip))
 }
 
-async fn record(app: &App, name: &str, ip: IpAddr, result: Result<(), String>) {
+pub(super) async fn record(app: &App, name: &str, ip: IpAddr, result: Result<(), String>) {
     let from = ip.to_canonical().to_string();
     app.audit.record(&Actor::web(name), ACTION, &from, result).await;
 }

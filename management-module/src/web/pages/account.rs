@@ -37,7 +37,7 @@ fn shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
             }
         }
         div.columns {
-            form.card method="post" action="/account/password" {
+            @if !user.is_of_provider { form.card method="post" action="/account/password" {
                 h2 { (ask.say(account::CHANGE_PASSWORD)) }
                 (look::token(ask))
                 input type="hidden" name="name" value=(user.name.as_str()) autocomplete="username";
@@ -47,16 +47,18 @@ fn shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
                 (Field { name: "again", label: ask.say(account::AGAIN), kind: "password", complete: "new-password",
                     required: true, ..Field::default() }.show())
                 button.main { (ask.say(account::CHANGE_PASSWORD)) }
-            }
+            } }
             div.card {
                 h2 { (ask.say(account::SECOND_FACTOR)) }
                 p { (ask.say(account::FACTOR_WHY)) }
                 @if user.has_second_factor {
                     form method="post" action="/account/second-factor/remove" {
                         (look::token(ask))
-                        div.field {
-                            label for="factor-present" { (ask.say(account::PRESENT_PASSWORD)) }
-                            input #factor-present type="password" name="present" autocomplete="current-password" required;
+                        @if user.is_of_provider { (present(ask)) } @else {
+                            div.field {
+                                label for="factor-present" { (ask.say(account::PRESENT_PASSWORD)) }
+                                input #factor-present type="password" name="present" autocomplete="current-password" required;
+                            }
                         }
                         button.danger { (ask.say(account::FACTOR_OFF)) }
                     }
@@ -69,7 +71,11 @@ fn shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
     Ok(look::page_with(ask, status, ask.say(common::ACCOUNT), &content))
 }
 
+/// Asks for the password, of those who have one here or in the directory.
 fn present(ask: &Ask) -> Markup {
+    if ask.user().is_ok_and(|user| user.is_of_provider) {
+        return html! { p.hint { (ask.say(account::SIGN_IN_ANEW)) } };
+    }
     let field = Field {
         name: "present",
         label: ask.say(account::PRESENT_PASSWORD),
@@ -90,14 +96,21 @@ async fn is_present(ask: &Ask) -> Result<Result<(), Response>, Failure> {
         secret: ask.form.raw("present").to_owned(),
     };
     let note = |text: String| html! { div.note.bad role="alert" { p { (text) } } };
-    let said = match ask.web.0.sign_in.confirm(ask.app(), credentials).await {
+    let said = match ask
+        .web
+        .0
+        .sign_in
+        .confirm(ask.app(), ask.session()?, credentials)
+        .await
+    {
         Ok(()) => return Ok(Ok(())),
         Err(Refusal::App(error)) => return Err(error.into()),
-        Err(Refusal::Wrong) => note(ask.say(account::WRONG_PRESENT).to_owned()),
+        Err(_) if ask.user()?.is_of_provider => note(ask.say(account::SIGN_IN_ANEW).to_owned()),
         Err(Refusal::Wait(left)) => {
             let seconds = ask.language.number(left.as_secs() + 1);
             note(ask.fill(account::WAIT, &[&seconds]))
         }
+        Err(_) => note(ask.say(account::WRONG_PRESENT).to_owned()),
     };
     shown(ask, StatusCode::UNPROCESSABLE_ENTITY, &said).map(Err)
 }

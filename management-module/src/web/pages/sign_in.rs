@@ -5,10 +5,12 @@ use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use maud::{Markup, html};
 
-use crate::app::users::{ABSOLUTE, Credentials, Refusal, SignedIn};
+use crate::app::AppError;
+use crate::app::users::{ABSOLUTE, Credentials, Refusal, Return, SignedIn};
 use crate::language::Language;
 use crate::web::ask::{Answer, Ask, escaped, go, own_place};
 use crate::web::cookies;
+use crate::web::failure::status_of;
 use crate::web::look::{self, Field};
 use crate::web::text::{account, common};
 
@@ -38,6 +40,13 @@ fn shown(ask: &Ask, status: StatusCode, next: &str, said: &Markup) -> Response {
             (Field { name: "password", label: ask.say(account::PASSWORD), kind: "password", complete: "current-password",
                 required: true, ..Field::default() }.show())
             button.main { (ask.say(account::SIGN_IN)) }
+        }
+        @if let Some(provider) = &ask.app().config.openid {
+            p {
+                a.button href=(format!("/sign-in/provider?next={}", escaped(own_place(next)))) {
+                    (ask.fill(account::BY_PROVIDER, &[&provider.name]))
+                }
+            }
         }
     };
     let mut response = look::page_with(ask, status, ask.say(account::SIGN_IN), &content);
@@ -93,8 +102,61 @@ fn told(ask: &Ask, refusal: Refusal) -> Result<(StatusCode, Markup), crate::web:
             let text = ask.fill(account::WAIT, &[&ask.language.number(seconds)]);
             Ok((StatusCode::TOO_MANY_REQUESTS, note(text)))
         }
+        Refusal::NotConfirmed => Ok((
+            StatusCode::UNPROCESSABLE_ENTITY,
+            note(ask.say(account::NOT_CONFIRMED).to_owned()),
+        )),
+        Refusal::NoRole => Ok((StatusCode::FORBIDDEN, note(ask.say(account::NO_ROLE).to_owned()))),
+        Refusal::NoName => Ok((StatusCode::FORBIDDEN, note(ask.say(account::NO_NAME).to_owned()))),
+        Refusal::NameTaken => Ok((
+            StatusCode::FORBIDDEN,
+            note(ask.say(account::NAME_TAKEN).to_owned()),
+        )),
+        // Who signs in here still can.
+        Refusal::App(error @ AppError::Unavailable { .. }) => {
+            Ok((status_of(&error), look::problem(ask, &error)))
+        }
         Refusal::App(error) => Err(error.into()),
     }
+}
+
+/// Sends somebody to the provider.
+pub(in crate::web) async fn to_provider(ask: Ask) -> Answer {
+    let next = own_place(ask.query.raw("next")).to_owned();
+    match ask.web.0.provider.begin(ask.app(), &next).await {
+        Ok(sent) => {
+            let mut response = go(&sent.place);
+            cookies::set(response.headers_mut(), cookies::PROVIDER, &sent.kept, 600);
+            Ok(response)
+        }
+        Err(error) => {
+            let (status, said) = told(&ask, Refusal::App(error))?;
+            Ok(shown(&ask, status, &next, &said))
+        }
+    }
+}
+
+/// Somebody comes back from the provider.
+pub(in crate::web) async fn from_provider(ask: Ask) -> Answer {
+    let issuer = ask.query.text("iss");
+    let came = Return {
+        kept: cookies::find(&ask.headers, cookies::PROVIDER).unwrap_or_default(),
+        code: ask.query.raw("code"),
+        state: ask.query.raw("state"),
+        issuer: Some(issuer).filter(|issuer| !issuer.is_empty()),
+    };
+    let mut response = match ask.web.0.provider.finish(ask.app(), ask.ip, came).await {
+        Ok((signed_in, next)) if signed_in.is_half => {
+            entered(&format!("/sign-in/code?next={}", escaped(&next)), &signed_in)
+        }
+        Ok((signed_in, next)) => entered(&next, &signed_in),
+        Err(refusal) => {
+            let (status, said) = told(&ask, refusal)?;
+            shown(&ask, status, "", &said)
+        }
+    };
+    cookies::remove(response.headers_mut(), cookies::PROVIDER);
+    Ok(response)
 }
 
 pub(in crate::web) async fn code_form(ask: Ask) -> Answer {

@@ -24,6 +24,8 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Post "/sign-in" Nothing sign_in::sign_in;
     Get "/sign-in/code" HalfProved sign_in::code_form;
     Post "/sign-in/code" HalfProved sign_in::code;
+    Get "/sign-in/provider" Nothing sign_in::to_provider;
+    Get "/sign-in/provider/back" Nothing sign_in::from_provider;
     Post "/language" Nothing sign_in::language;
 
     Get "/" SignedIn overview::show;
