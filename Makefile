@@ -25,6 +25,7 @@ screen: ## Shows the console of the satellite of `make run`
 	@$(call as_root,to see the container,$(PROGRAMS)/lab screen)
 
 test: setup build ## Runs all tests
+	@tests/fetch-axe target/axe.min.js
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  $(call as_root,for containers and network namespaces,$(CARGO) nextest run --workspace --locked); \
 	  $(CARGO) test --workspace --locked --doc --quiet; \

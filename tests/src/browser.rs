@@ -183,6 +183,31 @@ impl Browser {
             .await
     }
 
+    /// What keeps some people from using the page that is open, by axe-core, whose text is `axe`: the serious and the critical of
+    /// what it knows by the WCAG 2.2, levels A and AA.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub async fn hindrances(&self, axe: &str) -> anyhow::Result<Vec<String>> {
+        let run = format!(
+            "const done = arguments[arguments.length - 1]; if (!window.axe) {{ {axe} }}\n\
+             axe.run(document, {{ resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }})\
+             .then(found => done(found.violations.filter(one => ['serious', 'critical'].includes(one.impact))\
+             .flatMap(one => one.nodes.map(node => `${{one.id}}: ${{node.html}} (${{node.failureSummary}})`))), \
+             error => done(String(error)));"
+        );
+        let found = self
+            .order("execute/async", &json!({ "script": run, "args": [] }))
+            .await?;
+        let found = found.as_array().with_context(|| format!("axe failed: {found}"))?;
+        Ok(found
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// Sets the size of the window, and whether the reader likes it dark.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ struct World {
     lab: Scratch,
     browser: Browser,
     page: String,
+    /// The program that finds what keeps people from using a page.
+    axe: String,
 }
 
 impl World {
@@ -68,6 +70,7 @@ impl World {
             page: format!("https://{SERVER}:{port}"),
             lab,
             browser,
+            axe: axe(),
         }
     }
 
@@ -83,8 +86,9 @@ impl World {
         self.browser.says("Overview", SOON).await.unwrap();
     }
 
-    /// Pictures of the page that is open: wide and narrow, light and dark.
+    /// Pictures of the page that is open, wide and narrow, light and dark; nothing in it keeps anybody from using it.
     async fn pictures(&self, name: &str) {
+        let mut faults = Vec::new();
         for (kind, width, is_dark) in [
             ("wide", 1280, false),
             ("wide-dark", 1280, true),
@@ -95,24 +99,35 @@ impl World {
                 .picture(&place_of(&format!("{name}-{kind}")))
                 .await
                 .unwrap();
+            let found = self.browser.hindrances(&self.axe).await.unwrap();
+            faults.extend(found.into_iter().map(|fault| format!("{name}, {kind}: {fault}")));
         }
         self.browser.look(1280, 900, false).await.unwrap();
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
 }
 
-/// Pictures are artefacts of the run, beside what was built.
+/// Where what belongs to the run lies, beside what was built.
+fn target() -> PathBuf {
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap().join("target")
+}
+
 fn place_of(name: &str) -> PathBuf {
-    let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned();
-    top.join("target/screenshots").join(format!("{name}.png"))
+    target().join("screenshots").join(format!("{name}.png"))
+}
+
+fn axe() -> String {
+    let file = target().join("axe.min.js");
+    std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("{}: {error}; `tests/fetch-axe` puts it there", file.display()))
 }
 
 #[tokio::test]
 async fn a_person_runs_everything_from_a_browser() {
     let world = World::new().await;
     world.open("/").await;
+    finds_hindrances(&world).await;
     world.pictures("sign-in").await;
     world.sign_in().await;
     world.browser.says("No satellite yet", SOON).await.unwrap();
@@ -121,6 +136,10 @@ async fn a_person_runs_everything_from_a_browser() {
     Box::pin(changes_the_firewall(&world)).await;
     Box::pin(reads_logs(&world)).await;
     Box::pin(backs_up(&world)).await;
+    for place in ["warnings", "account", "users", "audit", "bundles", "satellites/tokens"] {
+        world.open(&format!("/{place}")).await;
+        world.pictures(&place.replace('/', "-")).await;
+    }
     Box::pin(in_all_languages(&world)).await;
     world.open("/account").await;
     world
@@ -129,6 +148,18 @@ async fn a_person_runs_everything_from_a_browser() {
         .await
         .unwrap();
     world.browser.says("User name", SOON).await.unwrap();
+}
+
+/// What looks for hindrances finds one that is there.
+async fn finds_hindrances(world: &World) {
+    let add = "const field = document.createElement('input'); document.querySelector('form').append(field); window.field = field";
+    world.browser.script(add).await.unwrap();
+    let found = world.browser.hindrances(&world.axe).await.unwrap();
+    assert!(
+        found.iter().any(|fault| fault.starts_with("label: ")),
+        "{found:?}"
+    );
+    world.browser.script("window.field.remove()").await.unwrap();
 }
 
 async fn pairs(world: &World) {
