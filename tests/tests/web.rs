@@ -136,7 +136,14 @@ async fn a_person_runs_everything_from_a_browser() {
     Box::pin(changes_the_firewall(&world)).await;
     Box::pin(reads_logs(&world)).await;
     Box::pin(backs_up(&world)).await;
-    for place in ["warnings", "account", "users", "audit", "bundles", "satellites/tokens"] {
+    for place in [
+        "warnings",
+        "account",
+        "users",
+        "audit",
+        "bundles",
+        "satellites/tokens",
+    ] {
         world.open(&format!("/{place}")).await;
         world.pictures(&place.replace('/', "-")).await;
     }

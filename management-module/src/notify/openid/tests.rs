@@ -1,4 +1,5 @@
-use aws_lc_rs::encoding::AsDer as _;
+//! What of a token counts, and whose.
+
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use jiff::Timestamp;
 use jsonwebtoken::{EncodingKey, Header};
