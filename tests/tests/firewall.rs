@@ -136,8 +136,7 @@ async fn what_is_not_confirmed_is_undone_by_systemd_when_the_daemon_is_dead() {
     lab.satellite().exec(&["sh", "-c", dead]).await.unwrap();
     closed_again(&lab, 21_011).await;
     println!("undone by systemd {:.1?} after the call", start.elapsed());
-    let running =
-        "systemctl is-active satellite-bridge.service; pgrep -f '[s]atellite-bridge daemon' || true";
+    let running = "systemctl is-active satellite-bridge.service; pgrep -f '[s]atellite-bridge (launch )?daemon' || true";
     let running = lab.satellite().exec(&["sh", "-c", running]).await.unwrap();
     assert!(
         !running.starts_with("active") && running.lines().count() == 1,
