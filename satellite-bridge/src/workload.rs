@@ -31,9 +31,10 @@ use tokio::sync::{Notify, watch};
 use tonic::{Code, Status};
 
 pub use self::assemble::AssembleError;
+pub(crate) use self::assemble::{check_space, fault_of};
 pub use self::ends::{Told, note_end};
 pub use self::install::FAIL_POINTS;
-pub(crate) use self::install::{Staged, tidy_versions};
+pub(crate) use self::install::{Staged, forget_upload, tidy_versions};
 pub use self::places::{Home, Places, unit_name};
 pub use self::verify::{VerifyError, verify_installed};
 pub(crate) use self::watching::timestamp;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use satellite_host::exec::Exec;
-use satellite_host::{clock, disk, fail_point, files};
+use satellite_host::{clock, fail_point, files};
 use satellite_proto::bundle::{BRIDGE_FILE, Digest, Hasher, Manifest};
 use satellite_proto::wire::bridge::v1::Operation;
 use tonic::Code;
@@ -17,16 +17,15 @@ use super::slots::Outcome;
 use super::{Base, Inner, SLOT_UNIT, program, record_file};
 use crate::journal;
 use crate::operations::{Begun, OperationHandle};
-use crate::update;
 use crate::workload::record::{Fault, chain};
-use crate::workload::{AssembleError, Home, Staged, WorkloadError, assemble, tidy_versions};
+use crate::workload::{
+    Home, Staged, WorkloadError, assemble, check_space, fault_of, forget_upload, tidy_versions,
+};
 
 /// How long a slot may take to be written and read back.
 const WRITING: Duration = Duration::from_mins(20);
 /// How long the new bridge may take to say its version.
 const SAYING: Duration = Duration::from_secs(20);
-/// Space that is left free, in bytes.
-const MARGIN: u64 = 64 * 1024 * 1024;
 /// Steps that a person is shown.
 const STEPS: u64 = 5;
 
@@ -83,13 +82,9 @@ pub(super) fn run(work: impl Future<Output = ()> + Send + 'static) {
 
 impl Inner {
     async fn bring(&self, handle: &OperationHandle, staged: &Staged) {
-        let ended = match self.place(handle, staged).await {
-            Ok(Placed::Waits) => return,
-            Ok(Placed::Runs) => Ok(()),
-            Err(fault) => Err(fault),
-        };
-        match ended {
-            Ok(()) => {
+        match self.place(handle, staged).await {
+            Ok(Placed::Waits) => {}
+            Ok(Placed::Runs) => {
                 self.forget_upload(staged.digest);
                 let mut busy = self.busy();
                 handle.succeed();
@@ -195,7 +190,7 @@ impl Inner {
         let (part, version) = (home.part(staged.digest), home.version(staged.digest));
         let manifest = &staged.manifest;
         let total = manifest.payload_bytes();
-        self.check_space(total)?;
+        check_space(&self.places.state_dir, total)?;
         let stop = handle.cancel_token();
         let written = assemble::assemble(manifest, &staged.store, &part, |done| {
             handle.progress(done, total, "bytes", "writing the program");
@@ -253,18 +248,6 @@ impl Inner {
                 format!("the slot is not written: {}", chain(&err)),
             )),
         }
-    }
-
-    fn check_space(&self, needed: u64) -> Result<(), Fault> {
-        let space = disk::space(&self.places.state_dir);
-        let free = space
-            .map_err(|err| Fault::of("the free space is not known", &err))?
-            .free;
-        if free < needed.saturating_add(MARGIN) {
-            let text = format!("{needed} bytes are needed for the new version, {free} are free: make room");
-            return Err(Fault::new(Code::ResourceExhausted, text));
-        }
-        Ok(())
     }
 
     pub(super) fn note(&self, change: &Change) -> Result<(), Fault> {
@@ -340,21 +323,7 @@ impl Inner {
 
     /// The upload has done its work; its chunks stay as long as the version is installed.
     pub(super) fn forget_upload(&self, digest: Digest) {
-        let gone = files::remove_tree(&self.places.update(digest))
-            .and_then(|_| update::sweep(&self.places, self.workloads.chunks()));
-        if let Err(err) = gone {
-            warn!(error = %chain(&err), "What an upload left is removed later");
-        }
-    }
-}
-
-/// Chunks that are damaged or lost are sent again; everything else is the disk's.
-pub(super) fn fault_of(error: &AssembleError) -> Fault {
-    match error {
-        AssembleError::Stopped => Fault::cancelled(),
-        AssembleError::Missing(_) | AssembleError::Damaged(_) => Fault::new(Code::Aborted, chain(error)),
-        AssembleError::File(cause) if cause.is_full() => Fault::new(Code::ResourceExhausted, chain(error)),
-        _ => Fault::of("the new version cannot be written", error),
+        forget_upload(&self.places, self.workloads.chunks(), digest);
     }
 }
 

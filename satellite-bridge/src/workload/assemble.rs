@@ -9,9 +9,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use satellite_host::disk;
 use satellite_host::files::{self, Beneath, FileError};
 use satellite_proto::bundle::{BundleError, Digest, FileEntry, Hasher, Manifest, Unpacker, unpack_chunk};
 
+use tonic::Code;
+
+use super::record::{Fault, chain};
+use super::state::MARGIN;
 use crate::update::ChunkStore;
 
 /// Why a version cannot be put together, or is not what it should be.
@@ -229,4 +234,27 @@ fn list(top: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Whether a version of `needed` bytes can be put together where `place` lies, with something left.
+pub(crate) fn check_space(place: &Path, needed: u64) -> Result<(), Fault> {
+    let free = disk::space(place)
+        .map_err(|err| Fault::of("the free space is not known", &err))?
+        .free;
+    if free < needed.saturating_add(MARGIN) {
+        let text =
+            format!("{needed} bytes are needed to put the version together, {free} are free: make room");
+        return Err(Fault::new(Code::ResourceExhausted, text));
+    }
+    Ok(())
+}
+
+/// Chunks that are damaged or lost are sent again; everything else is the disk's.
+pub(crate) fn fault_of(error: &AssembleError) -> Fault {
+    match error {
+        AssembleError::Stopped => Fault::cancelled(),
+        AssembleError::Missing(_) | AssembleError::Damaged(_) => Fault::new(Code::Aborted, chain(error)),
+        AssembleError::File(cause) if cause.is_full() => Fault::new(Code::ResourceExhausted, chain(error)),
+        _ => Fault::of("the version cannot be put together", error),
+    }
 }

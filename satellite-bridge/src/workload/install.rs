@@ -7,20 +7,20 @@ mod contact;
 mod floor;
 mod rollback;
 
+use satellite_host::fail_point;
 use satellite_host::files::{self, FileError};
 use satellite_host::systemd::Activity;
-use satellite_host::{disk, fail_point};
 use satellite_proto::bundle::{Digest, Manifest, WorkloadName};
 use satellite_proto::wire::bridge::v1::Operation;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tracing::{error, info, warn};
 
-use super::assemble::{self, AssembleError};
+use super::assemble::{self, check_space, fault_of};
 use super::claim::{Claim, Outcome, Work};
-use super::places::{Home, unit_name};
+use super::places::{Home, Places, unit_name};
 use super::record::{Fault, Installation, Step, chain};
-use super::state::{self, MARGIN};
+use super::state;
 use super::{WorkloadError, Workloads};
 use crate::journal;
 use crate::update::{self, ChunkStore};
@@ -188,21 +188,14 @@ async fn install_again(claim: &Claim, staged: &Staged, enable: bool) -> Result<(
     if home.desired().unwrap_or_default().enabled {
         claim.inner.launch(&claim.name, &claim.stop()).await?;
     }
-    forget_upload(claim, staged.digest);
+    forget_upload(&claim.inner.places, &claim.inner.chunks, staged.digest);
     Ok(())
 }
 
 /// Writes the files of a version beside the others.
 fn stage(claim: &Claim, staged: &Staged, home: &Home) -> Result<(), Fault> {
     let total = staged.manifest.payload_bytes();
-    let free = disk::space(home.root())
-        .map_err(|err| Fault::of("the free space is not known", &err))?
-        .free;
-    if free < total.saturating_add(MARGIN) {
-        let text =
-            format!("{total} bytes are needed to put the version together, {free} are free: make room");
-        return Err(Fault::new(Code::ResourceExhausted, text));
-    }
+    check_space(home.root(), total)?;
     let stop = claim.stop();
     let written = assemble::assemble(
         &staged.manifest,
@@ -213,19 +206,12 @@ fn stage(claim: &Claim, staged: &Staged, home: &Home) -> Result<(), Fault> {
             !stop.is_cancelled()
         },
     );
-    written.map_err(|err| match &err {
-        AssembleError::Stopped => Fault::cancelled(),
-        AssembleError::Missing(_) | AssembleError::Damaged(_) => Fault::new(Code::Aborted, chain(&err)),
-        AssembleError::File(cause) if cause.is_full() => Fault::new(Code::ResourceExhausted, chain(&err)),
-        _ => Fault::of("the version cannot be put together", &err),
-    })
+    written.map_err(|err| fault_of(&err))
 }
 
 /// The upload has done its work; its chunks stay as long as the version is installed.
-fn forget_upload(claim: &Claim, digest: Digest) {
-    let places = &claim.inner.places;
-    let gone =
-        files::remove_tree(&places.update(digest)).and_then(|_| update::sweep(places, &claim.inner.chunks));
+pub(crate) fn forget_upload(places: &Places, chunks: &ChunkStore, digest: Digest) {
+    let gone = files::remove_tree(&places.update(digest)).and_then(|_| update::sweep(places, chunks));
     if let Err(err) = gone {
         warn!(error = %chain(&err), "What an upload left is removed later");
     }
@@ -347,7 +333,11 @@ impl Installer {
         if let Err(err) = self.tidy_after_success() {
             warn!(error = %chain(&err), "What an installation left is removed later");
         }
-        forget_upload(&self.claim, self.record.target);
+        forget_upload(
+            &self.claim.inner.places,
+            &self.claim.inner.chunks,
+            self.record.target,
+        );
         fail_point("install.cleaned");
         if self.resumed && self.record.run {
             let started = self
