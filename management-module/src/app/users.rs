@@ -181,6 +181,29 @@ impl fmt::Debug for Change {
     }
 }
 
+/// Takes in a user who signs in elsewhere, with the role and the tenants of today, and answers who has the name then.
+async fn take_in(
+    app: &App,
+    name: &UserName,
+    (role, tenants): (Role, Vec<String>),
+    source: UserSource,
+) -> Result<Option<UserRow>, AppError> {
+    let row = UserRow {
+        name: name.to_string(),
+        role: role.to_string(),
+        tenants: to_json(&tenants),
+        password: String::new(),
+        second_factor: None,
+        language: String::new(),
+        disabled: false,
+        source,
+        created_at: Timestamp::now(),
+        signed_in_at: None,
+    };
+    app.store.take_in_user(&row).await?;
+    Ok(app.store.user(name.as_str()).await?)
+}
+
 /// Adds a user.
 ///
 /// # Errors

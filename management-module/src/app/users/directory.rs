@@ -3,10 +3,9 @@
 //!
 //! **Invariant:** no password of the directory is kept, and none is tried for a user who was added here.
 
-use jiff::Timestamp;
 use tracing::info;
 
-use super::{Role, UserName, to_json};
+use super::{Role, UserName, take_in};
 use crate::app::{App, AppError};
 use crate::notify::ldap;
 use crate::plan::account::Account;
@@ -54,20 +53,7 @@ pub(super) async fn find(app: &App, name: &str, secret: &str) -> Result<Option<U
             return Ok(None);
         }
     };
-    let row = UserRow {
-        name: name.to_string(),
-        role: role.to_string(),
-        tenants: to_json(&tenants),
-        password: String::new(),
-        second_factor: None,
-        language: String::new(),
-        disabled: false,
-        source: UserSource::Directory,
-        created_at: Timestamp::now(),
-        signed_in_at: None,
-    };
-    app.store.take_in_user(&row).await?;
-    let row = app.store.user(name.as_str()).await?;
+    let row = take_in(app, &name, (role, tenants), UserSource::Directory).await?;
     Ok(row.filter(|row| row.source == UserSource::Directory && !row.disabled))
 }
 

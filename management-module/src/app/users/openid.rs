@@ -9,17 +9,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::session::{Session, hash_of, new_token};
 use super::sign_in::{Refusal, SignedIn, record};
-use super::{Role, User, UserName, directory, to_json};
+use super::{Role, User, UserName, directory};
 use crate::app::{App, AppError};
 use crate::config::openid::OpenId;
 use crate::notify::openid::{OpenIdError, Person, Provider, Secrets};
-use crate::store::{UserRow, UserSource};
+use crate::store::UserSource;
 
 /// Sign-ins under way; beyond that the oldest goes.
 const MOST: usize = 1000;
@@ -260,21 +259,7 @@ async fn take_in(app: &App, config: &OpenId, person: &Person) -> Result<Result<U
     let source = UserSource::Provider {
         subject: format!("{} {}", config.issuer, person.subject),
     };
-    let row = UserRow {
-        name: name.to_string(),
-        role: role.to_string(),
-        tenants: to_json(&tenants),
-        password: String::new(),
-        second_factor: None,
-        language: String::new(),
-        disabled: false,
-        source: source.clone(),
-        created_at: Timestamp::now(),
-        signed_in_at: None,
-    };
-    app.store.take_in_user(&row).await.map_err(AppError::from)?;
-    let row = app.store.user(name.as_str()).await.map_err(AppError::from)?;
-    match row {
+    match super::take_in(app, &name, (role, tenants), source.clone()).await? {
         Some(row) if row.source == source && !row.disabled => Ok(Ok(User::try_from(&row)?)),
         Some(row) if row.source == source => Ok(Err(Refusal::NoRole)),
         _ => Ok(Err(Refusal::NameTaken)),
