@@ -124,7 +124,7 @@ impl OpenId {
     pub fn secret_path(&self) -> Option<PathBuf> {
         self.secret_file
             .clone()
-            .or_else(|| super::mail::credential(CREDENTIAL))
+            .or_else(|| super::mail::credential(CREDENTIAL).filter(|path| path.exists()))
     }
 }
 
