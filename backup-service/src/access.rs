@@ -15,6 +15,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("DeleteArchive", Role::Admin),
     ("GetStorage", Role::Viewer),
     ("TestDestination", Role::Operator),
+    ("GetSpace", Role::Operator),
     ("CopyArchive", Role::Operator),
     ("ListCopies", Role::Operator),
     ("FetchCopy", Role::Operator),

@@ -42,6 +42,7 @@ pub mod workloads;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use satellite_host::disks::Disks;
 use satellite_proto::identity::{Installation, Pin};
 
 use crate::config::Config;
@@ -73,6 +74,8 @@ pub struct App {
     pub desk: join::Desk,
     /// The runs of this process.
     pub runs: runs::Desk,
+    /// Disks that are plugged into the server.
+    pub disks: Disks,
     /// Where the web page is offered.
     pub page: page::Page,
     /// The installation key.

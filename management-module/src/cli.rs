@@ -144,6 +144,12 @@ enum Command {
     Completions(system::Completions),
     /// Writes the manual pages into a directory.
     Man(system::Man),
+    /// Mounts a disk for the module. Run as a unit of its own.
+    #[command(hide = true)]
+    MountDisk(system::HeldDisk),
+    /// Writes all to a disk and lets go of it. Run when that unit is stopped.
+    #[command(hide = true)]
+    UnmountDisk(system::HeldDisk),
 }
 
 impl Cli {
@@ -184,6 +190,8 @@ impl Command {
             Self::System(command) => command.run(global).await,
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),
+            Self::MountDisk(command) => command.mount(global).await,
+            Self::UnmountDisk(command) => command.unmount(global).await,
         }
     }
 }

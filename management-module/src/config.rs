@@ -139,6 +139,16 @@ impl Config {
         self.state_dir.join("stopped-services")
     }
 
+    /// Where disks that are plugged into the server are mounted: beside the directory of the socket, as only administrators
+    /// may pass through that one.
+    #[must_use]
+    pub fn disks(&self) -> PathBuf {
+        let beside = self.socket.parent().unwrap_or(&self.socket);
+        let mut name = beside.file_name().unwrap_or_default().to_owned();
+        name.push("-disks");
+        beside.with_file_name(name)
+    }
+
     /// Where restores are tried; emptied at each start.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {

@@ -10,6 +10,7 @@ pub mod outcome;
 pub mod retention;
 pub mod rollout;
 pub mod schedule;
+pub mod space;
 pub mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};

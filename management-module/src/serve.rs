@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use satellite_host::disks::{Disks, Way};
+use satellite_host::systemd::SystemUnits;
 use satellite_proto::identity::IdentityError;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -133,6 +135,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         source,
     })?;
     let (app, reported) = build(config).await?;
+    app.disks.sweep().await;
     scheduler::take_up(&app).await.map_err(ServeError::TakeUp)?;
     let backups = Backups::new(app.clone());
     let background = [
@@ -193,12 +196,27 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     ended
 }
 
+/// Under a service manager the server may not mount: a unit does.
+fn disks(config: &Config) -> Disks {
+    let is_managed = Path::new("/run/systemd/system").is_dir();
+    let way = if is_managed {
+        Way::Unit {
+            units: Arc::new(SystemUnits::new()),
+            prefix: "management-module-disk",
+        }
+    } else {
+        Way::Direct
+    };
+    Disks::new(config.disks(), way)
+}
+
 async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), ServeError> {
     let store = Store::open(&config.store()).await?;
     let installation = installation::load_or_make(&config.installation())?;
     let leaf = installation::issue_leaf(&installation, &config.server_name).map_err(ServeError::Leaf)?;
     let (fleet, reported) = Fleet::new(leaf);
     let app = App {
+        disks: disks(&config),
         jobs: Jobs::open(store.clone()).await?,
         audit: Audit::new(store.clone()),
         rollouts: rollout::Bell::default(),

@@ -209,6 +209,12 @@ impl Config {
         }
     }
 
+    /// Where disks are mounted.
+    #[must_use]
+    pub fn disks(&self) -> PathBuf {
+        self.run_dir.join("disks")
+    }
+
     /// The socket of the console.
     #[must_use]
     pub fn console_socket(&self) -> PathBuf {

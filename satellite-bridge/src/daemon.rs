@@ -16,6 +16,7 @@ use std::{
 };
 
 use satellite_host::{
+    disks::{Disks, Way},
     files::FileError,
     iptables::{Kernel, PacketFilter},
     systemd::{SystemUnits, Units},
@@ -47,8 +48,9 @@ use crate::{
     proxy::{Proxy, Routes as WorkloadRoutes},
     reset,
     rpc::{
-        firewall::FirewallRpc, firewall_state::FirewallState, log::LogRpc, operation::OperationRpc,
-        satellite::SatelliteRpc, trust::TrustRpc, update::UpdateRpc, workload::WorkloadRpc,
+        disk::DiskRpc, firewall::FirewallRpc, firewall_state::FirewallState, log::LogRpc,
+        operation::OperationRpc, satellite::SatelliteRpc, trust::TrustRpc, update::UpdateRpc,
+        workload::WorkloadRpc,
     },
     trust::Truster,
     update::{Platform, Updates},
@@ -200,6 +202,7 @@ impl Daemon {
             workloads: workloads.clone(),
             others: options.routes,
         });
+        let disks = start_disks(config, &options.units).await;
         let satellite = SatelliteRpc {
             machine: Machine::new(config.state_dir.clone(), pairing.clone()),
             pairing: pairing.clone(),
@@ -223,6 +226,7 @@ impl Daemon {
             updates,
             trust,
             logs: LogRpc::new(Logs::new(installed), config),
+            disks: DiskRpc::new(disks, Places::of(config)),
             firewall: firewall.map(|firewall| FirewallRpc::new(firewall, replies.clone())),
             network: network.clone(),
             contact: workloads.contact(),
@@ -317,6 +321,17 @@ async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option
             None
         }
     }
+}
+
+/// Disks are mounted by a unit: the daemon may not. What a former daemon held is let go of.
+async fn start_disks(config: &Config, units: &Arc<dyn Units>) -> Disks {
+    let way = Way::Unit {
+        units: Arc::clone(units),
+        prefix: "satellite-disk",
+    };
+    let disks = Disks::new(config.disks(), way);
+    disks.sweep().await;
+    disks
 }
 
 /// The bridge's port, on which nothing is answered yet.

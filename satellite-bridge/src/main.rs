@@ -12,6 +12,7 @@ use satellite_bridge::{
     workload::{Places, Told, note_end, verify_installed},
 };
 use satellite_host::{exec::become_program, systemd::SystemUnits};
+use satellite_host::disks::{mount_asked, unmount_asked};
 use satellite_proto::bundle::{Digest, WorkloadName};
 use tracing::Level;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -68,6 +69,16 @@ enum Command {
     Boot(Boot),
     /// Writes a support bundle to a USB disk. Run by the menu as a unit of its own.
     SupportBundle(SupportBundle),
+    /// Mounts a disk for the daemon. Run as a unit of its own.
+    MountDisk(HeldDisk),
+    /// Writes all to a disk and lets go of it. Run when that unit is stopped.
+    UnmountDisk(HeldDisk),
+}
+
+#[derive(Debug, Args)]
+struct HeldDisk {
+    /// Name of the daemon's request.
+    id: String,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +187,8 @@ impl Cli {
                 Ok(note_end(&Places::of(&config), &end.workload, told)?)
             }
             Command::Boot(boot) => Ok(boot.run(&config).await?),
+            Command::MountDisk(disk) => Ok(mount_asked(&config.disks(), &disk.id).await?),
+            Command::UnmountDisk(disk) => Ok(unmount_asked(&config.disks(), &disk.id).await?),
             Command::SupportBundle(bundle) => Ok(support::to_disk(&config, &bundle.device).await?),
         }
     }

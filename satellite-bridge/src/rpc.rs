@@ -3,6 +3,7 @@
 //! **Invariant:** no decision about the machine is made here.
 
 pub mod console;
+pub mod disk;
 pub mod firewall;
 pub mod firewall_state;
 pub mod gate;

@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ const FAT: i64 = 0x4d44;
 #[derive(Debug)]
 pub struct Directory {
     root: PathBuf,
+    /// The disk that must be mounted there, for a person; none: it is any directory.
+    disk: Option<String>,
     writing: Option<File>,
     reading: Option<(PlacePath, File)>,
 }
@@ -40,13 +42,31 @@ impl Directory {
     /// # Errors
     /// [`Fault`].
     pub async fn open(root: PathBuf) -> Result<Self, Fault> {
+        Self::new(root, None).await
+    }
+
+    /// The same for a disk that must be mounted there: else it would be written beside the disk.
+    ///
+    /// # Errors
+    /// [`Fault::NotPluggedIn`], and other [`Fault`]s.
+    pub async fn of_disk(root: PathBuf, disk: String) -> Result<Self, Fault> {
+        Self::new(root, Some(disk)).await
+    }
+
+    async fn new(root: PathBuf, disk: Option<String>) -> Result<Self, Fault> {
         let mut place = Self {
             root,
+            disk,
             writing: None,
             reading: None,
         };
         place.again().await?;
         Ok(place)
+    }
+
+    fn is_mounted(root: &Path) -> io::Result<bool> {
+        let above = root.parent().unwrap_or(root);
+        Ok(std::fs::metadata(root)?.dev() != std::fs::metadata(above)?.dev())
     }
 
     fn at(&self, path: &PlacePath) -> PathBuf {
@@ -100,6 +120,13 @@ impl Place for Directory {
     async fn again(&mut self) -> Result<(), Fault> {
         (self.writing, self.reading) = (None, None);
         let root = self.root.clone();
+        if let Some(disk) = &self.disk {
+            let root = root.clone();
+            return match blocking(move || Self::is_mounted(&root)).await {
+                Ok(true) => Ok(()),
+                Ok(false) | Err(_) => Err(Fault::NotPluggedIn { what: disk.clone() }),
+            };
+        }
         let found = blocking(move || std::fs::metadata(&root)).await;
         match found {
             Ok(found) if found.is_dir() => Ok(()),

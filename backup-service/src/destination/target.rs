@@ -57,6 +57,13 @@ pub struct Target {
 pub enum Kind {
     /// A directory of this machine.
     Directory(PathBuf),
+    /// A disk, and where it is mounted.
+    Disk {
+        /// Which, for a person.
+        name: String,
+        /// Where.
+        mounted_at: PathBuf,
+    },
     /// An SFTP server.
     Sftp(Box<sftp::Settings>),
     /// A Windows share.
@@ -73,6 +80,7 @@ impl Target {
     pub fn identity(&self) -> String {
         match &self.kind {
             Kind::Directory(path) => format!("file://{}", path.display()),
+            Kind::Disk { name, .. } => format!("usb://{name}"),
             Kind::Sftp(at) => format!("sftp://{}@{}:{}/{}", at.user, at.server, at.port, at.path),
             Kind::Smb(at) => {
                 let below = at.below.join("/");
@@ -89,6 +97,10 @@ impl Target {
     pub fn met(&self) -> Vec<(Step, String)> {
         match &self.kind {
             Kind::Directory(path) => vec![(Step::Connect, format!("`{}` is there", path.display()))],
+            Kind::Disk { name, .. } => vec![(
+                Step::Connect,
+                format!("the disk {name} is plugged in and mounted"),
+            )],
             Kind::Sftp(at) => vec![
                 (Step::Connect, format!("{} answers", at.at())),
                 (Step::HostKey, "its key is the one that was confirmed".to_owned()),
@@ -128,6 +140,9 @@ impl Target {
     pub async fn connect(&self) -> Result<Box<dyn Place>, Fault> {
         match &self.kind {
             Kind::Directory(path) => Ok(Box::new(Directory::open(path.clone()).await?)),
+            Kind::Disk { name, mounted_at } => Ok(Box::new(
+                Directory::of_disk(mounted_at.clone(), name.clone()).await?,
+            )),
             Kind::Sftp(settings) => Ok(Box::new(Sftp::connect(settings.as_ref().clone()).await?)),
             Kind::Smb(settings) => Ok(Box::new(Smb::connect(settings.as_ref().clone()).await?)),
             Kind::Dropbox(settings) => Ok(Box::new(Dropbox::connect(settings.as_ref().clone()).await?)),

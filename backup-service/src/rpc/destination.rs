@@ -34,6 +34,13 @@ use crate::destination::visit::{Patience, Visit};
 /// Calls that hold a connection to a destination at once; others are refused for the moment.
 const MOST_VISITS: usize = 16;
 
+/// For questions whose answer may be missing.
+const HASTE: Patience = Patience {
+    tries: 2,
+    first: Duration::from_millis(200),
+    longest: Duration::from_secs(1),
+};
+
 /// How often a caller hears how far it is.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -145,6 +152,25 @@ impl DestinationService for Destinations {
         };
         let findings = probe(&target, &self.mark).await;
         Ok(Response::new(wire::findings(&findings)))
+    }
+
+    async fn get_space(
+        &self,
+        request: Request<pb::GetSpaceRequest>,
+    ) -> Result<Response<pb::GetSpaceResponse>, Status> {
+        let (asked, _permit) = self.admit(request, "GetSpace")?;
+        let target = self.target(asked.destination)?;
+        let asked = async {
+            let mut visit = Visit::begin(&target, HASTE, Gauge::default()).await?;
+            let space = (visit.place.free().await, visit.place.most().await);
+            visit.place.close().await;
+            Ok((space.0?, space.1?))
+        };
+        let (free_bytes, most_bytes) = asked.await.map_err(|fault: Fault| fault.status())?;
+        Ok(Response::new(pb::GetSpaceResponse {
+            free_bytes,
+            most_bytes,
+        }))
     }
 
     async fn copy_archive(

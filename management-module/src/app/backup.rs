@@ -6,6 +6,7 @@
 mod archives;
 mod restore;
 mod run;
+mod weigh;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -25,6 +26,8 @@ use crate::store::{Central, LeaseKind};
 pub use self::archives::{Listed, Stored};
 pub use self::restore::RestoreWish;
 pub(in crate::app) use self::run::{Making, left_out_told};
+pub(in crate::app) use self::weigh::Weight;
+pub(crate) use self::weigh::size_told;
 
 /// Bytes that the slowest thing we accept (reading back included) does in a second.
 const SLOWEST: u64 = 5 * 1024 * 1024;

@@ -4,6 +4,7 @@
 //! answer, an error, a log or the audit log.
 
 mod copies;
+mod disk;
 mod dropbox;
 mod secrets;
 mod server;
@@ -16,6 +17,7 @@ use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::backup::v1::destination::Kind;
 use satellite_proto::wire::backup::v1::destination_service_client::DestinationServiceClient;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use super::remote::call;
@@ -26,7 +28,7 @@ use crate::vault::Vault;
 
 pub use self::copies::CopyPlace;
 pub use self::dropbox::{DropboxBegun, DropboxWish};
-pub(in crate::app) use self::server::{is_kept_at_server, keep_at_server};
+pub(in crate::app) use self::server::{is_kept_at_server, keep_at_server, room_at};
 
 /// Where archives are copied to, with credentials.
 #[derive(Clone)]
@@ -229,8 +231,16 @@ impl Destinations {
         satellite: &SatelliteName,
         whole: &pb::Destination,
     ) -> Result<pb::TestDestinationResponse, AppError> {
+        let reached = match self.reach(satellite, whole.clone()).await {
+            Ok(reached) => reached,
+            // Not plugged in, or not to be mounted: that is what the test has found.
+            Err(error) if error.code() == Code::FailedPrecondition && disk::is_one(whole) => {
+                return Ok(disk::not_reached(&error));
+            }
+            Err(error) => return Err(error),
+        };
         let request = pb::TestDestinationRequest {
-            destination: Some(whole.clone()),
+            destination: reached.destination(),
         };
         // Several steps, each with a deadline of its own there.
         let deadline = self.app.config.call_deadline * 6;

@@ -28,6 +28,9 @@ pub enum AppError {
     /// Something else has to be done first.
     #[error("{0}")]
     Precondition(String),
+    /// It does not fit; the text has numbers.
+    #[error("{0}")]
+    NoSpace(String),
     /// The other side does not allow it.
     #[error("{0}")]
     Refused(String),
@@ -109,6 +112,7 @@ impl AppError {
             Self::Invalid(_) => Code::InvalidArgument,
             Self::Exists(_) | Self::Store(StoreError::Exists(_)) => Code::AlreadyExists,
             Self::Precondition(_) => Code::FailedPrecondition,
+            Self::NoSpace(_) => Code::ResourceExhausted,
             Self::Refused(_) => Code::PermissionDenied,
             Self::Unavailable { .. } | Self::Fleet(_) | Self::Store(StoreError::Busy(_)) => Code::Unavailable,
             Self::Remote { status, .. } => status.code(),

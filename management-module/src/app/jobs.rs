@@ -257,6 +257,15 @@ impl Job {
         *self.last = event;
     }
 
+    /// Tells something that a person should know.
+    pub async fn note(&mut self, notice: String) {
+        self.publish(JobEvent {
+            notice,
+            ..JobEvent::default()
+        })
+        .await;
+    }
+
     /// Tells how far the job is, by its parts.
     pub async fn progress(&mut self, step: &str, done: u64, total: u64, unit: &str) {
         let event = JobEvent {

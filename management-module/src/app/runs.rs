@@ -8,12 +8,14 @@ mod copy;
 mod desk;
 mod execute;
 mod retain;
+mod space;
 
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::desk::Desk;
 use self::desk::Live;
 pub use self::retain::Retained;
+pub use self::space::Planned;
 use super::backup::Backups;
 use super::configurations::Configurations;
 use super::destinations::Destinations;
@@ -109,15 +111,19 @@ impl Runs {
         }
     }
 
-    async fn begun(&self, actor: &Actor, which: Which, key: &str) -> Result<Asked, AppError> {
-        let plan = match which {
+    async fn configuration(&self, which: Which) -> Result<Configuration, AppError> {
+        match which {
             Which::Kept(name) => {
                 let row = self.app.store.configuration(&name).await?;
-                row.ok_or_else(|| AppError::no("configuration", name))?
-                    .configuration
+                let row = row.ok_or_else(|| AppError::no("configuration", name))?;
+                Ok(row.configuration)
             }
-            Which::Once(configuration) => *configuration,
-        };
+            Which::Once(configuration) => Ok(*configuration),
+        }
+    }
+
+    async fn begun(&self, actor: &Actor, which: Which, key: &str) -> Result<Asked, AppError> {
+        let plan = self.configuration(which).await?;
         Configurations::new(self.app.clone()).check(&plan).await?;
         let (central, _) = self.backups.central(&plan.central).await?;
         let job = match self.app.jobs.begin("run", &central.satellite, key).await? {

@@ -87,6 +87,10 @@ impl World {
         files::make_directory(&config.bundles(), 0o700).unwrap();
         let app = App {
             config: Arc::new(config),
+            disks: satellite_host::disks::Disks::new(
+                dir.path().join("disks"),
+                satellite_host::disks::Way::Direct,
+            ),
             jobs: Jobs::open(store.clone()).await.unwrap(),
             audit: Audit::new(store.clone()),
             rollouts: super::rollout::Bell::default(),

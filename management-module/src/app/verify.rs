@@ -133,8 +133,9 @@ async fn verified(app: &App, run: &RunRow, copy: &CopyRow) -> Result<String, App
             "nothing was heard of the copy for too long",
         ))
     };
+    let reached = destinations.reach(&satellite, *whole).await?;
     let request = pb::VerifyCopyRequest {
-        destination: Some(*whole),
+        destination: reached.destination(),
         path: copy.path.clone(),
         sha256: copy.sha256.clone(),
     };

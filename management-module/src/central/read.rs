@@ -22,7 +22,7 @@ use super::command::{self, CommandError};
 use super::profile::{DataSet, DumpCommand};
 use super::quiesce::{QuiesceError, Quiesced, StopNotes};
 
-pub use self::walk::{Measured, measure};
+pub use self::walk::{Measured, measure, sample};
 
 /// Batches that are read ahead, each of at most 256 KiB.
 const AHEAD: usize = 16;

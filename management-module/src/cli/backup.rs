@@ -3,6 +3,7 @@
 mod config;
 mod download;
 mod history;
+mod plan;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ use super::{CliError, Global, client, job, prompt, render, texts};
 pub(super) enum Backup {
     /// Runs a backup configuration now, or makes a backup of a central without one.
     Run(Run),
+    /// Shows what a run would bring, how large its archive would be, and whether it fits; runs nothing.
+    Plan(plan::Plan),
     /// Makes and changes backup configurations: what is backed up, when, and where to.
     #[command(subcommand)]
     Config(config::Config),
@@ -239,6 +242,7 @@ impl Backup {
     pub(super) async fn run(self, global: &Global) -> Result<(), CliError> {
         match self {
             Self::Run(command) => command.run(global).await,
+            Self::Plan(command) => command.run(global).await,
             Self::Config(command) => Box::pin(command.run(global)).await,
             Self::Runs(command) => command.run(global).await,
             Self::Cancel(command) => command.run(global).await,

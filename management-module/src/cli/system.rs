@@ -161,3 +161,24 @@ impl Man {
         clap_mangen::generate_to(Cli::command(), &self.directory).map_err(CliError::failed)
     }
 }
+
+/// A disk that the module asked for.
+#[derive(Debug, Args)]
+pub(super) struct HeldDisk {
+    /// Name of the module's request.
+    id: String,
+}
+
+impl HeldDisk {
+    pub(super) async fn mount(self, global: &Global) -> Result<(), CliError> {
+        let disks = global.load_config()?.disks();
+        let mounted = satellite_host::disks::mount_asked(&disks, &self.id).await;
+        mounted.map_err(CliError::failed)
+    }
+
+    pub(super) async fn unmount(self, global: &Global) -> Result<(), CliError> {
+        let disks = global.load_config()?.disks();
+        let unmounted = satellite_host::disks::unmount_asked(&disks, &self.id).await;
+        unmounted.map_err(CliError::failed)
+    }
+}

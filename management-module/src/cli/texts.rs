@@ -273,6 +273,10 @@ texts! { pub(super),
     WORKLOADS = "Workloads" | "Dienste" | "Services" | "Servizi";
     FILE = "File" | "Datei" | "Fichier" | "File";
     ID = "Id" | "Kennung" | "Identifiant" | "Identificatore";
+    ARCHIVE_ABOUT = "Archive, about" | "Archiv, etwa" | "Archive, environ" | "Archivio, circa";
+    BYTES_FREE = "{} free" | "{} frei" | "{} libres" | "{} liberi";
+    FREE_UNKNOWN = "does not say how much is free" | "sagt nicht, wie viel frei ist" | "n'indique pas la place libre"
+        | "non indica lo spazio libero";
     SIZE = "Size" | "Größe" | "Taille" | "Dimensione";
     DATE = "Date" | "Datum" | "Date" | "Data";
     CENTRAL = "Central" | "Anlage" | "Central" | "Centrale";

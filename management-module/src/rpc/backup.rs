@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::{actor, asked, to_the_end, wire_time};
 use crate::app::App;
-use crate::app::backup::{Backups, RestoreWish};
+use crate::app::backup::{Backups, RestoreWish, size_told};
 use crate::store::Central;
 
 /// The service.
@@ -96,13 +96,7 @@ impl wire::backup_service_server::BackupService for BackupApi {
         request: Request<wire::MeasureCentralRequest>,
     ) -> Result<Response<wire::MeasureCentralResponse>, Status> {
         let sizes = self.backups.measure(&request.into_inner().name).await?;
-        let data_sets = sizes.into_iter().map(|(set, size)| wire::DataSetSize {
-            data_set: set.name,
-            description: set.description,
-            files: size.files,
-            size_bytes: size.bytes,
-            can_be_large: set.can_be_large,
-        });
+        let data_sets = sizes.iter().map(size_told);
         Ok(Response::new(wire::MeasureCentralResponse {
             data_sets: data_sets.collect(),
         }))

@@ -9,9 +9,10 @@ use tonic::{Request, Response, Status};
 use super::configuration::configuration_of;
 use super::{actor, asked, job_events, to_the_end, wire_time};
 use crate::app::App;
-use crate::app::runs::{Retained, Runs, Which};
+use crate::app::runs::{Planned, Retained, Runs, Which};
 use crate::plan::configuration::Kind;
 use crate::plan::outcome::{CopyState, RunState};
+use crate::plan::space::Place;
 use crate::store::{Cause, CopyRow, RestoreOutcome, RestoreRow, RunRow};
 
 /// The service.
@@ -144,6 +145,36 @@ fn retained_told(one: Retained) -> wire::RetentionVerdict {
     }
 }
 
+fn which_of(name: String, configuration: Option<wire::Configuration>) -> Result<Which, Status> {
+    match configuration {
+        None => Ok(Which::Kept(name)),
+        Some(one) => configuration_of(Some(one)).map(|one| Which::Once(Box::new(one))),
+    }
+}
+
+fn planned_told(planned: &Planned) -> wire::PlanRunResponse {
+    let place = |place: &Place| {
+        let room = place.room.as_ref().copied().unwrap_or_default();
+        let problem = place.problem(planned.archive());
+        wire::RunPlace {
+            destination: place.destination.clone(),
+            free_bytes: room.free,
+            most_bytes: room.most,
+            fits: problem.is_none(),
+            problem: problem
+                .or_else(|| place.room.as_ref().err().cloned())
+                .unwrap_or_default(),
+        }
+    };
+    wire::PlanRunResponse {
+        data_sets: planned.sizes(),
+        content_bytes: planned.content(),
+        archive_bytes: planned.archive(),
+        places: planned.places.iter().map(place).collect(),
+        refused_because: planned.refusal.clone().unwrap_or_default(),
+    }
+}
+
 #[tonic::async_trait]
 impl wire::run_service_server::RunService for RunApi {
     type RunConfigurationStream = Events;
@@ -154,13 +185,20 @@ impl wire::run_service_server::RunService for RunApi {
     ) -> Result<Response<Self::RunConfigurationStream>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let which = match request.configuration {
-            None => Ok(Which::Kept(request.name)),
-            Some(one) => configuration_of(Some(one)).map(|one| Which::Once(Box::new(one))),
-        };
+        let which = which_of(request.name, request.configuration);
         let which = asked(&self.app, (&actor, "RunService/RunConfiguration", ""), which).await?;
         let job = self.runs.run(actor, which, &request.idempotency_key).await?;
         job_events(&self.app, &job).await
+    }
+
+    async fn plan_run(
+        &self,
+        request: Request<wire::PlanRunRequest>,
+    ) -> Result<Response<wire::PlanRunResponse>, Status> {
+        let request = request.into_inner();
+        let which = which_of(request.name, request.configuration)?;
+        let planned = self.runs.plan(which).await?;
+        Ok(Response::new(planned_told(&planned)))
     }
 
     async fn list_runs(

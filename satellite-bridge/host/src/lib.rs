@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod disk;
+pub mod disks;
 pub mod exec;
 pub mod fail;
 pub mod files;

@@ -9,11 +9,12 @@ use satellite_proto::{
     wire::{
         MAX_FRAME, MAX_MESSAGE,
         bridge::v1::{
-            console_service_server::ConsoleServiceServer, firewall_service_server::FirewallServiceServer,
-            log_service_server::LogServiceServer, network_service_server::NetworkServiceServer,
-            operation_service_server::OperationServiceServer, pairing_service_server::PairingServiceServer,
-            satellite_service_server::SatelliteServiceServer, trust_service_server::TrustServiceServer,
-            update_service_server::UpdateServiceServer, workload_service_server::WorkloadServiceServer,
+            console_service_server::ConsoleServiceServer, disk_service_server::DiskServiceServer,
+            firewall_service_server::FirewallServiceServer, log_service_server::LogServiceServer,
+            network_service_server::NetworkServiceServer, operation_service_server::OperationServiceServer,
+            pairing_service_server::PairingServiceServer, satellite_service_server::SatelliteServiceServer,
+            trust_service_server::TrustServiceServer, update_service_server::UpdateServiceServer,
+            workload_service_server::WorkloadServiceServer,
         },
     },
 };
@@ -31,9 +32,9 @@ use crate::{
     pairing::Pairing,
     proxy::Proxy,
     rpc::{
-        console::ConsoleRpc, firewall::FirewallRpc, gate::Gate, log::LogRpc, network::NetworkRpc,
-        operation::OperationRpc, pairing::PairingRpc, satellite::SatelliteRpc, trust::TrustRpc,
-        update::UpdateRpc, workload::WorkloadRpc,
+        console::ConsoleRpc, disk::DiskRpc, firewall::FirewallRpc, gate::Gate, log::LogRpc,
+        network::NetworkRpc, operation::OperationRpc, pairing::PairingRpc, satellite::SatelliteRpc,
+        trust::TrustRpc, update::UpdateRpc, workload::WorkloadRpc,
     },
 };
 
@@ -65,6 +66,7 @@ pub(super) struct Services {
     pub(super) updates: UpdateRpc,
     pub(super) trust: TrustRpc,
     pub(super) logs: LogRpc,
+    pub(super) disks: DiskRpc,
     /// None where the packet filter cannot be kept.
     pub(super) firewall: Option<FirewallRpc>,
     /// None where the machine's network is not ours to set.
@@ -93,7 +95,8 @@ impl Services {
         .add_service(limited!(WorkloadServiceServer, self.workloads))
         .add_service(limited!(UpdateServiceServer, self.updates))
         .add_service(limited!(TrustServiceServer, self.trust))
-        .add_service(limited!(LogServiceServer, self.logs));
+        .add_service(limited!(LogServiceServer, self.logs))
+        .add_service(limited!(DiskServiceServer, self.disks));
         if let Some(firewall) = self.firewall {
             routes = routes.add_service(limited!(FirewallServiceServer, firewall));
         }

@@ -36,7 +36,7 @@ pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Res
         Wire::Smb(smb) => Kind::Smb(Box::new(share(smb)?)),
         Wire::Sftp(sftp) => Kind::Sftp(Box::new(server(sftp)?)),
         Wire::Dropbox(dropbox) => Kind::Dropbox(Box::new(account(dropbox, config)?)),
-        Wire::Usb(_) => return Err(not_yet("USB disks")),
+        Wire::Usb(usb) => disk(usb, config)?,
         Wire::Mail(mail) => Kind::Mail(Box::new(mailbox(mail)?)),
         Wire::S3(_) => return Err(not_yet("S3")),
         Wire::Webdav(_) => return Err(not_yet("WebDAV")),
@@ -266,6 +266,25 @@ fn own_directory(path: &str, config: &Config) -> Result<PathBuf, Fault> {
         ));
     }
     Ok(given)
+}
+
+fn disk(usb: pb::UsbDestination, config: &Config) -> Result<Kind, Fault> {
+    let name = match (usb.label.is_empty(), usb.uuid.is_empty()) {
+        (false, _) => format!("`{}`", optional(usb.label, "label")?),
+        (true, false) => format!("with the UUID {}", optional(usb.uuid, "uuid")?),
+        (true, true) => {
+            return Err(Fault::Description(
+                "neither `label` nor `uuid` says which disk it is".to_owned(),
+            ));
+        }
+    };
+    if usb.mounted_at.is_empty() {
+        return Err(Fault::Description(
+            "`mounted_at` is empty: a disk is mounted by who calls, before the call".to_owned(),
+        ));
+    }
+    let mounted_at = own_directory(&usb.mounted_at, config)?;
+    Ok(Kind::Disk { name, mounted_at })
 }
 
 /// What a test found.

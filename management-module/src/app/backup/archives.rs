@@ -70,7 +70,7 @@ impl Backups {
         Ok(listed)
     }
 
-    async fn list_one(
+    pub(super) async fn list_one(
         &self,
         name: SatelliteName,
         central: &str,

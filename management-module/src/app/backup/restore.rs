@@ -220,9 +220,13 @@ impl Backups {
         let (central, profile) = self.central(&central.name).await.map_err(said)?;
         // A data set that the central has no more has nothing to lose.
         let chosen = |set: &DataSet| wish.data_sets.is_empty() || wish.data_sets.contains(&set.name);
+        let satellite = satellite_name(&central.satellite).map_err(said)?;
+        let sets: Vec<_> = profile.data_sets.into_iter().filter(chosen).collect();
+        let weight = self.weighed(&central, &satellite, &sets, job).await?;
         let making = Making {
-            satellite: satellite_name(&central.satellite).map_err(said)?,
-            sets: profile.data_sets.into_iter().filter(chosen).collect(),
+            satellite,
+            sets,
+            weight,
             central,
             configuration: String::new(),
             key: format!("{}-before", job.id()),

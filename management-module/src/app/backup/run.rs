@@ -15,13 +15,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status};
 
-use super::{Backups, failure, measured, satellite_name};
+use super::{Backups, Weight, failure, satellite_name};
 use crate::app::remote::RETRY;
 use crate::app::{Actor, AppError, Begun, Job, JobFailure, leases};
 use crate::central::command::CommandError;
 use crate::central::profile::DataSet;
 use crate::central::read::{self, Output, ReadError, Reading, Totals};
 use crate::names::SatelliteName;
+use crate::plan::space::refusal;
 use crate::store::{Central, LeaseKind};
 
 /// What the audit log calls it.
@@ -39,12 +40,22 @@ pub(in crate::app) struct Making {
     pub(in crate::app) central: Central,
     pub(in crate::app) satellite: SatelliteName,
     pub(in crate::app) sets: Vec<DataSet>,
+    /// What they are expected to bring.
+    pub(in crate::app) weight: Weight,
     /// The configuration that makes it; empty: none.
     pub(in crate::app) configuration: String,
     /// Names the run: a repeated one gets the archive that is there.
     pub(in crate::app) key: String,
     /// Ends the work.
     pub(in crate::app) stop: CancellationToken,
+}
+
+/// A backup without a configuration, as it was asked for.
+struct Wish {
+    central: Central,
+    satellite: SatelliteName,
+    sets: Vec<DataSet>,
+    key: String,
 }
 
 /// What came of a backup.
@@ -81,7 +92,7 @@ impl Backups {
         central: &str,
         data_sets: &[String],
         idempotency_key: &str,
-    ) -> Result<(Making, Begun), AppError> {
+    ) -> Result<(Wish, Begun), AppError> {
         let (central, profile) = self.central(central).await?;
         let sets = profile.select(data_sets).map_err(|unknown| {
             AppError::Invalid(format!("central {} has no data set {unknown}", central.name))
@@ -96,24 +107,21 @@ impl Backups {
             Begun::New(job) => job.id().to_owned(),
             Begun::Existing(id) => id.clone(),
         };
-        let plan = Making {
+        let wish = Wish {
             central,
             satellite,
             sets,
-            configuration: String::new(),
             key,
-            stop: CancellationToken::new(),
         };
-        Ok((plan, begun))
+        Ok((wish, begun))
     }
 
-    async fn work(self, actor: Actor, mut plan: Making, mut job: Job) {
-        let name = plan.central.name.clone();
+    async fn work(self, actor: Actor, wish: Wish, mut job: Job) {
+        let name = wish.central.name.clone();
         let lease = leases::demand(&self.app.store, &name, LeaseKind::Backup, job.id()).await;
         let made = match lease {
             Ok(lease) => {
-                plan.stop = lease.lost();
-                let made = Box::pin(self.make(&plan, &mut job)).await;
+                let made = self.make_if_it_fits(wish, lease.lost(), &mut job).await;
                 lease.end().await;
                 made
             }
@@ -141,20 +149,48 @@ impl Backups {
         }
     }
 
+    /// Makes the backup of a central without a configuration.
+    async fn make_if_it_fits(
+        &self,
+        wish: Wish,
+        stop: CancellationToken,
+        job: &mut Job,
+    ) -> Result<Made, JobFailure> {
+        let Wish {
+            central,
+            satellite,
+            sets,
+            key,
+        } = wish;
+        let weight = self.weighed(&central, &satellite, &sets, job).await?;
+        let places = [self.room(&satellite).await];
+        if let Some(refusal) = refusal(weight.archive, satellite.as_str(), &places) {
+            return Err(failure(&AppError::NoSpace(refusal)));
+        }
+        let making = Making {
+            central,
+            satellite,
+            sets,
+            weight,
+            configuration: String::new(),
+            key,
+            stop,
+        };
+        Box::pin(self.make(&making, job)).await
+    }
+
     /// Reads the central and has the archive written. Who calls holds the lease on the central.
     pub(in crate::app) async fn make(&self, plan: &Making, job: &mut Job) -> Result<Made, JobFailure> {
         let said = |error: AppError| failure(&error);
-        job.progress("measuring the central", 0, 0, "bytes").await;
         let mut client = self.client(&plan.satellite).map_err(said)?;
-        let sizes = measured(plan.sets.clone()).await.map_err(said)?;
-        let total: u64 = sizes.iter().map(|(_, size)| size.bytes).sum();
+        let total = plan.weight.content;
         let cancel = CancellationToken::new();
         let reading = read::start(plan.sets.clone(), self.notes(), cancel.clone());
         let bytes = Arc::clone(&reading.bytes);
         let (notices, mut noticed) = mpsc::channel(NOTICES);
         let (outcome, read) = oneshot::channel();
         let requests = requests(
-            header(plan, total),
+            header(plan, plan.weight.archive),
             reading,
             cancel.clone().drop_guard(),
             notices,

@@ -224,6 +224,10 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
             satellite_patience: std::time::Duration::ZERO,
             ..Config::default()
         }),
+        disks: satellite_host::disks::Disks::new(
+            dir.path().join("disks"),
+            satellite_host::disks::Way::Direct,
+        ),
         jobs: Jobs::open(store.clone()).await.unwrap(),
         audit: Audit::new(store.clone()),
         rollouts: crate::app::rollout::Bell::default(),

@@ -54,8 +54,9 @@ impl Destinations {
         };
         base.clone_into(&mut whole.base_directory);
         let satellite = self.satellite(&place.satellite).await?;
+        let reached = self.reach(&satellite, *whole).await?;
         let request = pb::ListCopiesRequest {
-            destination: Some(*whole),
+            destination: reached.destination(),
             sub_directory: configuration.to_owned(),
         };
         let mut client = self.client(&satellite)?;
@@ -167,9 +168,13 @@ impl Destinations {
     async fn bring(
         &self,
         satellite: &SatelliteName,
-        request: pb::FetchCopyRequest,
+        mut request: pb::FetchCopyRequest,
         job: &mut Job,
     ) -> Result<pb::Archive, AppError> {
+        let reached = self
+            .reach(satellite, request.destination.take().unwrap_or_default())
+            .await?;
+        request.destination = reached.destination();
         let remote = |status| AppError::remote(satellite.as_str(), status);
         let silent = |_| {
             remote(Status::deadline_exceeded(

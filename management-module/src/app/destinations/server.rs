@@ -15,10 +15,14 @@ use uuid::Uuid;
 
 use crate::app::AppError;
 use crate::files;
+use crate::plan::space::Room;
 use crate::store::CopyRow;
 
 /// How temporaries begin. What a run leaves that was cut is removed by the next one into that directory.
 const PART: &str = ".part-";
+
+/// Most bytes of a file on FAT.
+const FAT_MOST: u64 = u32::MAX as u64;
 
 /// Why a copy is not there.
 #[derive(Debug, thiserror::Error)]
@@ -216,9 +220,24 @@ fn steps(directory: &Path) -> pb::TestDestinationResponse {
             return found;
         }
     }
-    let space = nix::sys::statvfs::statvfs(directory).ok();
-    found.free_bytes = space.map(|space| space.blocks_available() * space.fragment_size());
+    let room = room_at(directory).unwrap_or_default();
+    (found.free_bytes, found.most_bytes) = (room.free, room.most);
     found
+}
+
+/// What a directory takes, or the one above it that is there already.
+///
+/// # Errors
+/// What the system says.
+pub(in crate::app) fn room_at(directory: &Path) -> io::Result<Room> {
+    let there = directory.ancestors().find(|path| path.exists());
+    let there = there.unwrap_or(directory);
+    let space = nix::sys::statvfs::statvfs(there)?;
+    let is_fat = nix::sys::statfs::statfs(there)?.filesystem_type() == nix::sys::statfs::MSDOS_SUPER_MAGIC;
+    Ok(Room {
+        free: Some(space.blocks_available() * space.fragment_size()),
+        most: is_fat.then_some(FAT_MOST),
+    })
 }
 
 #[cfg(test)]

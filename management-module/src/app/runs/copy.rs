@@ -90,9 +90,12 @@ impl Runs {
     async fn copy_once(
         &self,
         satellite: &SatelliteName,
-        request: pb::CopyArchiveRequest,
+        mut request: pb::CopyArchiveRequest,
         (number, news): &(usize, mpsc::Sender<Moved>),
     ) -> Result<pb::CopyDone, AppError> {
+        let whole = request.destination.take().unwrap_or_default();
+        let reached = self.destinations.reach(satellite, whole).await?;
+        request.destination = reached.destination();
         let remote = |status| AppError::remote(satellite.as_str(), status);
         let silent = |_| {
             remote(Status::deadline_exceeded(

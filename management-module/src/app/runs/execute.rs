@@ -14,7 +14,7 @@ use tonic::Code;
 use satellite_host::fail_point;
 
 use super::copy::Moved;
-use super::{ACTION, Runs, archiving};
+use super::{ACTION, Runs, archiving, space};
 use crate::app::backup::{Making, failure, left_out_told, satellite_name};
 use crate::app::leases::Lease;
 use crate::app::{Actor, AppError, Job, JobFailure};
@@ -111,17 +111,9 @@ impl Runs {
             return found.map(|stored| Some(stored.archive)).map_err(said);
         }
         let (central, profile) = self.backups.central(&run.plan.central).await.map_err(said)?;
-        let mut sets = profile.select(&run.plan.data_sets).map_err(|set| {
-            said(AppError::Invalid(format!(
-                "central {} has no data set {set}",
-                central.name
-            )))
-        })?;
-        if run.plan.kind == Kind::Archiving {
-            sets = archiving::old(sets, run.plan.older_than_days);
-            if !archiving::is_anything(&sets).await.map_err(said)? {
-                return Ok(None);
-            }
+        let sets = space::chosen(&run.plan, &profile).map_err(said)?;
+        if run.plan.kind == Kind::Archiving && !archiving::is_anything(&sets).await.map_err(said)? {
+            return Ok(None);
         }
         let satellite = satellite_name(&central.satellite).map_err(said)?;
         job.progress("waiting for the satellite", 0, 0, "").await;
@@ -129,10 +121,17 @@ impl Runs {
             () = self.reached(run, &satellite) => {}
             () = stop.cancelled() => {}
         }
+        let weight = self.backups.weighed(&central, &satellite, &sets, job).await?;
+        // What was cut may have made its archive: the disk is fuller by it, and nothing more is needed.
+        if run.attempts <= 1 {
+            let admitted = self.admit(&run.plan, &satellite, &weight, job).await;
+            admitted.map_err(said)?;
+        }
         let making = Making {
             satellite,
             central,
             sets,
+            weight,
             configuration: run.plan.name.to_string(),
             key: run.id.clone(),
             stop: stop.clone(),

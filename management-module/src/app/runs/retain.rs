@@ -162,8 +162,9 @@ impl Runs {
             Place::Satellite(mut whole) => {
                 whole.base_directory.clone_from(&run.plan.directory);
                 let satellite = satellite_name(&run.satellite)?;
+                let reached = self.destinations.reach(&satellite, *whole).await?;
                 let request = pb::DeleteCopyRequest {
-                    destination: Some(*whole),
+                    destination: reached.destination(),
                     path: copy.path.clone(),
                 };
                 let mut client = self.destinations.client(&satellite)?;

@@ -3,6 +3,8 @@
 //! **Invariant:** no component below a configured path is followed if it is a symbolic link, even if it is swapped
 //! for one meanwhile: every step is taken from the open directory above.
 
+mod sample;
+
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, ReadDir};
@@ -21,6 +23,8 @@ use xattr::FileExt as _;
 use super::super::profile::DataSet;
 use super::batch::Batcher;
 use super::{ReadError, file};
+
+pub use self::sample::sample;
 
 /// Names of a directory that are sorted at a time; a larger directory comes in several sorted runs.
 const RUN: usize = 100_000;

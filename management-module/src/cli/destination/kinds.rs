@@ -122,6 +122,9 @@ pub(super) struct Usb {
     /// UUID of the file system, as `blkid` shows it.
     #[arg(long)]
     uuid: Option<String>,
+    /// Also a disk that is not on a USB port, such as one that a hypervisor hands over.
+    #[arg(long)]
+    on_any_bus: bool,
 }
 
 #[derive(Debug, Args)]
@@ -232,6 +235,7 @@ pub(super) fn ask() -> Result<Kind, CliError> {
             Kind::Usb(Usb {
                 label: None,
                 uuid: None,
+                on_any_bus: false,
             })
         }),
         (texts::KIND_MAIL, || {
@@ -323,6 +327,8 @@ impl Kind {
                 Wire::Usb(backup::UsbDestination {
                     label,
                     uuid: one.uuid.unwrap_or_default(),
+                    on_any_bus: one.on_any_bus,
+                    mounted_at: String::new(),
                 })
             }
             Self::Mail(one) => Wire::Mail(one.described(replace)?),

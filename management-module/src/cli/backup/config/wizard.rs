@@ -6,6 +6,7 @@ use satellite_proto::wire::management::v1 as pb;
 use super::super::super::destination;
 use super::super::super::texts::{self, Text};
 use super::super::super::{CliError, client, prompt, render};
+use super::super::plan;
 use super::{Then, retention_told};
 use crate::plan::configuration::ConfigurationName;
 use crate::plan::schedule::{Every, Zone};
@@ -224,7 +225,12 @@ async fn overview(client: &mut client::Client, one: &pb::Configuration) -> Resul
             retention_told(&one.retention.unwrap_or_default()),
         ),
     ];
-    for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
+    let sizes = plan::lines(client, one).await;
+    for (name, value) in lines
+        .into_iter()
+        .chain(sizes)
+        .filter(|(_, value)| !value.is_empty())
+    {
         render::note(&format!("  {}: {value}", name.say()));
     }
     Ok(())

@@ -1,0 +1,154 @@
+//! How much a backup will bring and how large its archive will be, before anything of it is read.
+
+use satellite_proto::wire::backup::v1 as pb;
+use satellite_proto::wire::management::v1::DataSetSize;
+
+use super::{Backups, failure, measured};
+use crate::app::remote::call;
+use crate::app::{AppError, Job, JobFailure};
+use crate::central::profile::DataSet;
+use crate::central::read::{Measured, sample};
+use crate::names::SatelliteName;
+use crate::plan::space::{Place, Room, Shrunk};
+use crate::store::Central;
+
+/// What a backup will bring.
+#[derive(Debug, Clone)]
+pub(in crate::app) struct Weight {
+    /// The data sets, as they are now.
+    pub(in crate::app) sets: Vec<(DataSet, Measured)>,
+    /// Bytes of content, with what commands printed the last time.
+    pub(in crate::app) content: u64,
+    /// Bytes that the archive will have.
+    pub(in crate::app) archive: u64,
+}
+
+impl Weight {
+    /// The sizes, for a person.
+    pub(in crate::app) fn told(&self) -> String {
+        let one = |(set, size): &(DataSet, Measured)| {
+            format!("{}: {} files, {} bytes", set.name, size.files, size.bytes)
+        };
+        let sets: Vec<_> = self.sets.iter().map(one).collect();
+        format!(
+            "{}; the archive will have about {} bytes",
+            sets.join("; "),
+            self.archive
+        )
+    }
+
+    /// The sizes, for programs.
+    pub(in crate::app) fn sizes(&self) -> Vec<DataSetSize> {
+        self.sets.iter().map(size_told).collect()
+    }
+}
+
+/// What a data set holds, as the wire has it.
+pub(crate) fn size_told((set, size): &(DataSet, Measured)) -> DataSetSize {
+    DataSetSize {
+        data_set: set.name.clone(),
+        description: set.description.clone(),
+        files: size.files,
+        size_bytes: size.bytes,
+        can_be_large: set.can_be_large,
+    }
+}
+
+impl Backups {
+    /// Weighs what a backup of these data sets will bring.
+    ///
+    /// # Errors
+    /// [`AppError::Machine`].
+    pub(in crate::app) async fn weigh(
+        &self,
+        central: &Central,
+        satellite: &SatelliteName,
+        sets: &[DataSet],
+    ) -> Result<Weight, AppError> {
+        let sizes = measured(sets.to_vec()).await?;
+        let last = self.last_of(central, satellite, sets).await;
+        let in_all = sizes.iter().fold(Measured::default(), |sum, (_, one)| Measured {
+            files: sum.files + one.files,
+            bytes: sum.bytes + one.bytes,
+        });
+        let content = |(set, size): &(DataSet, Measured)| match &last {
+            // Nobody knows what its commands will print but by what they printed.
+            Some(last) if !set.commands.is_empty() => size.bytes.max(held(last, &set.name)),
+            _ => size.bytes,
+        };
+        let content = sizes.iter().map(content).sum();
+        let shrunk = match &last {
+            Some(last) => Shrunk {
+                from: last.data_sets.iter().map(|set| set.size_bytes).sum(),
+                to: last.size_bytes,
+            },
+            None => {
+                let sets = sets.to_vec();
+                let sampled = tokio::task::spawn_blocking(move || sample(&sets, &in_all)).await;
+                sampled.map_err(|error| AppError::machine("look at the central's data", error))?
+            }
+        };
+        Ok(Weight {
+            archive: shrunk.of(content),
+            sets: sizes,
+            content,
+        })
+    }
+
+    /// The same with news for whoever watches a run.
+    pub(in crate::app) async fn weighed(
+        &self,
+        central: &Central,
+        satellite: &SatelliteName,
+        sets: &[DataSet],
+        job: &mut Job,
+    ) -> Result<Weight, JobFailure> {
+        job.progress("measuring the central", 0, 0, "bytes").await;
+        let weighed = self.weigh(central, satellite, sets).await;
+        let weight = weighed.map_err(|error| failure(&error))?;
+        job.note(weight.told()).await;
+        Ok(weight)
+    }
+
+    /// What the satellite has for an archive.
+    pub(in crate::app) async fn room(&self, satellite: &SatelliteName) -> Place {
+        let asked = async {
+            let mut client = self.client(satellite)?;
+            let answer = client.get_storage(pb::GetStorageRequest {});
+            call(satellite, self.app.config.call_deadline, answer).await
+        };
+        let room = asked.await.map(|storage| Room {
+            free: Some(storage.free_bytes),
+            most: None,
+        });
+        Place {
+            destination: String::new(),
+            room: room.map_err(|error| crate::error_chain(&error)),
+        }
+    }
+
+    /// The newest archive of the same data sets: by it the next one is judged. What does not answer has none.
+    async fn last_of(
+        &self,
+        central: &Central,
+        satellite: &SatelliteName,
+        sets: &[DataSet],
+    ) -> Option<pb::Archive> {
+        // What is moved because it is old is another part of the data each time.
+        if sets.iter().any(|set| set.changed_before.is_some()) {
+            return None;
+        }
+        let (_, answer) = self.list_one(satellite.clone(), &central.name).await;
+        let is_alike = |archive: &pb::Archive| {
+            let names = archive.data_sets.iter().map(|set| &set.name);
+            names.eq(sets.iter().map(|set| &set.name))
+                && archive.data_sets.iter().any(|set| set.size_bytes > 0)
+        };
+        answer.ok()?.archives.into_iter().find(is_alike)
+    }
+}
+
+fn held(archive: &pb::Archive, set: &str) -> u64 {
+    let mut sets = archive.data_sets.iter();
+    sets.find(|one| one.name == set).map_or(0, |one| one.size_bytes)
+}

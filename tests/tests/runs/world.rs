@@ -1,0 +1,182 @@
+//! A server with a backup-service of its own, all on one machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use e2e::central::Sample;
+use e2e::command::{Ended, command, finish};
+use e2e::network::write;
+use e2e::release::Release;
+use e2e::wait::until;
+use serde_json::Value;
+use tokio::process::Child;
+
+pub(crate) const SETTLED: Duration = Duration::from_secs(90);
+
+/// A server with a backup-service of its own, a small central and the destinations `disk`, `copies` and `broken`.
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) release: Release,
+    module: Child,
+    _service: Child,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let (dir, release) = (tempfile::tempdir().unwrap(), Release::find().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        for name in ["run", "copies"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        let socket = at("run/backup.sock");
+        let (state, config) = (at("backup-state"), at("backup.toml"));
+        let text = format!("socket = {socket:?}\nstate = {state:?}\nlocal-role = \"admin\"\n");
+        write(&config, text).unwrap();
+        let mut service = command(release.program("backup-service"));
+        service
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stderr(log(&at("backup.log")));
+        let service = service.spawn().unwrap();
+        let text = format!(
+            "state-dir = {:?}\nsocket = {:?}\nserver-name = \"here\"\nlocal-backup-service = {socket:?}\n",
+            at("state"),
+            at("run/api.sock"),
+        );
+        write(&at("config.toml"), text).unwrap();
+        let module = started(&release, dir.path(), None);
+        let world = Self {
+            dir,
+            release,
+            module,
+            _service: service,
+        };
+        world.is_up().await;
+        let up = until("the backup-service to answer", SETTLED, async || {
+            socket.exists().then_some(())
+        });
+        up.await.unwrap();
+        world.furnish().await;
+        world
+    }
+
+    /// A central and destinations.
+    async fn furnish(&self) {
+        let sample = Sample {
+            name: "sample".into(),
+            root: self.at("central"),
+            seed: 1,
+            bytes: 2_000_000,
+        };
+        sample.make(|_, _| ()).await.unwrap();
+        write(&self.at("central.toml"), sample.profile()).unwrap();
+        write(&self.at("file"), "no directory").unwrap();
+        let path = |name: &str| self.at(name).display().to_string();
+        said(
+            self,
+            &["central", "add", &path("central.toml"), "--satellite", "server"],
+        )
+        .await;
+        for (name, kind, place) in [
+            ("disk", "server", "disk"),
+            ("broken", "server", "file"),
+            ("copies", "directory", "copies"),
+        ] {
+            said(self, &["destination", "add", name, kind, &path(place)]).await;
+        }
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn is_up(&self) {
+        let up = until("the management module to answer", SETTLED, async || {
+            let answer = self.cli(&["system", "status"]).await;
+            (answer.code == Some(0)).then_some(())
+        });
+        let tail = || std::fs::read_to_string(self.at("module.log")).unwrap_or_default();
+        up.await.unwrap_or_else(|error| panic!("{error}: {}", tail()));
+    }
+
+    pub(crate) async fn cli(&self, words: &[&str]) -> Ended {
+        let mut program = command(self.release.program("management-module"));
+        program
+            .env("MANAGEMENT_MODULE_CONFIG", self.at("config.toml"))
+            .env("LC_ALL", "C")
+            .args(words);
+        finish(program, SETTLED).await.unwrap()
+    }
+
+    /// Ends the module and starts it so that it is killed when it comes to a fail point.
+    pub(crate) async fn restart_to_fail(&mut self, point: &str) {
+        self.module.kill().await.unwrap();
+        self.module = started(&self.release, self.dir.path(), Some(point));
+        self.is_up().await;
+    }
+
+    /// Waits until the module is dead, and starts it again.
+    pub(crate) async fn revive(&mut self) {
+        tokio::time::timeout(SETTLED, self.module.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        self.module = started(&self.release, self.dir.path(), None);
+        self.is_up().await;
+    }
+}
+
+fn log(path: &Path) -> Stdio {
+    let file = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
+    Stdio::from(file)
+}
+
+fn started(release: &Release, dir: &Path, fail_point: Option<&str>) -> Child {
+    let mut module = command(release.program("management-module"));
+    module
+        .arg("--config")
+        .arg(dir.join("config.toml"))
+        .arg("serve")
+        .stderr(log(&dir.join("module.log")));
+    if let Some(point) = fail_point {
+        module.env("SATELLITE_FAIL_POINT", point);
+    }
+    module.spawn().unwrap()
+}
+
+pub(crate) async fn said(world: &World, words: &[&str]) -> String {
+    let ended = world.cli(words).await;
+    assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
+    ended.stdout
+}
+
+pub(crate) async fn json(world: &World, words: &[&str]) -> Value {
+    let words: Vec<_> = words.iter().copied().chain(["--output", "json"]).collect();
+    serde_json::from_str(&said(world, &words).await).unwrap()
+}
+
+/// The newest run, once it has come to an end.
+pub(crate) async fn newest(world: &World) -> Value {
+    let words = ["backup", "runs", "--limit", "1", "--output", "json"];
+    let rest = until("the newest run to end", SETTLED, async || {
+        let ended = world.cli(&words).await;
+        let runs: Value = serde_json::from_str(&ended.stdout).ok()?;
+        let run = runs.get(0)?.clone();
+        let waits = ["waiting", "running"].contains(&run["state"].as_str()?);
+        (!waits).then_some(run)
+    });
+    rest.await.unwrap()
+}
+
+pub(crate) fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
