@@ -10,6 +10,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("ListArchives", Role::Viewer),
     ("GetArchive", Role::Viewer),
     ("DownloadArchive", Role::Operator),
+    ("SealArchive", Role::Operator),
     ("ReadArchive", Role::Operator),
     ("VerifyArchive", Role::Operator),
     ("DeleteArchive", Role::Admin),

@@ -6,6 +6,7 @@
 mod delete;
 pub mod record;
 mod scan;
+mod seals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,6 +22,7 @@ use crate::archive::write::Room;
 use crate::destination::path::Mark;
 use crate::durable::{self, PART};
 pub use record::Record;
+pub use seals::SealedArchive;
 
 /// Why the catalogue could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,8 @@ struct Inner {
     directory: Label,
     reserve: u64,
     known: Mutex<Known>,
+    /// Held while it is found out what an archive becomes when it is encrypted.
+    sealing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +140,7 @@ impl Catalog {
             directory,
             reserve,
             known,
+            sealing: Mutex::default(),
         }));
         for place in [
             catalog.root(),

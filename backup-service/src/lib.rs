@@ -5,6 +5,7 @@
 //! go; [`archive`] is the format and knows of nothing else.
 
 pub mod access;
+pub mod age;
 pub mod archive;
 pub mod catalog;
 pub mod cli;

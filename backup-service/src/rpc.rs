@@ -17,7 +17,8 @@ use satellite_proto::wire::backup::v1::{
     CreateArchiveRequest, CreateArchiveResponse, DeleteArchiveRequest, DeleteArchiveResponse,
     DownloadArchiveRequest, DownloadArchiveResponse, GetArchiveRequest, GetArchiveResponse,
     GetStorageRequest, GetStorageResponse, ListArchivesRequest, ListArchivesResponse, ReadArchiveRequest,
-    ReadArchiveResponse, VerifyArchiveRequest, VerifyArchiveResponse,
+    ReadArchiveResponse, SealArchiveRequest, SealArchiveResponse, VerifyArchiveRequest,
+    VerifyArchiveResponse,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,10 +26,11 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::access;
+use crate::age::For;
 use crate::archive::read::Archive;
 use crate::archive::threads;
 use crate::archive::verify::verify;
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::{Catalog, CatalogError, Reading, SealedArchive};
 use crate::config::Config;
 
 /// Most archives that a list answers, so that the answer fits into a message.
@@ -93,6 +95,19 @@ async fn blocking<T: Send + 'static>(
             "the work stopped: see the log of the backup-service",
         ))
     })
+}
+
+/// What an archive becomes when it is encrypted.
+async fn sealed(catalog: &Catalog, reading: &Reading, whom: For) -> Result<SealedArchive, Status> {
+    let (catalog, id) = (catalog.clone(), reading.record.id);
+    blocking(move || {
+        let reading = catalog.read(id).map_err(catalog_status)?;
+        catalog.sealed(&reading, &whom).map_err(|error| {
+            tracing::error!(archive = %id, error = chain(&error), "Cannot encrypt an archive");
+            Status::internal("the archive cannot be encrypted: see the log of the backup-service")
+        })
+    })
+    .await
 }
 
 /// An error with all its causes, for the log.
@@ -184,7 +199,27 @@ impl ArchiveService for Archives {
     ) -> Result<Response<Self::DownloadArchiveStream>, Status> {
         let asked = self.admit(request, "DownloadArchive")?;
         let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
-        read::download(reading, asked.offset).map(Response::new)
+        let sealed = match destination::encryption(asked.encryption)? {
+            None => None,
+            Some(whom) => Some(sealed(&self.catalog, &reading, whom).await?),
+        };
+        read::download(reading, sealed, asked.offset).map(Response::new)
+    }
+
+    async fn seal_archive(
+        &self,
+        request: Request<SealArchiveRequest>,
+    ) -> Result<Response<SealArchiveResponse>, Status> {
+        let asked = self.admit(request, "SealArchive")?;
+        let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
+        let whom = destination::encryption(asked.encryption)?;
+        let whom = whom.ok_or_else(|| Status::invalid_argument("`encryption` is missing"))?;
+        let sealed = sealed(&self.catalog, &reading, whom).await?;
+        Ok(Response::new(SealArchiveResponse {
+            size_bytes: sealed.sealed.size(),
+            file_name: sealed.file_name,
+            sha256: sealed.sha256,
+        }))
     }
 
     async fn read_archive(

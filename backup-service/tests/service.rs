@@ -311,6 +311,7 @@ async fn an_archive_that_is_read_is_not_deleted_and_damage_is_told() {
     let asked = DownloadArchiveRequest {
         id: archive.id.clone(),
         offset: 0,
+        encryption: None,
     };
     let mut stream = client.download_archive(asked).await.unwrap().into_inner();
     stream.message().await.unwrap();

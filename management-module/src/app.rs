@@ -23,6 +23,7 @@ pub mod network;
 pub mod notify;
 mod observe;
 pub mod page;
+pub(crate) mod passphrases;
 pub mod peers;
 pub mod preview;
 mod push;

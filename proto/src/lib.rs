@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here touches the machine beyond the sockets and readers that it is handed, and nothing
 //! here depends on another crate of ours.
 
+pub mod bech32;
 pub mod bundle;
 pub mod identity;
 pub mod join;

@@ -66,6 +66,7 @@ impl Catalog {
         let path = self.path(record);
         durable::remove(&path).map_err(failed("remove", &path))?;
         known.records.remove(&id);
+        self.forget_seals(id);
         let record_path = self.record_path(id);
         durable::remove(&record_path).map_err(failed("remove", &record_path))
     }

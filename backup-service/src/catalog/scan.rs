@@ -39,6 +39,12 @@ impl Catalog {
     pub(super) fn load(&self) -> Result<(), CatalogError> {
         for (entry, _) in entries(&self.records())? {
             let path = entry.path();
+            let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+            if let Some(id) = id.filter(|_| path.extension().is_some_and(|e| e == super::seals::ENDING))
+                && !self.record_path(id).exists()
+            {
+                self.forget_seals(id);
+            }
             if path.extension().is_none_or(|e| e != "json") || entry.file_name() == super::delete::DELETED {
                 continue;
             }

@@ -4,12 +4,12 @@
 //! every step can be cut and done again; a temporary of an earlier call is used or removed by the next.
 
 use std::collections::BTreeSet;
-use std::io::SeekFrom;
+use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
@@ -19,12 +19,13 @@ use super::gauge::Stage;
 use super::path::{Mark, PlacePath};
 use super::place::Entry;
 use super::visit::Visit;
+use crate::age::Sealed;
 
 /// What to copy where.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The archive's file.
-    pub file: &'a Path,
+    /// What is copied.
+    pub content: Content<'a>,
     /// Its name at the destination.
     pub path: PlacePath,
     /// Bytes of it.
@@ -35,6 +36,62 @@ pub struct Job<'a> {
     pub mark: &'a Mark,
     /// Temporaries that are being written.
     pub flights: &'a Flights,
+}
+
+/// What is copied: the archive's file, or what it becomes when it is encrypted.
+#[derive(Debug)]
+pub enum Content<'a> {
+    /// The file.
+    Plain(&'a Path),
+    /// Made as it is sent.
+    Sealed(&'a Sealed),
+}
+
+/// What becomes of a content piece by piece.
+enum Reader {
+    Plain(File),
+    Sealed(Sealed, u64),
+}
+
+impl Content<'_> {
+    /// Reads from `offset` on.
+    async fn from(&self, offset: u64) -> io::Result<Reader> {
+        match self {
+            Self::Plain(path) => {
+                let mut file = File::open(path).await?;
+                file.seek(SeekFrom::Start(offset)).await?;
+                Ok(Reader::Plain(file))
+            }
+            Self::Sealed(sealed) => Ok(Reader::Sealed((*sealed).clone(), offset)),
+        }
+    }
+}
+
+impl Reader {
+    /// The next bytes: as many as are asked for, or what there is up to the end.
+    async fn next(&mut self, length: usize) -> io::Result<Bytes> {
+        match self {
+            Self::Plain(file) => {
+                let mut piece = BytesMut::zeroed(length);
+                let mut filled = 0;
+                while filled < length {
+                    match file.read(&mut piece[filled..]).await? {
+                        0 => break,
+                        count => filled += count,
+                    }
+                }
+                piece.truncate(filled);
+                Ok(piece.freeze())
+            }
+            Self::Sealed(sealed, at) => {
+                let (work, from) = (sealed.clone(), *at);
+                let read = tokio::task::spawn_blocking(move || work.read(from, length)).await;
+                let piece = read.map_err(io::Error::other)?.map_err(io::Error::other)?;
+                *at += piece.len() as u64;
+                Ok(piece.into())
+            }
+        }
+    }
 }
 
 /// What became of it.
@@ -272,18 +329,19 @@ async fn send(
     (path, offset): (&PlacePath, u64),
 ) -> Result<(), Fault> {
     let own = || Fault::own("read the archive");
-    let mut file = File::open(job.file).await.map_err(own())?;
-    file.seek(SeekFrom::Start(offset)).await.map_err(own())?;
+    let mut content = job.content.from(offset).await.map_err(own())?;
     visit.gauge.begin(Stage::Send, offset, job.size);
     visit.place.begin(path, offset, job.size).await?;
     let mut at = offset;
     memory.sent = at;
     while at < job.size {
         let left = usize::try_from(job.size - at).unwrap_or(PIECE);
-        let mut piece = BytesMut::zeroed(visit.pace.piece().min(left));
-        file.read_exact(&mut piece).await.map_err(own())?;
+        let piece = content.next(visit.pace.piece().min(left)).await.map_err(own())?;
         let length = piece.len();
-        visit.place.put(piece.freeze()).await?;
+        if length == 0 {
+            return Err(own()(io::ErrorKind::UnexpectedEof.into()));
+        }
+        visit.place.put(piece).await?;
         at += length as u64;
         memory.sent = at;
         if at > memory.furthest {
@@ -303,7 +361,7 @@ async fn wrong(job: &Job<'_>, offset: u64, memory: &mut Memory) -> Result<Attemp
         memory.distrust = true;
         return Ok(Attempt::Again);
     }
-    if digest_of_file(job.file).await? != job.sha256 {
+    if digest_of(&job.content).await? != job.sha256 {
         return Err(Fault::Damaged {
             path: "the disk of the backup-service".to_owned(),
             why: "the archive itself is damaged: verify it, and check disk and memory".to_owned(),
@@ -335,12 +393,7 @@ pub(super) async fn digest(
 }
 
 /// The next piece of a file of `size` bytes; connects anew after cuts.
-pub(super) async fn read(
-    visit: &mut Visit,
-    path: &PlacePath,
-    at: u64,
-    size: u64,
-) -> Result<bytes::Bytes, Fault> {
+pub(super) async fn read(visit: &mut Visit, path: &PlacePath, at: u64, size: u64) -> Result<Bytes, Fault> {
     let left = usize::try_from(size - at).unwrap_or(PIECE);
     let length = visit.pace.piece().min(left);
     loop {
@@ -361,14 +414,15 @@ pub(super) async fn read(
     }
 }
 
-async fn digest_of_file(path: &Path) -> Result<String, Fault> {
+async fn digest_of(content: &Content<'_>) -> Result<String, Fault> {
     let own = || Fault::own("read the archive");
-    let mut file = File::open(path).await.map_err(own())?;
-    let (mut hash, mut piece) = (Context::new(&SHA256), vec![0; PIECE]);
+    let mut reader = content.from(0).await.map_err(own())?;
+    let mut hash = Context::new(&SHA256);
     loop {
-        match file.read(&mut piece).await.map_err(own())? {
-            0 => return Ok(data_encoding::HEXLOWER.encode(hash.finish().as_ref())),
-            length => hash.update(&piece[..length]),
+        let piece = reader.next(PIECE).await.map_err(own())?;
+        if piece.is_empty() {
+            return Ok(data_encoding::HEXLOWER.encode(hash.finish().as_ref()));
         }
+        hash.update(&piece);
     }
 }

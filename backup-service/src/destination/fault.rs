@@ -121,6 +121,16 @@ pub enum Fault {
         /// How.
         why: String,
     },
+    /// It is encrypted.
+    #[error(
+        "{what} cannot be decrypted: {why}; give the key (`--identity`) or the passphrase that it was encrypted with"
+    )]
+    Locked {
+        /// Which.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// No such thing.
     #[error("there is no {0}: list the copies to see which there are")]
     NotFound(String),
@@ -212,6 +222,7 @@ impl Fault {
             Self::TooLarge { needed, most, .. } => (Kind::TooLarge, *needed, *most),
             Self::NotPluggedIn { .. } => (Kind::NotPluggedIn, 0, 0),
             Self::Damaged { .. } => (Kind::Damaged, 0, 0),
+            Self::Locked { .. } => (Kind::Locked, 0, 0),
             Self::NotFound(_) => (Kind::NotFound, 0, 0),
             Self::Unsupported(_) => (Kind::Unsupported, 0, 0),
             Self::Busy { .. } | Self::InProgress(_) => (Kind::Busy, 0, 0),
@@ -239,6 +250,7 @@ impl Fault {
             | Self::Certificate { .. }
             | Self::NoPlace { .. }
             | Self::Denied { .. }
+            | Self::Locked { .. }
             | Self::Security { .. }
             | Self::Other { .. }
             | Self::NotPluggedIn { .. } => Code::FailedPrecondition,

@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::gauge::Stage;
 use super::path::PlacePath;
 use super::visit::Visit;
+use crate::age::{self, AgeError, ENDING, Keys};
 use crate::archive::read::Archive;
 use crate::archive::threads;
 use crate::archive::verify::verify;
@@ -37,10 +38,21 @@ impl Drop for Spooled {
 ///
 /// # Errors
 /// [`Fault`]; nothing was kept.
-pub async fn fetch(visit: &mut Visit, path: &PlacePath, catalog: &Catalog) -> Result<Record, Fault> {
+pub async fn fetch(
+    visit: &mut Visit,
+    path: &PlacePath,
+    keys: Keys,
+    catalog: &Catalog,
+) -> Result<Record, Fault> {
     let size = size(visit, path).await?;
+    let is_encrypted = path.name().ends_with(ENDING);
     let room = catalog.room();
-    match room.check(size) {
+    // Encrypted and decrypted it lies there at once for a while.
+    match room.check(if is_encrypted {
+        size.saturating_mul(2)
+    } else {
+        size
+    }) {
         Ok(()) => {}
         Err(WriteError::Space { free, needed }) => {
             return Err(Fault::OwnFull {
@@ -57,7 +69,14 @@ pub async fn fetch(visit: &mut Visit, path: &PlacePath, catalog: &Catalog) -> Re
     let spooled = Spooled(room.directory.join(format!("{}.part", uuid::Uuid::new_v4())));
     download(visit, path, size, &spooled.0).await?;
     let (catalog, shown) = (catalog.clone(), path.to_string());
-    let kept = tokio::task::spawn_blocking(move || keep(&catalog, &spooled.0, shown));
+    let kept = tokio::task::spawn_blocking(move || {
+        if !is_encrypted {
+            return keep(&catalog, &spooled.0, shown);
+        }
+        let opened = Spooled(room.directory.join(format!("{}.part", uuid::Uuid::new_v4())));
+        decrypt(&spooled.0, &opened.0, &keys, &shown)?;
+        keep(&catalog, &opened.0, shown)
+    });
     match kept.await {
         Ok(kept) => kept,
         Err(error) => Err(Fault::own("verify the archive")(std::io::Error::other(error))),
@@ -85,6 +104,30 @@ async fn download(visit: &mut Visit, path: &PlacePath, size: u64, into: &Path) -
     }
     file.flush().await.map_err(own())?;
     file.sync_all().await.map_err(own())
+}
+
+fn decrypt(from: &Path, to: &Path, keys: &Keys, shown: &str) -> Result<(), Fault> {
+    let own = || Fault::own("decrypt the archive");
+    let from = std::fs::File::open(from).map_err(own())?;
+    let mut options = std::fs::File::options();
+    let mut to = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(to)
+        .map_err(own())?;
+    match age::open(&from, &mut to, keys) {
+        Ok(()) => to.sync_all().map_err(own()),
+        Err(AgeError::Io(source)) => Err(own()(source)),
+        Err(error @ (AgeError::NoKey(_) | AgeError::Work)) => Err(Fault::Locked {
+            what: format!("`{shown}`"),
+            why: error.to_string(),
+        }),
+        Err(error) => Err(Fault::Damaged {
+            path: format!("`{shown}`"),
+            why: error.to_string(),
+        }),
+    }
 }
 
 /// Verifies what was fetched and lists it.

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::age::ENDING;
+
 use crate::archive::names::Label;
 
 /// Longest part of a path, in bytes.
@@ -79,10 +81,11 @@ pub fn is_name(name: &str) -> bool {
         && !name.contains(bad)
 }
 
-/// Whether a name is that of an archive.
+/// Whether a name is that of an archive, encrypted or not.
 #[must_use]
 pub fn is_archive(name: &str) -> bool {
-    name.len() > ARCHIVE.len() && name.ends_with(ARCHIVE)
+    let plain = name.strip_suffix(ENDING).unwrap_or(name);
+    plain.len() > ARCHIVE.len() && plain.ends_with(ARCHIVE)
 }
 
 /// Marks temporaries as those of one backup-service.
@@ -151,6 +154,7 @@ mod tests {
         assert_eq!(path.to_string(), "starface-backup/Größe 1/pbx_1.sar");
         assert_eq!(path.parent().unwrap().to_string(), "starface-backup/Größe 1");
         assert_eq!(path.name(), "pbx_1.sar");
+        assert!(is_archive("a.sar.age") && !is_archive("a.age") && !is_archive(".sar.age"));
     }
 
     #[test]

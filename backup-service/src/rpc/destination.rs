@@ -21,7 +21,7 @@ use crate::archive::names::Label;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::destination::check::{check, unreadable};
-use crate::destination::copy::{Flights, Job, copy};
+use crate::destination::copy::{Content, Flights, Job, copy};
 use crate::destination::dropbox::oauth;
 use crate::destination::fault::Fault;
 use crate::destination::fetch::fetch;
@@ -124,6 +124,11 @@ where
     ReceiverStream::new(stream)
 }
 
+/// For whom something is encrypted, checked.
+pub(super) fn encryption(given: Option<pb::Encryption>) -> Result<Option<crate::age::For>, Status> {
+    wire::encryption(given).map_err(|fault| fault.status())
+}
+
 fn place_path(text: &str) -> Result<PlacePath, Status> {
     PlacePath::of_archive(text).ok_or_else(|| {
         Fault::Description("`path` is not the path of a copy: list the copies".to_owned()).status()
@@ -187,9 +192,17 @@ impl DestinationService for Destinations {
             "" => label(&reading.record.directory)?,
             given => label(given)?,
         };
+        let whom = encryption(asked.encryption)?;
+        let sealed = match whom {
+            None => None,
+            Some(whom) => Some(super::sealed(&self.catalog, &reading, whom).await?),
+        };
+        let file_name = sealed
+            .as_ref()
+            .map_or(&reading.record.file_name, |one| &one.file_name);
         let path = PlacePath::top(&target.base)
             .join(directory.as_str())
-            .and_then(|directory| directory.join(&reading.record.file_name))
+            .and_then(|directory| directory.join(file_name))
             .ok_or_else(|| Status::internal("the archive's name cannot be that of a copy"))?;
         let flight = self
             .flights
@@ -201,11 +214,18 @@ impl DestinationService for Destinations {
             async move {
                 let _kept = (permit, flight);
                 let mut visit = Visit::begin(&target, this.patience(), gauge).await?;
+                let (content, size, sha256) = match &sealed {
+                    Some(one) => (Content::Sealed(&one.sealed), one.sealed.size(), &one.sha256),
+                    None => {
+                        let record = &reading.record;
+                        (Content::Plain(&reading.path), record.size_bytes, &record.sha256)
+                    }
+                };
                 let job = Job {
-                    file: &reading.path,
+                    content,
                     path,
-                    size: reading.record.size_bytes,
-                    sha256: &reading.record.sha256,
+                    size,
+                    sha256,
                     mark: &this.mark,
                     flights: &this.flights,
                 };
@@ -255,13 +275,14 @@ impl DestinationService for Destinations {
         let (asked, permit) = self.admit(request, "FetchCopy")?;
         let target = self.target(asked.destination)?;
         let path = place_path(&asked.path)?;
+        let keys = wire::keys(asked.identities, asked.passphrase).map_err(|fault| fault.status())?;
         let (this, gauge) = (self.clone(), Gauge::default());
         let work = {
             let gauge = gauge.clone();
             async move {
                 let _permit = permit;
                 let mut visit = Visit::begin(&target, this.patience(), gauge).await?;
-                let fetched = fetch(&mut visit, &path, &this.catalog).await;
+                let fetched = fetch(&mut visit, &path, keys, &this.catalog).await;
                 visit.place.close().await;
                 let record = fetched?;
                 tracing::info!(archive = %record.id, destination = target.identity(), %path, "Fetched a copy");

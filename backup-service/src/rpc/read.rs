@@ -14,9 +14,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{chain, wire};
+use crate::age::Sealed;
 use crate::archive::read::{Archive, ReadError};
 use crate::archive::select::{Piece, SelectError, Selection, select};
-use crate::catalog::Reading;
+use crate::catalog::{Reading, SealedArchive};
 
 /// Pieces that wait for the taker.
 const AHEAD: usize = 4;
@@ -27,15 +28,23 @@ const BATCH: usize = MAX_PIECE - (16 << 10);
 /// Streams the file from `offset` on.
 pub(super) fn download(
     reading: Reading,
+    sealed: Option<SealedArchive>,
     offset: u64,
 ) -> Result<ReceiverStream<Result<DownloadArchiveResponse, Status>>, Status> {
-    let size = reading.record.size_bytes;
+    let size = match &sealed {
+        Some(sealed) => sealed.sealed.size(),
+        None => reading.record.size_bytes,
+    };
     if offset > size {
         return Err(Status::out_of_range(format!("the archive has {size} bytes only")));
     }
     let (out, stream) = channel(AHEAD);
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = send_file(&reading, offset, &out) {
+        let sent = match &sealed {
+            None => send_file(&reading, offset, &out),
+            Some(sealed) => send_sealed(&sealed.sealed, offset, &out),
+        };
+        if let Err(error) = sent {
             tracing::error!(archive = %reading.record.id, %error, "Cannot read an archive");
             let _ = out.blocking_send(Err(Status::data_loss("the archive cannot be read: verify it")));
         }
@@ -63,6 +72,22 @@ fn send_file(
         }
     }
     Ok(())
+}
+
+fn send_sealed(
+    sealed: &Sealed,
+    mut at: u64,
+    out: &Sender<Result<DownloadArchiveResponse, Status>>,
+) -> std::io::Result<()> {
+    loop {
+        let piece = sealed.read(at, MAX_PIECE).map_err(std::io::Error::other)?;
+        at += piece.len() as u64;
+        let is_over = piece.is_empty();
+        let message = DownloadArchiveResponse { data: piece.into() };
+        if is_over || out.blocking_send(Ok(message)).is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// Streams the chosen members; `permit` is kept until the last was taken.

@@ -211,6 +211,7 @@ pub(crate) async fn download(client: &mut Client, id: &str, offset: u64) -> Resu
     let asked = DownloadArchiveRequest {
         id: id.to_owned(),
         offset,
+        encryption: None,
     };
     let mut stream = client.download_archive(asked).await?.into_inner();
     let mut bytes = Vec::new();

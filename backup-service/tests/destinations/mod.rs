@@ -72,6 +72,7 @@ pub(crate) async fn try_begin(
         archive_id: archive.id.clone(),
         destination: Some(destination),
         sub_directory: "Täglich 1".to_owned(),
+        encryption: None,
     };
     Ok(client.copy_archive(asked).await?.into_inner())
 }
@@ -159,6 +160,7 @@ pub(crate) async fn fetch(
     let asked = pb::FetchCopyRequest {
         destination: Some(destination),
         path: path.to_owned(),
+        ..pb::FetchCopyRequest::default()
     };
     let mut stream = client.fetch_copy(asked).await?.into_inner();
     loop {

@@ -55,9 +55,20 @@ impl Configurations {
         kept
     }
 
-    async fn keep(&self, configuration: Configuration, replace: bool) -> Result<ConfigurationRow, AppError> {
-        self.check(&configuration).await?;
+    async fn keep(
+        &self,
+        mut configuration: Configuration,
+        replace: bool,
+    ) -> Result<ConfigurationRow, AppError> {
         let known = self.app.store.configuration(configuration.name.as_str()).await?;
+        if configuration.encryption.keeps_passphrase
+            && let Some(known) = known.as_ref().filter(|_| replace)
+        {
+            let kept = known.configuration.encryption.sealed_passphrase.clone();
+            configuration.encryption.sealed_passphrase = kept;
+        }
+        self.check(&configuration).await?;
+        configuration.encryption.keeps_passphrase = false;
         let now = Timestamp::now();
         let as_before = known.as_ref().is_some_and(|known| {
             known.configuration.schedule == configuration.schedule

@@ -26,7 +26,7 @@ use crate::names::{DestinationName, SatelliteName};
 use crate::store::{DestinationRow, StoreError};
 use crate::vault::Vault;
 
-pub use self::copies::CopyPlace;
+pub use self::copies::{CopyKeys, CopyPlace};
 pub use self::dropbox::{DropboxBegun, DropboxWish};
 pub(in crate::app) use self::server::{is_kept_at_server, keep_at_server, room_at};
 

@@ -2,12 +2,15 @@
 
 mod kinds;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use satellite_proto::wire::backup::v1 as backup;
 use satellite_proto::wire::management::v1 as pb;
 use serde::Serialize;
 
 use self::kinds::Kind;
+pub(super) use self::kinds::secret_of;
 use super::backup::ArchiveView;
 use super::texts::Text;
 use super::{CliError, Global, client, job, prompt, render, texts};
@@ -48,6 +51,12 @@ pub(super) struct Fetch {
     name: String,
     /// Path, as `destination copies` shows it.
     path: String,
+    /// File with the key that opens an encrypted copy, as `age-keygen` writes it.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// File with the passphrase of an encrypted copy; `-` reads it from stdin. Without it, that of its configuration is tried.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     whence: Whence,
 }
@@ -428,8 +437,12 @@ impl Copies {
 
 impl Fetch {
     async fn run(self, global: &Global) -> Result<(), CliError> {
+        let identities = self.identity.as_deref().map(super::read_text).transpose()?;
+        let passphrase = secret_of(self.passphrase_file.as_deref())?;
         let mut client = client::connect(global).await?;
         let request = pb::FetchCopyRequest {
+            identities: identities.map(|value| backup::Secret { value }),
+            passphrase,
             name: self.name,
             path: self.path,
             directory: self.whence.directory.unwrap_or_default(),

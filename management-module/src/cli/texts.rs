@@ -273,6 +273,8 @@ texts! { pub(super),
     WORKLOADS = "Workloads" | "Dienste" | "Services" | "Servizi";
     FILE = "File" | "Datei" | "Fichier" | "File";
     ID = "Id" | "Kennung" | "Identifiant" | "Identificatore";
+    ENCRYPTED = "Encrypted" | "Verschlüsselt" | "Chiffré" | "Cifrato";
+    WITH_PASSPHRASE = "with a passphrase" | "mit einer Passphrase" | "avec une phrase secrète" | "con una passphrase";
     ARCHIVE_ABOUT = "Archive, about" | "Archiv, etwa" | "Archive, environ" | "Archivio, circa";
     BYTES_FREE = "{} free" | "{} frei" | "{} libres" | "{} liberi";
     FREE_UNKNOWN = "does not say how much is free" | "sagt nicht, wie viel frei ist" | "n'indique pas la place libre"

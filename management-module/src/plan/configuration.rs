@@ -141,7 +141,50 @@ pub struct Configuration {
     /// Whether it runs by itself.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// For whom copies are encrypted.
+    #[serde(default, skip_serializing_if = "Encryption::is_none")]
+    pub encryption: Encryption,
 }
+
+/// For whom copies are encrypted: for nobody, for recipients, or for who knows a passphrase.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Encryption {
+    /// Public keys, as `age-keygen` shows them.
+    pub recipients: Vec<String>,
+    /// The passphrase, sealed by the vault; empty: there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sealed_passphrase: String,
+    /// The passphrase that is known already stays.
+    #[serde(skip)]
+    pub keeps_passphrase: bool,
+}
+
+impl Encryption {
+    /// Whether copies are not encrypted.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.recipients.is_empty() && self.sealed_passphrase.is_empty() && !self.keeps_passphrase
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        let is_recipient = |text: &&String| {
+            text.starts_with("age1") && satellite_proto::bech32::decode(text, "age").is_some()
+        };
+        let bad = self.recipients.iter().find(|text| !is_recipient(text));
+        let has_passphrase = self.keeps_passphrase || !self.sealed_passphrase.is_empty();
+        match bad {
+            Some(bad) => Some(Fault::Recipient(bad.clone())),
+            None if self.recipients.len() > MOST_RECIPIENTS => Some(Fault::Recipients),
+            None if has_passphrase && !self.recipients.is_empty() => Some(Fault::TwoWays),
+            None if self.keeps_passphrase && self.sealed_passphrase.is_empty() => Some(Fault::NoPassphrase),
+            None => None,
+        }
+    }
+}
+
+/// Most recipients of a copy.
+const MOST_RECIPIENTS: usize = 20;
 
 fn default_directory() -> String {
     DIRECTORY.to_owned()
@@ -173,6 +216,18 @@ pub enum Fault {
     /// A destination twice.
     #[error("destination {0} is named twice")]
     Twice(String),
+    /// Not a recipient.
+    #[error("{0:?} is no recipient: it begins with age1, as `age-keygen` shows it")]
+    Recipient(String),
+    /// Too many.
+    #[error("copies can be encrypted for at most {MOST_RECIPIENTS} recipients")]
+    Recipients,
+    /// Recipients and a passphrase.
+    #[error("copies are encrypted for recipients or with a passphrase, not both")]
+    TwoWays,
+    /// No passphrase is known.
+    #[error("there is no passphrase that could stay: give one")]
+    NoPassphrase,
 }
 
 impl Configuration {
@@ -193,6 +248,7 @@ impl Configuration {
         if is_archiving && self.destinations.is_empty() {
             faults.push(Fault::NoDestination);
         }
+        faults.extend(self.encryption.fault());
         for (number, name) in self.destinations.iter().enumerate() {
             if self.destinations.iter().take(number).any(|other| other == name) {
                 faults.push(Fault::Twice(name.clone()));

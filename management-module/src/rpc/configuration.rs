@@ -2,14 +2,16 @@
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use satellite_proto::wire::backup::v1::Encryption;
 use satellite_proto::wire::management::v1 as wire;
 use tonic::{Request, Response, Status};
 
 use super::{actor, asked, run, to_the_end, wire_time};
 use crate::app::App;
 use crate::app::configurations::{Configurations, Shown, preview};
+use crate::app::passphrases;
 use crate::language::Language;
-use crate::plan::configuration::{Configuration, DIRECTORY, Kind};
+use crate::plan::configuration::{self as plan, Configuration, DIRECTORY, Kind};
 use crate::plan::retention::Retention;
 use crate::plan::schedule::{CatchUp, Every, Schedule, Zone};
 
@@ -74,7 +76,7 @@ fn to_the_minute(zone: &TimeZone) -> jiff::civil::DateTime {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`.
-pub(super) fn configuration_of(one: Option<wire::Configuration>) -> Result<Configuration, Status> {
+pub(super) fn configuration_of(app: &App, one: Option<wire::Configuration>) -> Result<Configuration, Status> {
     let one = one.ok_or_else(|| Status::invalid_argument("`configuration` is missing"))?;
     let kind = match one.kind() {
         wire::ConfigurationKind::Unspecified | wire::ConfigurationKind::Backup => Kind::Backup,
@@ -115,6 +117,33 @@ pub(super) fn configuration_of(one: Option<wire::Configuration>) -> Result<Confi
         },
         older_than_days: one.older_than_days,
         enabled: !one.disabled,
+        encryption: encryption_of(app, one.encryption, one.keeps_passphrase)?,
+    })
+}
+
+/// Least characters of a passphrase: whoever has a copy may try as long as he likes.
+const LEAST_PASSPHRASE: usize = 16;
+
+fn encryption_of(
+    app: &App,
+    given: Option<Encryption>,
+    keeps_passphrase: bool,
+) -> Result<plan::Encryption, Status> {
+    let given = given.unwrap_or_default();
+    let passphrase = given.passphrase.map(|secret| secret.value).unwrap_or_default();
+    if (1..LEAST_PASSPHRASE).contains(&passphrase.chars().count()) {
+        return Err(invalid(format!(
+            "the passphrase has fewer than {LEAST_PASSPHRASE} characters: whoever has a copy may try as long as he likes"
+        )));
+    }
+    let sealed_passphrase = match passphrase.as_str() {
+        "" => String::new(),
+        text => passphrases::seal(app, text)?,
+    };
+    Ok(plan::Encryption {
+        keeps_passphrase: keeps_passphrase && sealed_passphrase.is_empty(),
+        recipients: given.recipients,
+        sealed_passphrase,
     })
 }
 
@@ -155,6 +184,11 @@ impl From<Configuration> for wire::Configuration {
             directory: one.directory,
             older_than_days: one.older_than_days,
             disabled: !one.enabled,
+            keeps_passphrase: !one.encryption.sealed_passphrase.is_empty(),
+            encryption: (!one.encryption.recipients.is_empty()).then_some(Encryption {
+                recipients: one.encryption.recipients,
+                passphrase: None,
+            }),
         }
     }
 }
@@ -185,7 +219,7 @@ impl wire::configuration_service_server::ConfigurationService for ConfigurationA
             .map(|one| one.name.clone())
             .unwrap_or_default();
         let about = (&actor, "ConfigurationService/PutConfiguration", subject.as_str());
-        let configuration = asked(&self.app, about, configuration_of(configuration)).await?;
+        let configuration = asked(&self.app, about, configuration_of(&self.app, configuration)).await?;
         let configurations = self.configurations.clone();
         let row = to_the_end(async move { configurations.put(&actor, configuration, replace).await }).await?;
         let shown = Shown { row, last_run: None };

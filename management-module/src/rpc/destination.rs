@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::{actor, job_events, to_the_end, wire_time};
 use crate::app::App;
-use crate::app::destinations::{CopyPlace, Destinations, DropboxWish, Place, kind_of, place_of};
+use crate::app::destinations::{CopyKeys, CopyPlace, Destinations, DropboxWish, Place, kind_of, place_of};
 use crate::store::DestinationRow;
 
 /// The service.
@@ -79,8 +79,13 @@ impl wire::destination_service_server::DestinationService for DestinationApi {
             directory: request.directory,
             satellite: request.satellite,
         };
+        let keys = CopyKeys {
+            identities: request.identities,
+            passphrase: request.passphrase,
+        };
+        let copy = (request.path.as_str(), keys);
         let key = &request.idempotency_key;
-        let job = self.destinations.fetch(actor, place, &request.path, key).await?;
+        let job = self.destinations.fetch(actor, place, copy, key).await?;
         job_events(&self.app, &job).await
     }
 

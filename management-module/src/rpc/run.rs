@@ -145,10 +145,10 @@ fn retained_told(one: Retained) -> wire::RetentionVerdict {
     }
 }
 
-fn which_of(name: String, configuration: Option<wire::Configuration>) -> Result<Which, Status> {
+fn which_of(app: &App, name: String, configuration: Option<wire::Configuration>) -> Result<Which, Status> {
     match configuration {
         None => Ok(Which::Kept(name)),
-        Some(one) => configuration_of(Some(one)).map(|one| Which::Once(Box::new(one))),
+        Some(one) => configuration_of(app, Some(one)).map(|one| Which::Once(Box::new(one))),
     }
 }
 
@@ -185,7 +185,7 @@ impl wire::run_service_server::RunService for RunApi {
     ) -> Result<Response<Self::RunConfigurationStream>, Status> {
         let actor = actor(&request)?;
         let request = request.into_inner();
-        let which = which_of(request.name, request.configuration);
+        let which = which_of(&self.app, request.name, request.configuration);
         let which = asked(&self.app, (&actor, "RunService/RunConfiguration", ""), which).await?;
         let job = self.runs.run(actor, which, &request.idempotency_key).await?;
         job_events(&self.app, &job).await
@@ -196,7 +196,7 @@ impl wire::run_service_server::RunService for RunApi {
         request: Request<wire::PlanRunRequest>,
     ) -> Result<Response<wire::PlanRunResponse>, Status> {
         let request = request.into_inner();
-        let which = which_of(request.name, request.configuration)?;
+        let which = which_of(&self.app, request.name, request.configuration)?;
         let planned = self.runs.plan(which).await?;
         Ok(Response::new(planned_told(&planned)))
     }

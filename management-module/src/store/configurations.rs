@@ -44,6 +44,7 @@ struct Row {
     directory: String,
     older_than: i64,
     enabled: bool,
+    encryption: String,
     last_due: Option<i64>,
     next_due: Option<i64>,
     created_at: i64,
@@ -77,6 +78,8 @@ impl Row {
             directory: self.directory,
             older_than_days: u32::try_from(older_than).map_err(|_| corrupt("age in a configuration"))?,
             enabled: self.enabled,
+            encryption: serde_json::from_str(&self.encryption)
+                .map_err(|_| corrupt("encryption in a configuration"))?,
         };
         Ok(ConfigurationRow {
             configuration,
@@ -98,17 +101,18 @@ impl Store {
         let json = |what| move |_| StoreError::Corrupt { what };
         let one = &row.configuration;
         let insert = "INSERT INTO backup_configurations (name, folded, kind, central, report_to, language, schedule, \
-                      data_sets, retention, directory, older_than, enabled, last_due, next_due, created_at, updated_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+                      data_sets, retention, directory, older_than, enabled, last_due, next_due, created_at, updated_at, \
+                      encryption) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
         let upsert = format!(
             "{insert} ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, central = excluded.central, \
              report_to = excluded.report_to, language = excluded.language, schedule = excluded.schedule, \
              data_sets = excluded.data_sets, retention = excluded.retention, directory = excluded.directory, \
              older_than = excluded.older_than, enabled = excluded.enabled, last_due = excluded.last_due, \
-             next_due = excluded.next_due, updated_at = excluded.updated_at"
+             next_due = excluded.next_due, updated_at = excluded.updated_at, encryption = excluded.encryption"
         );
         let schedule = serde_json::to_string(&one.schedule).map_err(json("schedule"))?;
         let retention = serde_json::to_string(&one.retention).map_err(json("retention"))?;
+        let encryption = serde_json::to_string(&one.encryption).map_err(json("encryption"))?;
         let mut transaction = self.pool.begin().await.map_err(failed("keep a configuration"))?;
         let query = if replace { upsert } else { insert.to_owned() };
         sqlx::query(sqlx::AssertSqlSafe(query))
@@ -128,6 +132,7 @@ impl Store {
             .bind(row.next_due.map(to_millis))
             .bind(to_millis(row.created_at))
             .bind(to_millis(row.updated_at))
+            .bind(encryption)
             .execute(&mut *transaction)
             .await
             .map_err(failed("keep a configuration"))?;

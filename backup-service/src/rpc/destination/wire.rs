@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use satellite_proto::wire::backup::v1 as pb;
 
+use crate::age::{AgeError, For, Identity, Keys, LEAST_PASSPHRASE, MOST_RECIPIENTS};
 use crate::config::Config;
 use crate::destination::check::Checked;
 use crate::destination::copy::{Copied, Job};
@@ -285,6 +286,41 @@ fn disk(usb: pb::UsbDestination, config: &Config) -> Result<Kind, Fault> {
     }
     let mounted_at = own_directory(&usb.mounted_at, config)?;
     Ok(Kind::Disk { name, mounted_at })
+}
+
+/// For whom a copy is encrypted, checked; none: for nobody.
+pub(super) fn encryption(given: Option<pb::Encryption>) -> Result<Option<For>, Fault> {
+    let Some(given) = given else { return Ok(None) };
+    let wrong = |what: String| Err(Fault::Description(format!("`encryption`: {what}")));
+    match (given.recipients.len(), secret(given.passphrase)) {
+        (0, None) => wrong("it has neither recipients nor a passphrase".to_owned()),
+        (0, Some(passphrase)) if passphrase.reveal().chars().count() < LEAST_PASSPHRASE => wrong(format!(
+            "the passphrase has fewer than {LEAST_PASSPHRASE} characters"
+        )),
+        (0, Some(passphrase)) => Ok(Some(For::Passphrase(passphrase))),
+        (1..=MOST_RECIPIENTS, None) => {
+            let all: Result<Vec<_>, AgeError> = given.recipients.iter().map(|one| one.parse()).collect();
+            match all {
+                Ok(all) => Ok(Some(For::Recipients(all))),
+                Err(error) => wrong(error.to_string()),
+            }
+        }
+        (_, None) => wrong(format!("at most {MOST_RECIPIENTS} recipients")),
+        (_, Some(_)) => wrong("recipients or a passphrase, not both".to_owned()),
+    }
+}
+
+/// What opens a copy, checked.
+pub(super) fn keys(identities: Option<pb::Secret>, passphrase: Option<pb::Secret>) -> Result<Keys, Fault> {
+    let identities = match secret(identities) {
+        None => Vec::new(),
+        Some(text) => Identity::read(text.reveal())
+            .map_err(|error| Fault::Description(format!("`identities`: {error}")))?,
+    };
+    Ok(Keys {
+        identities,
+        passphrase: secret(passphrase),
+    })
 }
 
 /// What a test found.

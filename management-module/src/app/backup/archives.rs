@@ -127,7 +127,47 @@ impl Backups {
         let request = pb::DownloadArchiveRequest {
             id: stored.archive.id.clone(),
             offset,
+            encryption: None,
         };
+        self.downloaded(stored, request).await
+    }
+
+    /// The same of what the file becomes when it is encrypted: name, size and digest are those of that.
+    pub(in crate::app) async fn download_sealed(
+        &self,
+        archive: &str,
+        encryption: pb::Encryption,
+    ) -> Result<(Stored, Streaming<pb::DownloadArchiveResponse>), AppError> {
+        let mut stored = self.find(archive).await?;
+        let request = pb::SealArchiveRequest {
+            id: stored.archive.id.clone(),
+            encryption: Some(encryption.clone()),
+        };
+        // It is read whole for that.
+        let deadline = self.patience(stored.archive.size_bytes);
+        let sealed = within(deadline, &stored.satellite, async {
+            let answer = self.client(&stored.satellite)?.seal_archive(request).await;
+            Ok(answer
+                .map_err(|status| AppError::remote(stored.satellite.as_str(), status))?
+                .into_inner())
+        });
+        let sealed = sealed.await?;
+        stored.archive.file_name = sealed.file_name;
+        stored.archive.size_bytes = sealed.size_bytes;
+        stored.archive.sha256 = sealed.sha256;
+        let request = pb::DownloadArchiveRequest {
+            id: stored.archive.id.clone(),
+            offset: 0,
+            encryption: Some(encryption),
+        };
+        self.downloaded(stored, request).await
+    }
+
+    async fn downloaded(
+        &self,
+        stored: Stored,
+        request: pb::DownloadArchiveRequest,
+    ) -> Result<(Stored, Streaming<pb::DownloadArchiveResponse>), AppError> {
         let pieces = within(self.app.config.call_deadline, &stored.satellite, async {
             let answer = self.client(&stored.satellite)?.download_archive(request).await;
             Ok(answer

@@ -136,6 +136,10 @@ impl ArchiveService for Memory {
         Ok(Response::new(Box::pin(futures_util::stream::iter(sent))))
     }
 
+    async fn seal_archive(&self, _: Request<pb::SealArchiveRequest>) -> Answer<pb::SealArchiveResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn get_archive(&self, _: Request<pb::GetArchiveRequest>) -> Answer<pb::GetArchiveResponse> {
         Err(Status::unimplemented(""))
     }

@@ -15,7 +15,7 @@ use super::{Destinations, Place};
 use crate::app::backup::failure;
 use crate::app::local::HERE;
 use crate::app::remote::call;
-use crate::app::{Actor, AppError, Begun, Job};
+use crate::app::{Actor, AppError, Begun, Job, passphrases};
 use crate::names::SatelliteName;
 
 /// What the audit log calls it.
@@ -34,6 +34,21 @@ pub struct CopyPlace {
     pub directory: String,
     /// The satellite that looks; empty: the only one.
     pub satellite: String,
+}
+
+/// What opens a copy that is encrypted.
+#[derive(Default)]
+pub struct CopyKeys {
+    /// What `age-keygen` has written.
+    pub identities: Option<pb::Secret>,
+    /// A passphrase; none: that of the copy's configuration is tried.
+    pub passphrase: Option<pb::Secret>,
+}
+
+impl std::fmt::Debug for CopyKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CopyKeys(…)")
+    }
 }
 
 impl Destinations {
@@ -74,11 +89,11 @@ impl Destinations {
         &self,
         actor: Actor,
         place: CopyPlace,
-        path: &str,
+        (path, keys): (&str, CopyKeys),
         idempotency_key: &str,
     ) -> Result<String, AppError> {
         let subject = format!("{}: {path}", place.destination);
-        let begun = self.fetch_begun(&place, path, idempotency_key).await;
+        let begun = self.fetch_begun(&place, (path, keys), idempotency_key).await;
         let begun = self.app.audit.begun(&actor, ACTION, &subject, begun).await?;
         let (satellite, request, job) = match begun {
             (_, _, Begun::Existing(id)) => return Ok(id),
@@ -96,13 +111,30 @@ impl Destinations {
     async fn fetch_begun(
         &self,
         place: &CopyPlace,
-        path: &str,
+        (path, keys): (&str, CopyKeys),
         key: &str,
     ) -> Result<(SatelliteName, pb::FetchCopyRequest, Begun), AppError> {
         let satellite = self.satellite(&place.satellite).await?;
-        let request = self.request_of(place, path, &satellite).await?;
+        let mut request = self.request_of(place, path, &satellite).await?;
+        request.identities = keys.identities;
+        request.passphrase = match keys.passphrase {
+            None => self.known_passphrase(path).await?,
+            given => given,
+        };
         let begun = self.app.jobs.begin("fetch", satellite.as_str(), key).await?;
         Ok((satellite, request, begun))
+    }
+
+    /// The passphrase of the configuration whose directory a copy lies in.
+    async fn known_passphrase(&self, path: &str) -> Result<Option<pb::Secret>, AppError> {
+        let name = Path::new(path).parent().and_then(Path::file_name);
+        let Some(name) = name.and_then(std::ffi::OsStr::to_str) else {
+            return Ok(None);
+        };
+        match self.app.store.configuration(name).await? {
+            Some(row) => passphrases::passphrase(&self.app, &row.configuration.encryption),
+            None => Ok(None),
+        }
     }
 
     async fn request_of(
@@ -141,6 +173,7 @@ impl Destinations {
                 ..whole
             }),
             path,
+            ..pb::FetchCopyRequest::default()
         })
     }
 
@@ -224,7 +257,8 @@ fn files_of(root: &Path, below: &Path) -> Vec<pb::Copy> {
         .into_iter()
         .flatten();
     let is_archive = |entry: &walkdir::DirEntry| {
-        entry.file_type().is_file() && entry.path().extension().is_some_and(|kind| kind == "sar")
+        let name = entry.file_name().to_string_lossy();
+        entry.file_type().is_file() && (name.ends_with(".sar") || name.ends_with(".sar.age"))
     };
     let copy = |entry: walkdir::DirEntry| {
         let metadata = entry.metadata().ok()?;

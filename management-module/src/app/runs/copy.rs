@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
 use super::Runs;
-use crate::app::AppError;
 use crate::app::backup::satellite_name;
 use crate::app::destinations::{Place, keep_at_server};
 use crate::app::remote::RETRY;
+use crate::app::{AppError, passphrases};
 use crate::names::SatelliteName;
 use crate::store::RunRow;
 
@@ -45,10 +45,11 @@ impl Runs {
         news: (usize, mpsc::Sender<Moved>),
     ) -> Result<pb::CopyDone, AppError> {
         let (_, place) = self.destinations.opened(destination).await?;
+        let encryption = passphrases::encryption(&self.app, &run.plan.encryption)?;
         match place {
             Place::Server(path) => {
                 let directory = path.join(&run.plan.directory).join(run.plan.name.as_str());
-                self.copy_here(directory, archive, news).await
+                self.copy_here(directory, archive, encryption, news).await
             }
             Place::Satellite(mut whole) => {
                 whole.base_directory.clone_from(&run.plan.directory);
@@ -56,6 +57,7 @@ impl Runs {
                     archive_id: archive.id.clone(),
                     destination: Some(*whole),
                     sub_directory: run.plan.name.to_string(),
+                    encryption,
                 };
                 let satellite = satellite_name(&run.satellite)?;
                 self.copy_there(&satellite, request, news).await
@@ -136,9 +138,13 @@ impl Runs {
         &self,
         directory: PathBuf,
         archive: &pb::Archive,
+        encryption: Option<pb::Encryption>,
         (number, news): (usize, mpsc::Sender<Moved>),
     ) -> Result<pb::CopyDone, AppError> {
-        let (stored, mut pieces) = self.backups.download(&archive.id, 0).await?;
+        let (stored, mut pieces) = match encryption {
+            None => self.backups.download(&archive.id, 0).await?,
+            Some(encryption) => self.backups.download_sealed(&archive.id, encryption).await?,
+        };
         let (sender, receiver) = mpsc::channel(AHEAD);
         let writing = keep_at_server(directory, stored.archive, receiver);
         let patience = self.backups.patience(0);

@@ -98,6 +98,8 @@ struct View {
     directory: String,
     older_than_days: u32,
     enabled: bool,
+    encrypted_to: Vec<String>,
+    encrypted_with_passphrase: bool,
     next_due_time: String,
     last_run: Option<history::RunView>,
 }
@@ -150,6 +152,8 @@ impl From<pb::StoredConfiguration> for View {
             directory: one.directory,
             older_than_days: one.older_than_days,
             enabled: !one.disabled,
+            encrypted_to: one.encryption.map(|one| one.recipients).unwrap_or_default(),
+            encrypted_with_passphrase: one.keeps_passphrase,
             next_due_time,
             last_run: stored.last_run.map(history::RunView::from),
         }
@@ -209,6 +213,12 @@ impl View {
             (texts::ENABLED, texts::yes_no(self.enabled).to_owned()),
             (texts::NEXT_DUE, self.next_due_time.clone()),
         ];
+        if self.encrypted_with_passphrase {
+            properties.push((texts::ENCRYPTED, texts::WITH_PASSPHRASE.say().to_owned()));
+        }
+        if !self.encrypted_to.is_empty() {
+            properties.push((texts::ENCRYPTED, self.encrypted_to.join(", ")));
+        }
         if self.older_than_days > 0 {
             properties.push((texts::OLDER_THAN, self.older_than_days.to_string()));
         }

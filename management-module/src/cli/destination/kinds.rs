@@ -305,6 +305,14 @@ fn secret(file: Option<&Path>, question: Text, may_stay: bool) -> Result<Option<
     Ok(Some(backup::Secret { value }))
 }
 
+/// A secret from a file, if one is named; `-` is stdin.
+pub(in crate::cli) fn secret_of(file: Option<&Path>) -> Result<Option<backup::Secret>, CliError> {
+    match file {
+        None => Ok(None),
+        Some(file) => secret(Some(file), texts::PASSWORD, true),
+    }
+}
+
 impl Kind {
     /// The description as the module takes it: of a satellite's destination, or a directory of the server.
     pub(super) fn described(self, replace: bool) -> Result<(Option<backup::Destination>, String), CliError> {

@@ -12,7 +12,8 @@ fn configuration(name: &str) -> Configuration {
     let text = format!(
         "name = '{name}'\ncentral = 'pbx'\ndestinations = ['b', 'a']\nreport-to = ['x@y.example', 'z@y.example']\n\
          [schedule]\nevery = 'weekly:mon'\nstart = '2026-11-22T02:00'\ntime-zone = 'Europe/Berlin'\n\
-         [retention]\nlast = 3\nmax-bytes = 5000000000\n"
+         [retention]\nlast = 3\nmax-bytes = 5000000000\n\
+         [encryption]\nrecipients = ['age1x']\n"
     );
     toml::from_str(&text).unwrap()
 }

@@ -1,10 +1,12 @@
 //! What may be said of a configuration: by flags or in a TOML file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use satellite_proto::wire::backup::v1::Encryption;
 use satellite_proto::wire::management::v1 as pb;
 
+use super::super::super::destination::secret_of;
 use super::super::super::{CliError, read_text};
 use crate::plan::configuration::Configuration;
 
@@ -83,6 +85,15 @@ pub(super) struct Wish {
     /// Whether it runs by itself.
     #[arg(long, value_enum, value_name = "SWITCH")]
     schedule: Option<Switch>,
+    /// Encrypt copies for this public key of `age-keygen` (age1…); can be repeated.
+    #[arg(long, value_name = "RECIPIENT", conflicts_with_all = ["encrypt_passphrase_file", "no_encryption"])]
+    encrypt_to: Vec<String>,
+    /// Encrypt copies with the passphrase in this file; `-` reads it from stdin.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_encryption")]
+    encrypt_passphrase_file: Option<PathBuf>,
+    /// Do not encrypt copies any more.
+    #[arg(long)]
+    no_encryption: bool,
 }
 
 /// Bytes as people write them: 500000, 500M, 2G, 1T; a K is 1024.
@@ -132,6 +143,14 @@ impl Wish {
             &mut one.disabled,
             self.schedule.map(|switch| switch == Switch::Off),
         );
+        if self.no_encryption || !self.encrypt_to.is_empty() || self.encrypt_passphrase_file.is_some() {
+            let passphrase = secret_of(self.encrypt_passphrase_file.as_deref())?;
+            one.keeps_passphrase = false;
+            one.encryption = (!self.no_encryption).then_some(Encryption {
+                recipients: self.encrypt_to,
+                passphrase,
+            });
+        }
         let schedule = one.schedule.get_or_insert_default();
         set(&mut schedule.every, self.every);
         set(&mut schedule.start, self.start);

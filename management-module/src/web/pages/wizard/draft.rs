@@ -6,7 +6,7 @@ use jiff::civil::{Date, DateTime, Time};
 
 use crate::app::AppError;
 use crate::language::Language;
-use crate::plan::configuration::{Configuration, ConfigurationName, DIRECTORY, Kind};
+use crate::plan::configuration::{Configuration, ConfigurationName, DIRECTORY, Encryption, Kind};
 use crate::plan::retention::Retention;
 use crate::plan::schedule::{CatchUp, Every, Schedule, Zone};
 use crate::web::form::Form;
@@ -256,6 +256,7 @@ impl Draft {
             directory: self.directory.clone(),
             older_than_days: rest.map_or(0, |rest| rest.older_than_days),
             enabled: rest.is_none_or(|rest| rest.enabled),
+            encryption: rest.map_or(Encryption::default(), |rest| rest.encryption.clone()),
         })
     }
 }
