@@ -15,7 +15,7 @@ mod proof;
 pub mod read;
 pub mod seek;
 pub mod select;
-mod stream;
+pub(crate) mod stream;
 mod uncached;
 pub mod verify;
 pub mod write;

@@ -4,6 +4,7 @@
 //! **Invariants:** nothing holds an archive in memory; what blocks runs on threads of its own; an error says what
 //! happened and never what a disk's path is unless that helps.
 
+mod base;
 mod create;
 pub mod destination;
 mod read;
@@ -306,6 +307,8 @@ impl ArchiveService for Archives {
             free_bytes,
             total_bytes,
             archive_bytes,
+            copies_content: true,
+            encrypts_copies: true,
         }))
     }
 }

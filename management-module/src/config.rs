@@ -149,6 +149,12 @@ impl Config {
         beside.with_file_name(name)
     }
 
+    /// What the last archive of each configuration holds, so that it need not be sent again.
+    #[must_use]
+    pub fn seen(&self) -> PathBuf {
+        self.state_dir.join("seen")
+    }
+
     /// Where restores are tried; emptied at each start.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {

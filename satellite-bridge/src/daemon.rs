@@ -202,7 +202,6 @@ impl Daemon {
             workloads: workloads.clone(),
             others: options.routes,
         });
-        let disks = start_disks(config, &options.units).await;
         let satellite = SatelliteRpc {
             machine: Machine::new(config.state_dir.clone(), pairing.clone()),
             pairing: pairing.clone(),
@@ -210,7 +209,7 @@ impl Daemon {
             replies: replies.clone(),
             firewall: FirewallState::new(firewall.clone(), Changes::new(&config.state_dir)),
             network: network.clone(),
-            units: options.units,
+            units: options.units.clone(),
             workloads: workloads.clone(),
             base: base.clone(),
         };
@@ -226,7 +225,7 @@ impl Daemon {
             updates,
             trust,
             logs: LogRpc::new(Logs::new(installed), config),
-            disks: DiskRpc::new(disks, Places::of(config)),
+            disks: start_disks(config, &options.units).await,
             firewall: firewall.map(|firewall| FirewallRpc::new(firewall, replies.clone())),
             network: network.clone(),
             contact: workloads.contact(),
@@ -324,14 +323,14 @@ async fn start_firewall(config: &Config, port: u16, options: &Options) -> Option
 }
 
 /// Disks are mounted by a unit: the daemon may not. What a former daemon held is let go of.
-async fn start_disks(config: &Config, units: &Arc<dyn Units>) -> Disks {
+async fn start_disks(config: &Config, units: &Arc<dyn Units>) -> DiskRpc {
     let way = Way::Unit {
         units: Arc::clone(units),
         prefix: "satellite-disk",
     };
     let disks = Disks::new(config.disks(), way);
     disks.sweep().await;
-    disks
+    DiskRpc::new(disks, Places::of(config))
 }
 
 /// The bridge's port, on which nothing is answered yet.

@@ -11,8 +11,8 @@ use satellite_bridge::{
     daemon, keyboard, menu, reset, support,
     workload::{Places, Told, note_end, verify_installed},
 };
-use satellite_host::{exec::become_program, systemd::SystemUnits};
 use satellite_host::disks::{mount_asked, unmount_asked};
+use satellite_host::{exec::become_program, systemd::SystemUnits};
 use satellite_proto::bundle::{Digest, WorkloadName};
 use tracing::Level;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};

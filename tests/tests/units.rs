@@ -58,6 +58,7 @@ async fn every_unit_is_hardened() {
 async fn systemd_understands_every_unit() {
     // Programs are looked for on this machine: they are put where the units expect them, in a copy.
     let dir = tempfile::tempdir().unwrap();
+    let mut copies = Vec::new();
     for unit in units() {
         let text = std::fs::read_to_string(&unit).unwrap();
         let text = text.replace("/usr/lib/satellite/satellite-bridge", "/bin/true");
@@ -70,8 +71,12 @@ async fn systemd_understands_every_unit() {
             .unwrap()
             .replace("@.", "@tty1.");
         e2e::network::write(&dir.path().join(&name), text).unwrap();
+        copies.push(dir.path().join(&name));
+    }
+    // Some name others.
+    for copy in copies {
         let mut verify = command("systemd-analyze");
-        verify.args(["verify", "--man=no"]).arg(dir.path().join(&name));
+        verify.args(["verify", "--man=no"]).arg(copy);
         stdout_of(verify, e2e::command::DEADLINE).await.unwrap();
     }
 }

@@ -108,7 +108,7 @@ fn stanza(out: &mut Vec<u8>, line: &str, body: &[u8]) {
         out.extend_from_slice(line);
         out.push(b'\n');
     }
-    if text.len() % COLUMNS == 0 {
+    if text.len().is_multiple_of(COLUMNS) {
         out.push(b'\n');
     }
 }
@@ -138,7 +138,7 @@ fn wrap_for(key: &FileKey, whom: &Recipient) -> Result<(Vec<u8>, Vec<u8>), AgeEr
     let salt = [&share[..], &whom.key[..]].concat();
     let theirs = UnparsedPublicKey::new(&X25519, &whom.key);
     let unusable = AgeError::Recipient(whom.as_str().to_owned());
-    let body = agree_ephemeral(own, &theirs, unusable, |shared| {
+    let body = agree_ephemeral(own, theirs, unusable, |shared| {
         wrap(&derived(shared, &salt, LABEL_X25519)?[..], key)
     })?;
     Ok((share, body))

@@ -9,8 +9,10 @@ use satellite_proto::wire::backup::v1::{ArchiveTrailer, Batch, CreateArchiveRequ
 use tokio::runtime::Handle;
 use tonic::{Status, Streaming};
 
+use super::base::{Base, Fault};
 use super::{catalog_status, chain, wire};
 use crate::archive::manifest::Manifest;
+use crate::archive::names::DataSet;
 use crate::archive::threads;
 use crate::archive::verify::verify_written;
 use crate::archive::write::{ArchiveWriter, WriteError, Written};
@@ -55,17 +57,22 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
         ));
     };
     let expected = header.expected_bytes;
+    let base = header.base_archive_id.clone();
     let manifest = wire::manifest(header)?;
     let room = catalog.room();
     let (writing, file) = match catalog.begin(&manifest).map_err(catalog_status)? {
         Begun::Existing(record) => return Ok(*record),
         Begun::New(writing, file) => (writing, file),
     };
+    let base = match base.as_str() {
+        "" => None,
+        base => Some(Base::open(catalog, base)?),
+    };
     let failed = |error, came| write_status(catalog, error, came);
     room.check(expected).map_err(|error| failed(error, 0))?;
     let writer = ArchiveWriter::create(file, room, &manifest, threads());
     let writer = writer.map_err(|error| failed(error, 0))?;
-    let (written, trailer) = receive(writer, &mut source, failed)?;
+    let (written, trailer) = receive((writer, base), &mut source, failed)?;
     let record = read_back(written, &manifest, &trailer)?;
     writing.commit(&record).map_err(catalog_status)?;
     tracing::info!(
@@ -82,16 +89,22 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
 
 /// `failed` says what a fault of the writer means, by the bytes of content that had come.
 fn receive(
-    mut writer: ArchiveWriter,
+    (writer, base): (ArchiveWriter, Option<Base>),
     source: &mut Source,
     failed: impl Fn(WriteError, u64) -> Status,
 ) -> Result<(Written, ArchiveTrailer), Status> {
-    let mut came = 0;
+    let mut taker = Taker {
+        writer,
+        base,
+        data_set: None,
+        came: 0,
+    };
     loop {
         match source.next()? {
             Kind::Header(_) => return Err(Status::invalid_argument("a second header came")),
-            Kind::Batch(batch) => take(&mut writer, batch, &mut came, &failed)?,
+            Kind::Batch(batch) => taker.take(batch, &failed)?,
             Kind::Trailer(trailer) => {
+                let Taker { mut writer, came, .. } = taker;
                 writer.leave_out(wire::left_out(&trailer)?);
                 let finished = writer.finish(trailer.members, trailer.content_bytes);
                 let (written, _) = finished.map_err(|error| failed(error, came))?;
@@ -101,30 +114,50 @@ fn receive(
     }
 }
 
-fn take(
-    writer: &mut ArchiveWriter,
-    batch: Batch,
-    came: &mut u64,
-    failed: &impl Fn(WriteError, u64) -> Status,
-) -> Result<(), Status> {
-    for item in batch.items {
-        let kind = item
-            .kind
-            .ok_or_else(|| Status::invalid_argument("an item of a batch is empty"))?;
-        let done = match kind {
-            item::Kind::Begin(begin) => {
-                let (member, size_unknown) = wire::member(begin)?;
-                writer.begin(member, size_unknown)
-            }
-            item::Kind::Content(bytes) => {
-                *came += bytes.len() as u64;
-                writer.content(&bytes)
-            }
-            item::Kind::End(end) => writer.end(&end.sha256),
-        };
-        done.map_err(|error| failed(error, *came))?;
+/// Takes what comes, from the sender or from the archive before.
+struct Taker {
+    writer: ArchiveWriter,
+    base: Option<Base>,
+    /// Data set of the file that was begun.
+    data_set: Option<DataSet>,
+    came: u64,
+}
+
+impl Taker {
+    fn take(&mut self, batch: Batch, failed: &impl Fn(WriteError, u64) -> Status) -> Result<(), Status> {
+        for item in batch.items {
+            let kind = item
+                .kind
+                .ok_or_else(|| Status::invalid_argument("an item of a batch is empty"))?;
+            let done = match kind {
+                item::Kind::Begin(begin) => {
+                    let (member, size_unknown) = wire::member(begin)?;
+                    self.data_set = Some(member.data_set.clone());
+                    self.writer.begin(member, size_unknown)
+                }
+                item::Kind::Content(bytes) => {
+                    self.came += bytes.len() as u64;
+                    self.writer.content(&bytes)
+                }
+                item::Kind::Copied(part) => {
+                    let (Some(base), Some(data_set)) = (&mut self.base, &self.data_set) else {
+                        return Err(Status::invalid_argument(
+                            "content is to be copied, and no archive or file was named before",
+                        ));
+                    };
+                    self.came += part.length;
+                    match base.copy(data_set, part, &mut self.writer) {
+                        Ok(()) => Ok(()),
+                        Err(Fault::Write(error)) => Err(error),
+                        Err(Fault::Base(status)) => return Err(status),
+                    }
+                }
+                item::Kind::End(end) => self.writer.end(&end.sha256),
+            };
+            done.map_err(|error| failed(error, self.came))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads the archive from the disk, not from the cache as far as the file system can, and compares everything.

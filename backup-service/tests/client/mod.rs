@@ -250,6 +250,7 @@ pub(crate) async fn read(
                     ));
                 }
                 item::Kind::Content(bytes) => members.last_mut().unwrap().1.extend_from_slice(&bytes),
+                item::Kind::Copied(_) => panic!("content is sent"),
                 item::Kind::End(end) => assert_eq!(end.sha256[..], sha256(&members.last().unwrap().1)),
             }
         }

@@ -6,6 +6,7 @@
 mod archives;
 mod restore;
 mod run;
+mod seen;
 mod weigh;
 
 use std::str::FromStr;

@@ -5,6 +5,7 @@
 
 mod batch;
 mod file;
+pub mod seen;
 mod walk;
 
 use std::io;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::batch::Batcher;
+use self::seen::{Base, SeenFile};
 use super::command::{self, CommandError};
 use super::profile::{DataSet, DumpCommand};
 use super::quiesce::{QuiesceError, Quiesced, StopNotes};
@@ -41,14 +43,25 @@ pub enum Output {
 pub struct Totals {
     /// Members that were sent.
     pub members: u64,
-    /// Bytes of content that were sent.
+    /// Bytes of content.
     pub bytes: u64,
+    /// Bytes of those that were sent; the others the receiver had.
+    pub sent: u64,
     /// Notices that were given.
     pub notices: u64,
     /// Things that should be in the archive and are not: each was a notice too.
     pub left_out: u64,
     /// The first of them, as an archive takes them.
     pub left_out_first: Vec<String>,
+}
+
+/// What was read, and what is to be known of it the next time.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// How much it was.
+    pub totals: Totals,
+    /// The files.
+    pub seen: Vec<SeenFile>,
 }
 
 /// Data sets could not be read.
@@ -105,25 +118,30 @@ pub struct Reading {
     /// Bytes of content read so far.
     pub bytes: Arc<AtomicU64>,
     /// How it ended.
-    pub task: tokio::task::JoinHandle<Result<Totals, ReadError>>,
+    pub task: tokio::task::JoinHandle<Result<Read, ReadError>>,
 }
 
-/// Starts to read `data_sets` in a blocking thread.
+/// Starts to read `data_sets` in a blocking thread. What has not changed since `base` is neither read nor sent.
 ///
 /// # Cancel safety
 ///
 /// Dropping the receiver or cancelling the token ends the thread soon; a running command is killed by the token.
 #[must_use]
-pub fn start(data_sets: Vec<DataSet>, notes: StopNotes, cancel: CancellationToken) -> Reading {
+pub fn start(
+    data_sets: Vec<DataSet>,
+    notes: StopNotes,
+    cancel: CancellationToken,
+    base: Option<Arc<Base>>,
+) -> Reading {
     let (sender, output) = mpsc::channel(AHEAD);
     let bytes = Arc::new(AtomicU64::new(0));
-    let mut batcher = Batcher::new(sender, cancel.clone(), Arc::clone(&bytes));
+    let mut batcher = Batcher::new(sender, cancel.clone(), Arc::clone(&bytes), base);
     let task = tokio::task::spawn_blocking(move || {
         for set in &data_sets {
             read_data_set(&mut batcher, set, &notes, &cancel)?;
         }
         batcher.flush()?;
-        Ok(batcher.totals())
+        Ok(batcher.read())
     });
     Reading { output, bytes, task }
 }
@@ -172,7 +190,9 @@ fn read_command(
         })?;
     }
     running.finish().map_err(failed)?;
-    batcher.end()
+    batcher.end()?;
+    batcher.remember(dump.name.clone().into_bytes().into(), None);
+    Ok(())
 }
 
 fn command_member(set: &DataSet, dump: &DumpCommand) -> Member {

@@ -182,6 +182,7 @@ impl Restorer {
             (Some(item::Kind::Begin(_)), _) => {
                 Err(malformed("a member begins before the one before has ended"))
             }
+            (Some(item::Kind::Copied(_)), _) => Err(malformed("content is named and does not come")),
             (Some(_), Current::None) => Err(malformed("content comes before a file was begun")),
             (None, _) => Err(malformed("an item is of a kind that this version does not know")),
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use prost::Message as _;
 use satellite_proto::wire::MAX_PIECE;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::profile::{DataSet, Profile};
 use super::quiesce::StopNotes;
+use super::read::seen::{Base, SeenFile};
 use super::read::{self, Output, ReadError, Totals};
 use super::restore::{Report, RestoreError, Restorer, Target};
 
@@ -20,6 +22,7 @@ pub(super) struct Read {
     pub(super) items: Vec<Item>,
     pub(super) notices: Vec<String>,
     pub(super) result: Result<Totals, ReadError>,
+    pub(super) seen: Vec<SeenFile>,
 }
 
 pub(super) fn profile(more: &str) -> Profile {
@@ -37,7 +40,11 @@ fn notes() -> StopNotes {
 }
 
 pub(super) async fn read(sets: Vec<DataSet>) -> Read {
-    let mut reading = read::start(sets, notes(), CancellationToken::new());
+    read_since(sets, None).await
+}
+
+pub(super) async fn read_since(sets: Vec<DataSet>, base: Option<Arc<Base>>) -> Read {
+    let mut reading = read::start(sets, notes(), CancellationToken::new(), base);
     let (mut items, mut notices) = (Vec::new(), Vec::new());
     while let Some(output) = reading.output.recv().await {
         match output {
@@ -52,10 +59,15 @@ pub(super) async fn read(sets: Vec<DataSet>) -> Read {
             Output::Notice(notice) => notices.push(notice),
         }
     }
+    let (result, seen) = match reading.task.await.unwrap() {
+        Ok(read) => (Ok(read.totals), read.seen),
+        Err(error) => (Err(error), Vec::new()),
+    };
     Read {
         items,
         notices,
-        result: reading.task.await.unwrap(),
+        result,
+        seen,
     }
 }
 

@@ -100,7 +100,7 @@ mod tests {
         let good = place("disk", Some(100), None);
         let silent = place("mail", None, None);
         let own = place("", Some(100), None);
-        assert_eq!(refusal(100, "hall", &[own.clone()]), None);
+        assert_eq!(refusal(100, "hall", std::slice::from_ref(&own)), None);
         let told = refusal(101, "hall", &[own.clone(), good.clone()]).unwrap();
         assert!(told.contains("on hall: ") && told.contains("101") && told.contains("100 bytes are free"));
         // One that is full stops no other.

@@ -42,7 +42,7 @@ async fn copies_are_encrypted_for_recipients_and_open_with_age_and_tar_alone() {
             "backup config create Bad --central sample --encrypt-to age1nonsense",
         ))
         .await;
-    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
     assert!(wrong.stderr.contains("is no recipient"), "{wrong:?}");
     let create = format!(
         "backup config create Sealed --central sample --destination disk --destination copies --encrypt-to {recipient} \
@@ -112,7 +112,7 @@ async fn a_passphrase_is_kept_sealed_and_opens_what_it_has_closed() {
         )
     };
     let refused = world.cli(&words(&create(&short))).await;
-    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("fewer than 16 characters"), "{refused:?}");
     said(&world, &words(&create(&file))).await;
     let shown = json(&world, &["backup", "config", "show", "Phrase"]).await;

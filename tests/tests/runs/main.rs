@@ -4,6 +4,7 @@
 
 mod encrypted;
 mod places;
+mod wire;
 mod world;
 
 use std::collections::BTreeSet;

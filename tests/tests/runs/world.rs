@@ -116,6 +116,15 @@ impl World {
         self.is_up().await;
     }
 
+    /// Starts the module anew with another configuration.
+    pub(crate) async fn reconfigure(&mut self, change: impl FnOnce(&str) -> String) {
+        self.module.kill().await.unwrap();
+        let path = self.at("config.toml");
+        write(&path, change(&std::fs::read_to_string(&path).unwrap())).unwrap();
+        self.module = started(&self.release, self.dir.path(), None);
+        self.is_up().await;
+    }
+
     /// Waits until the module is dead, and starts it again.
     pub(crate) async fn revive(&mut self) {
         tokio::time::timeout(SETTLED, self.module.wait())

@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status};
 
+use super::seen::LastSeen;
 use super::{Backups, Weight, failure, satellite_name};
 use crate::app::remote::RETRY;
 use crate::app::{Actor, AppError, Begun, Job, JobFailure, leases};
 use crate::central::command::CommandError;
 use crate::central::profile::DataSet;
-use crate::central::read::{self, Output, ReadError, Reading, Totals};
+use crate::central::read::{self, Output, Read, ReadError, Reading, Totals};
 use crate::names::SatelliteName;
 use crate::plan::space::refusal;
 use crate::store::{Central, LeaseKind};
@@ -180,17 +181,43 @@ impl Backups {
     }
 
     /// Reads the central and has the archive written. Who calls holds the lease on the central.
+    /// What the satellite has and has not changed since is neither read nor sent.
     pub(in crate::app) async fn make(&self, plan: &Making, job: &mut Job) -> Result<Made, JobFailure> {
-        let said = |error: AppError| failure(&error);
+        let last = self.last_seen(plan).await;
+        if let Some(base) = last {
+            match Box::pin(self.make_from(plan, Some(base), job)).await {
+                Err(Broken::There(failure)) if is_of_the_base(failure.code) => {
+                    tracing::warn!(
+                        central = plan.central.name,
+                        error = failure.message,
+                        "Everything is sent"
+                    );
+                    self.forget_seen(plan).await;
+                    let notice = format!("everything is sent: {}", failure.message);
+                    job.note(notice).await;
+                }
+                made => return made.map_err(Broken::into_failure),
+            }
+        }
+        let made = Box::pin(self.make_from(plan, None, job)).await;
+        made.map_err(Broken::into_failure)
+    }
+
+    async fn make_from(&self, plan: &Making, base: Option<LastSeen>, job: &mut Job) -> Result<Made, Broken> {
+        let said = |error: AppError| Broken::Here(failure(&error));
+        let (base_id, base) = base.map(|last| (last.archive, last.base)).unzip();
         let mut client = self.client(&plan.satellite).map_err(said)?;
         let total = plan.weight.content;
         let cancel = CancellationToken::new();
-        let reading = read::start(plan.sets.clone(), self.notes(), cancel.clone());
+        let reading = read::start(plan.sets.clone(), self.notes(), cancel.clone(), base);
         let bytes = Arc::clone(&reading.bytes);
         let (notices, mut noticed) = mpsc::channel(NOTICES);
         let (outcome, read) = oneshot::channel();
         let requests = requests(
-            header(plan, plan.weight.archive),
+            ArchiveHeader {
+                base_archive_id: base_id.unwrap_or_default(),
+                ..header(plan, plan.weight.archive)
+            },
             reading,
             cancel.clone().drop_guard(),
             notices,
@@ -226,39 +253,48 @@ impl Backups {
         };
         cancel.cancel();
         while let Ok(notice) = noticed.try_recv() {
-            job.publish(JobEvent {
-                notice,
-                ..progress(seen, total)
-            })
-            .await;
+            job.note(notice).await;
         }
         // What went wrong while reading is the cause; that the service misses the trailer is only its effect.
-        let mut totals = None;
+        let mut whole = None;
         match tokio::time::timeout(SETTLE, read).await {
-            Ok(Ok(Ok(read))) => totals = Some(read),
+            Ok(Ok(Ok(read))) => whole = Some(read),
             Ok(Ok(Err(ReadError::Cancelled))) | Ok(Err(_)) | Err(_) => {}
-            Ok(Ok(Err(error))) => return Err(reading_failed(&error)),
+            Ok(Ok(Err(error))) => return Err(Broken::Here(reading_failed(&error))),
         }
         let answer = match answer {
             Ok(answer) => answer.into_inner(),
             // Everything was sent: the archive may be there, only the answer is lost.
-            Err(status) if totals.is_some() && is_lost(status.code()) => {
+            Err(status) if whole.is_some() && is_lost(status.code()) => {
                 job.progress("asking whether the archive was kept", seen, seen, "bytes")
                     .await;
                 self.ask_again(plan, status).await.map_err(said)?
             }
-            Err(status) => return Err(said(AppError::remote(plan.satellite.as_str(), status))),
+            Err(status) => {
+                let error = AppError::remote(plan.satellite.as_str(), status);
+                return Err(Broken::There(failure(&error)));
+            }
         };
-        let archive = answer.archive;
-        let archive = archive.ok_or_else(|| {
+        let archive = answer.archive.ok_or_else(|| {
             said(AppError::Precondition(
                 "the backup-service did not say what it made".to_owned(),
             ))
         })?;
-        Ok(Made {
-            archive,
-            totals: totals.unwrap_or_default(),
-        })
+        Ok(self.made(plan, archive, whole.unwrap_or_default(), job).await)
+    }
+
+    /// Remembers what an archive holds, for the next one, and tells how little had to be sent.
+    async fn made(&self, plan: &Making, archive: Archive, read: Read, job: &mut Job) -> Made {
+        let Read { totals, seen } = read;
+        self.note_seen(plan, &archive, seen).await;
+        if totals.sent < totals.bytes {
+            let (sent, bytes) = (totals.sent, totals.bytes);
+            job.note(format!(
+                "{sent} of {bytes} bytes were sent; the satellite had the others"
+            ))
+            .await;
+        }
+        Made { archive, totals }
     }
 
     /// Asks for the archive of the run `key` until the backup-service says that it has it or that it has not: a header
@@ -290,6 +326,28 @@ impl Backups {
             }
         }
     }
+}
+
+/// Why there is no archive: by what happened here, or by what the satellite said.
+enum Broken {
+    Here(JobFailure),
+    There(JobFailure),
+}
+
+impl Broken {
+    fn into_failure(self) -> JobFailure {
+        match self {
+            Self::Here(failure) | Self::There(failure) => failure,
+        }
+    }
+}
+
+/// Whether it may be for what was not sent that there is no archive.
+fn is_of_the_base(code: Code) -> bool {
+    matches!(
+        code,
+        Code::FailedPrecondition | Code::InvalidArgument | Code::DataLoss | Code::NotFound
+    )
 }
 
 /// Whether a call may have been done although this came of it.
@@ -349,6 +407,7 @@ fn header(plan: &Making, expected_bytes: u64) -> ArchiveHeader {
         expected_bytes,
         creator_version: env!("CARGO_PKG_VERSION").to_owned(),
         idempotency_key: plan.key.clone(),
+        base_archive_id: String::new(),
     }
 }
 
@@ -358,7 +417,7 @@ fn requests(
     mut reading: Reading,
     cancel: DropGuard,
     notices: mpsc::Sender<String>,
-    outcome: oneshot::Sender<Result<Totals, ReadError>>,
+    outcome: oneshot::Sender<Result<Read, ReadError>>,
 ) -> impl Stream<Item = CreateArchiveRequest> + Send + 'static {
     let request = |kind| CreateArchiveRequest { kind: Some(kind) };
     async_stream::stream! {
@@ -373,7 +432,7 @@ fn requests(
             }
         }
         let ended = reading.task.await.unwrap_or(Err(ReadError::Cancelled));
-        let totals = ended.as_ref().ok().cloned();
+        let totals = ended.as_ref().ok().map(|read| read.totals.clone());
         // Nobody listens any more if the call has ended.
         drop(outcome.send(ended));
         if let Some(totals) = totals {

@@ -82,7 +82,7 @@ impl Runs {
                         let file = begun.take().filter(is_moved);
                         whole.extend(file.map(|member| (member.data_set.clone(), archived(member, &end))));
                     }
-                    Some(Part::Content(_)) | None => {}
+                    Some(Part::Content(_) | Part::Copied(_)) | None => {}
                 }
             }
             if !whole.is_empty() {

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use super::Runs;
 use crate::app::backup::satellite_name;
 use crate::app::destinations::{Place, keep_at_server};
-use crate::app::remote::RETRY;
+use crate::app::remote::{RETRY, call};
 use crate::app::{AppError, passphrases};
 use crate::names::SatelliteName;
 use crate::store::RunRow;
@@ -60,9 +60,25 @@ impl Runs {
                     encryption,
                 };
                 let satellite = satellite_name(&run.satellite)?;
+                if request.encryption.is_some() {
+                    self.can_encrypt(&satellite).await?;
+                }
                 self.copy_there(&satellite, request, news).await
             }
         }
+    }
+
+    /// A backup-service that does not know encryption would pass over the wish and copy in the clear.
+    async fn can_encrypt(&self, satellite: &SatelliteName) -> Result<(), AppError> {
+        let mut client = self.backups.client(satellite)?;
+        let asked = client.get_storage(pb::GetStorageRequest {});
+        let storage = call(satellite, self.app.config.call_deadline, asked).await?;
+        if storage.encrypts_copies {
+            return Ok(());
+        }
+        Err(AppError::Precondition(format!(
+            "the backup-service of {satellite} is too old to encrypt copies, and nothing was copied in the clear: update it"
+        )))
     }
 
     async fn copy_there(

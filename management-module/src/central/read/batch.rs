@@ -2,19 +2,22 @@
 //!
 //! **Invariant:** a batch is never larger than the contract allows; what is not sent yet is one batch at most.
 
-use std::io::{self, Read};
+use std::io::{self, Read as Source};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use bytes::{Bytes, BytesMut};
+use fastcdc::v2020::FastCDC;
+use nix::sys::stat::FileStat;
 use prost::Message as _;
 use satellite_proto::wire::MAX_PIECE;
-use satellite_proto::wire::backup::v1::{Batch, Item, Member, MemberEnd, item};
+use satellite_proto::wire::backup::v1::{Batch, CopiedContent, Item, Member, MemberEnd, item};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Output, ReadError, Totals, count};
+use super::seen::{Base, Chunk, Recorder, SeenFile};
+use super::{Output, Read, ReadError, Totals, count};
 
 /// What an item's and a content's tag and length take at most.
 const FRAMING: usize = 16;
@@ -23,6 +26,11 @@ const MOST_XATTRS: usize = 128;
 const MOST_XATTR_BYTES: usize = 192 * 1024;
 /// Content in smaller pieces than this is not worth an item at the end of a batch.
 const LEAST_PIECE: usize = 4 * 1024;
+
+/// Sizes of chunks.
+const SMALLEST: usize = 64 * 1024;
+const USUAL: usize = 256 * 1024;
+const LARGEST: usize = 1024 * 1024;
 
 /// Things left out that an archive names, and bytes of what it says of one.
 const MOST_NAMED: usize = 64;
@@ -44,6 +52,14 @@ pub(super) struct Batcher {
     buffer: BytesMut,
     hash: Option<Context>,
     totals: Totals,
+    base: Option<Arc<Base>>,
+    recorder: Recorder,
+    /// Digest of the file that was ended last, and its chunks.
+    ended: SeenFile,
+    /// What of a large file has no chunk yet, and the chunks that it has.
+    uncut: BytesMut,
+    chunks: Vec<Chunk>,
+    data_set: String,
 }
 
 impl Batcher {
@@ -51,6 +67,7 @@ impl Batcher {
         sender: mpsc::Sender<Output>,
         cancel: CancellationToken,
         progress: Arc<AtomicU64>,
+        base: Option<Arc<Base>>,
     ) -> Self {
         Self {
             sender,
@@ -61,11 +78,53 @@ impl Batcher {
             buffer: BytesMut::new(),
             hash: None,
             totals: Totals::default(),
+            base,
+            recorder: Recorder::default(),
+            ended: SeenFile::default(),
+            uncut: BytesMut::new(),
+            chunks: Vec::new(),
+            data_set: String::new(),
         }
     }
 
-    pub(super) fn totals(self) -> Totals {
-        self.totals
+    pub(super) fn read(self) -> Read {
+        Read {
+            totals: self.totals,
+            seen: self.recorder.files(),
+        }
+    }
+
+    /// The file as the archive before has it, if it has not changed since.
+    pub(super) fn unchanged(&self, member: &Member, stat: &FileStat) -> Option<SeenFile> {
+        self.base.as_ref()?.unchanged(member, stat).cloned()
+    }
+
+    /// A file that the receiver has as a whole.
+    pub(super) fn copied_file(&mut self, mut member: Member, file: SeenFile) -> Result<(), ReadError> {
+        member.size_bytes = file.size;
+        self.begin(member)?;
+        self.copied(file.path.clone(), 0, file.size)?;
+        self.push(item::Kind::End(MemberEnd {
+            sha256: file.sha256.clone(),
+        }))?;
+        self.recorder.push(file);
+        Ok(())
+    }
+
+    fn copied(&mut self, path: Bytes, offset: u64, length: u64) -> Result<(), ReadError> {
+        self.totals.bytes += length;
+        count(&self.progress, usize::try_from(length).unwrap_or_default());
+        self.push(item::Kind::Copied(CopiedContent { path, offset, length }))
+    }
+
+    /// Remembers the file that was ended last; `stat` is how it was while it was read.
+    pub(super) fn remember(&mut self, path: Bytes, stat: Option<&FileStat>) {
+        let file = SeenFile {
+            data_set: self.data_set.clone(),
+            path,
+            ..std::mem::take(&mut self.ended)
+        };
+        self.recorder.add(file, stat);
     }
 
     /// Members sent so far.
@@ -100,6 +159,9 @@ impl Batcher {
             member.xattrs.clear();
         }
         self.hash = None;
+        self.chunks.clear();
+        self.uncut.clear();
+        self.data_set.clone_from(&member.data_set);
         self.totals.members += 1;
         self.push(item::Kind::Begin(member))
     }
@@ -108,18 +170,50 @@ impl Batcher {
     pub(super) fn small_file(&mut self, mut member: Member, content: Bytes) -> Result<(), ReadError> {
         member.size_bytes = content.len() as u64;
         let sha256 = Bytes::copy_from_slice(digest(&SHA256, &content).as_ref());
+        self.ended = SeenFile {
+            size: member.size_bytes,
+            sha256: sha256.clone(),
+            ..SeenFile::default()
+        };
         self.begin(member)?;
         self.pieces(content)?;
         self.push(item::Kind::End(MemberEnd { sha256 }))
     }
 
+    /// Content of a large file: cut into chunks, of which those are sent that the receiver has not.
     pub(super) fn content(&mut self, data: Bytes) -> Result<(), ReadError> {
         let hash = self.hash.get_or_insert_with(|| Context::new(&SHA256));
         hash.update(&data);
-        self.pieces(data)
+        self.uncut.extend_from_slice(&data);
+        while self.uncut.len() >= LARGEST {
+            self.cut()?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the next chunk off.
+    fn cut(&mut self) -> Result<(), ReadError> {
+        let length = FastCDC::new(&self.uncut, SMALLEST, USUAL, LARGEST)
+            .next()
+            .map_or(self.uncut.len(), |chunk| chunk.length);
+        let chunk = self.uncut.split_to(length).freeze();
+        let sha256 = Bytes::copy_from_slice(digest(&SHA256, &chunk).as_ref());
+        let there = self
+            .base
+            .as_ref()
+            .and_then(|base| base.chunk(&self.data_set, &sha256));
+        self.chunks.push(Chunk {
+            sha256,
+            length: u32::try_from(length).unwrap_or_default(),
+        });
+        match there {
+            Some((path, offset)) => self.copied(path, offset, length as u64),
+            None => self.pieces(chunk),
+        }
     }
 
     fn pieces(&mut self, mut data: Bytes) -> Result<(), ReadError> {
+        self.totals.sent += data.len() as u64;
         self.totals.bytes += data.len() as u64;
         count(&self.progress, data.len());
         while !data.is_empty() {
@@ -131,7 +225,7 @@ impl Batcher {
     }
 
     /// Sends what `source` has until its end.
-    pub(super) fn content_to_end(&mut self, source: &mut impl Read) -> Result<(), ContentError> {
+    pub(super) fn content_to_end(&mut self, source: &mut impl Source) -> Result<(), ContentError> {
         loop {
             let room = self.room().map_err(|_| ContentError::Stopped)?;
             let piece = self.read_piece(source, room, room).map_err(ContentError::Read)?;
@@ -145,7 +239,7 @@ impl Batcher {
     /// Reads at most `most` bytes, until `enough` are there or the source ends.
     pub(super) fn read_piece(
         &mut self,
-        source: &mut impl Read,
+        source: &mut impl Source,
         enough: usize,
         most: usize,
     ) -> io::Result<Bytes> {
@@ -175,8 +269,18 @@ impl Batcher {
     }
 
     pub(super) fn end(&mut self) -> Result<(), ReadError> {
+        while !self.uncut.is_empty() {
+            self.cut()?;
+        }
         let hash = self.hash.take().unwrap_or_else(|| Context::new(&SHA256));
         let sha256 = Bytes::copy_from_slice(hash.finish().as_ref());
+        let chunks = std::mem::take(&mut self.chunks);
+        self.ended = SeenFile {
+            size: chunks.iter().map(|chunk| u64::from(chunk.length)).sum(),
+            sha256: sha256.clone(),
+            chunks,
+            ..SeenFile::default()
+        };
         self.push(item::Kind::End(MemberEnd { sha256 }))
     }
 

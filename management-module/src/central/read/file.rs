@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 /// How the content of a file was met.
 enum Small {
     /// Read while nothing changed.
-    Steady(Bytes),
+    Steady(Bytes, FileStat),
     /// It changed during each try; this is the last one.
     Moving(Bytes),
     /// It has grown and is not small any more.
@@ -28,35 +28,41 @@ enum Small {
 }
 
 /// Sends the file of `member`, which is open as `file` and was looked at when it was opened. Reading errors become notices.
+/// Answers how it was while it was read, if it did not change meanwhile.
 pub(super) fn send(
     batcher: &mut Batcher,
     mut member: Member,
     file: &mut File,
     opened: FileStat,
-) -> Result<(), ReadError> {
+) -> Result<Option<FileStat>, ReadError> {
+    let nothing = |()| None;
     if size(&opened) <= SMALL {
         match read_small(batcher, file, opened) {
-            Ok(Small::Steady(content)) => return batcher.small_file(member, content),
+            Ok(Small::Steady(content, stat)) => {
+                return batcher.small_file(member, content).map(|()| Some(stat));
+            }
             Ok(Small::Moving(content)) => {
                 batcher.notice(format!(
                     "{}: it changed during each of {TRIES} readings; the last one is kept",
                     label(&member)
                 ))?;
-                return batcher.small_file(member, content);
+                return batcher.small_file(member, content).map(nothing);
             }
             Ok(Small::Grown) => {}
             Err(err) => {
                 let label = label(&member);
-                return batcher.left_out(format!("{label}: it cannot be read and is left out: {err}"));
+                let text = format!("{label}: it cannot be read and is left out: {err}");
+                return batcher.left_out(text).map(nothing);
             }
         }
     }
     let Ok(before) = fstat(&*file) else {
-        return batcher.left_out(format!("{}: it vanished and is left out", label(&member)));
+        let text = format!("{}: it vanished and is left out", label(&member));
+        return batcher.left_out(text).map(nothing);
     };
     if let Err(err) = file.rewind() {
-        let label = label(&member);
-        return batcher.left_out(format!("{label}: it cannot be read and is left out: {err}"));
+        let text = format!("{}: it cannot be read and is left out: {err}", label(&member));
+        return batcher.left_out(text).map(nothing);
     }
     member.size_bytes = size(&before);
     send_large(batcher, member, file, &before)
@@ -77,7 +83,7 @@ fn read_small(batcher: &mut Batcher, file: &mut File, opened: FileStat) -> std::
         last = batcher.read_piece(file, expected, expected + 1)?;
         let after = fstat(&*file)?;
         if last.len() == expected && same(&before, &after) {
-            return Ok(Small::Steady(last));
+            return Ok(Small::Steady(last, after));
         }
     }
     Ok(Small::Moving(last))
@@ -88,7 +94,7 @@ fn send_large(
     member: Member,
     file: &mut File,
     before: &FileStat,
-) -> Result<(), ReadError> {
+) -> Result<Option<FileStat>, ReadError> {
     let label = label(&member);
     let announced = member.size_bytes;
     batcher.begin(member)?;
@@ -112,14 +118,15 @@ fn send_large(
     }
     batcher.end()?;
     let steady = fstat(&*file).is_ok_and(|after| same(before, &after));
-    match problem {
+    let told = match problem {
         Some(problem) if lost => batcher.left_out(format!("{label}: {problem}")),
         Some(problem) => batcher.notice(format!("{label}: {problem}")),
-        None if steady => Ok(()),
+        None if steady => return Ok(Some(*before)),
         None => batcher.notice(format!(
             "{label}: it changed while it was read; {announced} bytes are kept"
         )),
-    }
+    };
+    told.map(|()| None)
 }
 
 fn same(before: &FileStat, after: &FileStat) -> bool {

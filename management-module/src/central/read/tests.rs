@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use satellite_proto::wire::backup::v1::{Item, Member, MemberType, item};
 
 use super::super::command::CommandError;
-use super::super::testing::{data_set_of, profile, read};
+use super::super::testing::{data_set_of, profile, read, read_since};
+use super::seen::{Base, Seen};
 use super::{Measured, ReadError, measure};
 
 fn members(items: &[Item]) -> Vec<&Member> {
@@ -183,4 +184,86 @@ fn a_measure_counts_each_content_once() {
     symlink("a", dir.path().join("c")).unwrap();
     let sets = data_set_of(dir.path());
     assert_eq!(measure(&sets[0]), Measured { files: 2, bytes: 5 });
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_named_and_what_has_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for name in ["still", "touched", "grown"] {
+        put(&path(name), name);
+    }
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let aged = |name: &str| {
+        File::options()
+            .write(true)
+            .open(path(name))
+            .unwrap()
+            .set_modified(long_ago)
+    };
+    for name in ["still", "touched", "grown"] {
+        aged(name).unwrap();
+    }
+    let first = read(data_set_of(dir.path())).await;
+    // They were changed a moment ago, says the time that nobody can set: none of them is trusted.
+    assert_eq!(first.seen, []);
+    let mut files = first.seen;
+    for name in ["still", "touched", "grown"] {
+        files.push(seen_by_hand(&path(name)));
+    }
+    let base = Base::new(Seen {
+        archive: "a".into(),
+        satellite: "s".into(),
+        files,
+    });
+    // The same content and time, and yet it was touched: the time of the last change of anything tells.
+    fs::remove_file(path("touched")).unwrap();
+    put(&path("touched"), "touched");
+    aged("touched").unwrap();
+    put(&path("grown"), "grown and more");
+    let second = read_since(data_set_of(dir.path()), Some(Arc::new(base))).await;
+    let totals = second.result.unwrap();
+    assert_eq!((totals.bytes, totals.sent), (5 + 7 + 14, 7 + 14));
+    assert_eq!(sent(&second.items), 7 + 14);
+    let copied: Vec<_> = second
+        .items
+        .iter()
+        .filter_map(|item| match &item.kind {
+            Some(item::Kind::Copied(part)) => Some(part.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((copied.len(), copied[0].offset, copied[0].length), (1, 0, 5));
+    assert!(copied[0].path.ends_with(b"/still"));
+    assert!(second.seen.iter().any(|file| file.path.ends_with(b"/still")));
+}
+
+fn put(path: &std::path::Path, text: &str) {
+    File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn seen_by_hand(path: &std::path::Path) -> super::seen::SeenFile {
+    use std::os::unix::fs::MetadataExt as _;
+    let (found, content) = (fs::metadata(path).unwrap(), fs::read(path).unwrap());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
+    super::seen::SeenFile {
+        data_set: "core".into(),
+        path: path
+            .to_str()
+            .unwrap()
+            .trim_start_matches('/')
+            .as_bytes()
+            .to_vec()
+            .into(),
+        size: found.len(),
+        inode: found.ino(),
+        times: vec![
+            found.mtime(),
+            found.mtime_nsec(),
+            found.ctime(),
+            found.ctime_nsec(),
+        ],
+        sha256: digest.as_ref().to_vec().into(),
+        chunks: Vec::new(),
+    }
 }

@@ -274,6 +274,11 @@ impl Sender<'_> {
             member.link_target = first.clone();
             return self.batcher.begin(member);
         }
+        if let Some(unchanged) = self.batcher.unchanged(&member, &entry.stat) {
+            member.xattrs = attributes(entry);
+            self.remember_link(entry, member.path.clone());
+            return self.batcher.copied_file(member, unchanged);
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let mut file = match openat(entry.parent, entry.name, flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
@@ -289,12 +294,21 @@ impl Sender<'_> {
         member.xattrs = attributes_of(&file);
         let path = member.path.clone();
         let before = self.batcher.members();
-        file::send(self.batcher, member, &mut file, opened)?;
-        let sent = self.batcher.members() > before;
-        if sent && entry.stat.st_nlink > 1 && self.links.len() < LINKS {
-            self.links.insert(id, path);
+        let steady = file::send(self.batcher, member, &mut file, opened)?;
+        if let Some(stat) = steady {
+            self.batcher.remember(path.clone(), Some(&stat));
+        }
+        if self.batcher.members() > before {
+            self.remember_link(entry, path);
         }
         Ok(())
+    }
+
+    /// Further names of the file become hard links.
+    fn remember_link(&mut self, entry: &Entry<'_>, path: Bytes) {
+        if entry.stat.st_nlink > 1 && self.links.len() < LINKS {
+            self.links.insert((entry.stat.st_dev, entry.stat.st_ino), path);
+        }
     }
 
     fn unreadable(&mut self, entry: &Entry<'_>, err: nix::Error) -> Result<(), ReadError> {

@@ -1,0 +1,137 @@
+//! The archive from which a new one copies what has not changed since.
+//!
+//! **Invariant:** what is copied is content only, found by the index and checked against the header that lies there; the
+//! digest that its reader knows is compared when the new archive is read back, as if it had been sent.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+
+use satellite_proto::wire::backup::v1::CopiedContent;
+use tonic::Status;
+
+use super::{catalog_status, id};
+use crate::archive::index::Type;
+use crate::archive::member::{Kind, tar_name};
+use crate::archive::names::{DataSet, MemberPath, escape};
+use crate::archive::read::{Archive, ReadError, member};
+use crate::archive::stream::TarStream;
+use crate::archive::write::{ArchiveWriter, WriteError};
+use crate::catalog::{Catalog, Reading};
+
+/// Most members of an archive that is copied from: of more the places would take too much memory.
+const MOST: u64 = 500_000;
+
+/// The archive.
+pub(super) struct Base {
+    // It is not deleted meanwhile.
+    _reading: Reading,
+    stream: TarStream,
+    keys: RandomState,
+    /// Where the header of each file lies.
+    places: HashMap<u64, u64>,
+    open: Option<Open>,
+}
+
+/// A file of it.
+struct Open {
+    name: Vec<u8>,
+    content_at: u64,
+    size: u64,
+}
+
+/// Why nothing is copied.
+pub(super) enum Fault {
+    /// It has not what is asked for, or cannot be read: everything must be sent.
+    Base(Status),
+    /// The new archive cannot be written.
+    Write(WriteError),
+}
+
+fn useless(why: impl std::fmt::Display) -> Status {
+    Status::failed_precondition(format!(
+        "nothing can be copied from the archive before: {why}; send everything"
+    ))
+}
+
+fn unreadable(error: ReadError) -> Status {
+    useless(super::chain(&error))
+}
+
+impl Base {
+    pub(super) fn open(catalog: &Catalog, archive: &str) -> Result<Self, Status> {
+        let reading = catalog
+            .read(id(archive)?)
+            .map_err(|error| useless(catalog_status(error).message()))?;
+        let archive = Archive::open(&reading.path).map_err(unreadable)?;
+        let mut index = archive.index().map_err(unreadable)?;
+        if index.head().map_err(unreadable)?.members > MOST {
+            return Err(useless("it has too many members"));
+        }
+        let (keys, mut places) = (RandomState::new(), HashMap::new());
+        while let Some(entry) = index.entry().map_err(unreadable)? {
+            if entry.kind == Type::File {
+                places.insert(keys.hash_one(&entry.path), entry.offset);
+            }
+        }
+        Ok(Self {
+            stream: archive.direct().map_err(unreadable)?,
+            _reading: reading,
+            keys,
+            places,
+            open: None,
+        })
+    }
+
+    /// Copies a part of a file into the one that was begun.
+    pub(super) fn copy(
+        &mut self,
+        data_set: &DataSet,
+        part: CopiedContent,
+        writer: &mut ArchiveWriter,
+    ) -> Result<(), Fault> {
+        let path = MemberPath::new(part.path).map_err(|bad| Fault::Base(useless(bad)))?;
+        let name = tar_name(data_set, &path);
+        if self.open.as_ref().is_none_or(|open| open.name != name) {
+            self.open = Some(self.find(name).map_err(Fault::Base)?);
+        }
+        let Some(open) = &self.open else { return Ok(()) };
+        let is_inside = part
+            .offset
+            .checked_add(part.length)
+            .is_some_and(|end| end <= open.size);
+        if !is_inside {
+            return Err(Fault::Base(useless("a file in it is shorter")));
+        }
+        let failed = |error| Fault::Base(unreadable(error));
+        self.stream.seek(open.content_at + part.offset).map_err(failed)?;
+        let mut left = part.length;
+        while left > 0 {
+            let here = self.stream.fill().map_err(failed)?;
+            let count = here.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if count == 0 {
+                return Err(Fault::Base(useless("it ends too early")));
+            }
+            writer
+                .content(here.get(..count).unwrap_or_default())
+                .map_err(Fault::Write)?;
+            self.stream.consume(count);
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, name: Vec<u8>) -> Result<Open, Status> {
+        let place = self.places.get(&self.keys.hash_one(escape(&name)));
+        let place = *place.ok_or_else(|| useless("a file is not in it"))?;
+        self.stream.seek(place).map_err(unreadable)?;
+        let found = member(&mut self.stream).map_err(unreadable)?;
+        match found.kind {
+            Kind::File(size) if found.tar_name() == name => Ok(Open {
+                name,
+                content_at: self.stream.offset(),
+                size,
+            }),
+            _ => Err(useless("a file is not where its index says")),
+        }
+    }
+}
