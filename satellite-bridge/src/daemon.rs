@@ -202,6 +202,7 @@ impl Daemon {
             workloads: workloads.clone(),
             others: options.routes,
         });
+        let stop = CancellationToken::new();
         let satellite = SatelliteRpc {
             machine: Machine::new(config.state_dir.clone(), pairing.clone()),
             pairing: pairing.clone(),
@@ -212,6 +213,7 @@ impl Daemon {
             units: options.units.clone(),
             workloads: workloads.clone(),
             base: base.clone(),
+            stop: stop.clone(),
         };
         let (updates, trust) = updates(&workloads, base.clone(), &replies);
         let joiner = Joiner::open(config, pairing.clone(), address.port());
@@ -220,7 +222,7 @@ impl Daemon {
             proxy: Proxy::new(installed.clone()),
             satellite,
             joiner: joiner.clone(),
-            operations: OperationRpc::new(operations.clone()),
+            operations: OperationRpc::new(operations.clone(), stop.clone()),
             workloads: WorkloadRpc::new(workloads.clone()),
             updates,
             trust,
@@ -232,7 +234,6 @@ impl Daemon {
             replies,
         };
 
-        let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(
             services

@@ -50,8 +50,40 @@ pub struct Pass {
     pub unit: &'static str,
     /// Why it failed, if it did.
     pub failure: Option<JobFailure>,
+    /// The newest wish that the pass before had read, and why that failed, if it did: who watches may have missed it.
+    pub before: Option<(u64, JobFailure)>,
     /// What is there is what is meant to be.
     pub converged: bool,
+}
+
+impl Pass {
+    /// The one that begins after this.
+    fn next(&self, covers: u64) -> Self {
+        Self {
+            covers,
+            converged: self.converged,
+            before: self.failure.clone().map(|failure| (self.covers, failure)),
+            ..Self::default()
+        }
+    }
+
+    /// How it went with a wish: nothing while no pass that has read it has ended.
+    pub(super) fn outcome(&self, wish: u64) -> Option<Result<(), JobFailure>> {
+        // The pass before may be over for no longer than a blink, and this one may end otherwise.
+        if let Some((covers, failure)) = &self.before
+            && *covers >= wish
+        {
+            return Some(Err(failure.clone()));
+        }
+        if self.covers < wish || !self.ended {
+            return None;
+        }
+        match &self.failure {
+            _ if self.converged => Some(Ok(())),
+            // Something is still on its way.
+            failure => failure.clone().map(Err),
+        }
+    }
 }
 
 /// The handle of all reconciling tasks; clones share it.
@@ -215,13 +247,7 @@ impl Task {
         loop {
             let covers = *self.wished.borrow_and_update();
             let gist = link.borrow_and_update().gist();
-            self.sender.send_modify(|pass| {
-                *pass = Pass {
-                    covers,
-                    converged: pass.converged,
-                    ..Pass::default()
-                }
-            });
+            self.sender.send_modify(|pass| *pass = pass.next(covers));
             let end = {
                 let _turn = self.turn.clone().lock_owned().await;
                 self.pass().await.unwrap_or_else(End::Failed)
@@ -372,5 +398,36 @@ fn end_of(shortfalls: Vec<Shortfall>) -> End {
             },
             retry: false,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed() -> JobFailure {
+        JobFailure {
+            message: "it crashed".into(),
+            code: tonic::Code::FailedPrecondition,
+            log_tail: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn who_looks_after_the_next_pass_has_begun_still_hears_how_the_one_before_ended() {
+        let mut pass = Pass::default().next(3);
+        assert_eq!(pass.outcome(3), None);
+        pass.ended = true;
+        pass.failure = Some(failed());
+        assert_eq!(pass.outcome(3), Some(Err(failed())));
+        assert_eq!(pass.outcome(4), None, "it had not read that wish");
+
+        let mut next = pass.next(4);
+        assert_eq!(next.outcome(3), Some(Err(failed())));
+        assert_eq!(next.outcome(4), None);
+        next.ended = true;
+        next.converged = true;
+        assert_eq!(next.outcome(4), Some(Ok(())));
+        assert_eq!(next.next(5).outcome(4), None, "what went well is looked at again");
     }
 }

@@ -421,15 +421,8 @@ async fn follow_one(
     let followed = async {
         loop {
             let now = pass.borrow_and_update().clone();
-            let covers = now.covers >= number;
-            if covers && now.ended && now.converged {
-                return Ok(());
-            }
-            if covers
-                && now.ended
-                && let Some(failure) = now.failure
-            {
-                return Err(failure);
+            if let Some(outcome) = now.outcome(number) {
+                return outcome;
             }
             if !now.step.is_empty() && !now.ended {
                 let event = JobEvent {

@@ -9,6 +9,7 @@ use satellite_proto::wire::bridge::v1::{
     WatchOperationResponse, operation_service_server::OperationService,
 };
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::operations::Operations;
@@ -20,13 +21,14 @@ const HIGHEST_LIMIT: u32 = 1000;
 #[derive(Debug, Clone)]
 pub struct OperationRpc {
     operations: Operations,
+    stop: CancellationToken,
 }
 
 impl OperationRpc {
-    /// Over these operations.
+    /// Over these operations; `stop` ends what watches them.
     #[must_use]
-    pub fn new(operations: Operations) -> Self {
-        Self { operations }
+    pub fn new(operations: Operations, stop: CancellationToken) -> Self {
+        Self { operations, stop }
     }
 }
 
@@ -63,14 +65,20 @@ impl OperationService for OperationRpc {
         request: Request<WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
         let mut seen = self.operations.watch(&request.into_inner().id)?;
+        let stop = self.stop.clone();
         let states = stream! {
             loop {
                 let operation = seen.borrow_and_update().clone();
                 let is_over = is_terminal(operation.state());
                 yield Ok(WatchOperationResponse { operation: Some(operation) });
-                // An operation that is forgotten has ended before.
-                if is_over || seen.changed().await.is_err() {
+                if is_over {
                     return;
+                }
+                tokio::select! {
+                    // An operation that is forgotten has ended before.
+                    changed = seen.changed() => if changed.is_err() { return },
+                    // It goes on after the daemon's next start, and is watched anew then.
+                    () = stop.cancelled() => return,
                 }
             }
         };

@@ -14,6 +14,7 @@ use satellite_proto::{
     },
 };
 use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::firewall_state::FirewallState;
@@ -58,6 +59,8 @@ pub struct SatelliteRpc {
     pub base: Option<Base>,
     /// The service manager.
     pub units: Arc<dyn Units>,
+    /// Ends what would be watched for ever, so that the daemon need not wait for it.
+    pub stop: CancellationToken,
 }
 
 impl SatelliteRpc {
@@ -147,6 +150,7 @@ impl SatelliteService for SatelliteRpc {
                     changed = workloads.changed() => if changed.is_err() { return },
                     changed = operations.changed() => if changed.is_err() { return },
                     () = this.network_change() => {}
+                    () = this.stop.cancelled() => return,
                     () = tokio::time::sleep(PULSE) => continue,
                 }
                 // The last word, before the connection is cut.
