@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use satellite_proto::identity::{Identity, Pin};
 use satellite_proto::tls::{self, Expect};
 use satellite_proto::wire::bridge::v1 as bridge;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tonic::transport::Channel;
 
 pub use backoff::Backoff;
@@ -83,6 +83,7 @@ struct Member {
     channel: watch::Receiver<Channel>,
     link: watch::Receiver<Link>,
     trusted: watch::Sender<u64>,
+    called: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -167,6 +168,7 @@ impl Fleet {
         let (link_sender, link) = watch::channel(Link::first(known));
         let (address, dialled) = watch::channel(address.clone());
         let trusted = watch::Sender::new(0);
+        let called = Arc::new(Notify::new());
         let task = task::Task {
             name: name.clone(),
             wait,
@@ -176,6 +178,7 @@ impl Fleet {
             channel: channel_sender,
             link: link_sender,
             trusted: trusted.subscribe(),
+            called: called.clone(),
             reports: self.inner.reports.clone(),
         };
         let task = tokio::spawn(task.run());
@@ -185,6 +188,7 @@ impl Fleet {
             channel,
             link,
             trusted,
+            called,
             task,
         };
         self.lock().insert(name.clone(), member);
@@ -197,6 +201,15 @@ impl Fleet {
     /// [`FleetError::Unknown`].
     pub fn trust(&self, name: &SatelliteName) -> Result<(), FleetError> {
         self.with(name, |member| member.trusted.send_modify(|number| *number += 1))
+    }
+
+    /// Calls a satellite that did not answer now, and not only after the wait before the next try. The
+    /// [`Link`] says what came of it.
+    ///
+    /// # Errors
+    /// [`FleetError::Unknown`].
+    pub fn call_now(&self, name: &SatelliteName) -> Result<(), FleetError> {
+        self.with(name, |member| member.called.notify_one())
     }
 
     /// Lets go of a satellite; its task and its connection end.

@@ -22,7 +22,10 @@ use satellite_host::{
     systemd::{SystemUnits, Units},
 };
 use satellite_proto::tls::Connections;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::installed::Installed;
@@ -184,9 +187,7 @@ impl Daemon {
         let in_state = |name: &str| config.state_dir.join(name);
         let operations = Operations::open(&in_state("operations")).map_err(DaemonError::Operations)?;
         let replies = Replies::open(&in_state("replies")).map_err(DaemonError::Operations)?;
-        let socket = config.console_socket();
-        let console = console_listener(&socket);
-        let console = console.map_err(|source| DaemonError::Path { path: socket, source })?;
+        let console = listen_to_the_console(config)?;
         let (listener, address) = listen(config.listen).await?;
         let firewall = start_firewall(config, address.port(), &options).await;
         let network = options.keeps_network.then(|| Network::open(config));
@@ -332,6 +333,11 @@ async fn start_disks(config: &Config, units: &Arc<dyn Units>) -> DiskRpc {
     let disks = Disks::new(config.disks(), way);
     disks.sweep().await;
     DiskRpc::new(disks, Places::of(config))
+}
+
+fn listen_to_the_console(config: &Config) -> Result<UnixListener, DaemonError> {
+    let path = config.console_socket();
+    console_listener(&path).map_err(|source| DaemonError::Path { path, source })
 }
 
 /// The bridge's port, on which nothing is answered yet.

@@ -4,6 +4,7 @@
 //! pass at a time; no more satellites than the configuration allows are changed at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,7 @@ struct Entry {
     wishes: watch::Sender<u64>,
     pass: watch::Receiver<Pass>,
     turn: Arc<tokio::sync::Mutex<()>>,
+    named: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -130,12 +132,14 @@ impl Reconciler {
         let (wishes, wished) = watch::channel(0);
         let (sender, pass) = watch::channel(Pass::default());
         let turn = Arc::new(tokio::sync::Mutex::new(()));
+        let named = Arc::new(AtomicBool::new(false));
         let task = Task {
             app: app.clone(),
             name: name.clone(),
             wished,
             sender,
             turn: turn.clone(),
+            named: named.clone(),
             cause: None,
         };
         let span = info_span!("reconcile", satellite = %name);
@@ -146,6 +150,7 @@ impl Reconciler {
                 wishes,
                 pass,
                 turn,
+                named,
                 task,
             },
         );
@@ -163,6 +168,7 @@ impl Reconciler {
     pub fn wake(&self, name: &SatelliteName) -> Result<(u64, watch::Receiver<Pass>), AppError> {
         let tasks = self.lock();
         let entry = tasks.get(name).ok_or_else(|| unknown(name))?;
+        entry.named.store(true, Ordering::SeqCst);
         entry.wishes.send_modify(|number| *number += 1);
         Ok((*entry.wishes.borrow(), entry.pass.clone()))
     }
@@ -226,6 +232,9 @@ struct Task {
     wished: watch::Receiver<u64>,
     sender: watch::Sender<Pass>,
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// There is a reason to call this satellite rather than to believe what was last seen of it: somebody wants
+    /// something of it, or has just had an answer. Not set by what concerns all: a fleet is not called in one second.
+    named: Arc<AtomicBool>,
     /// The version whose step failed last, and why.
     cause: Option<(Digest, JobFailure)>,
 }
@@ -337,15 +346,28 @@ impl Task {
                     self.cause = Some((digest, failed.failure.clone()));
                 }
                 done?;
+                // It answered: a link that says otherwise is behind.
+                self.named.store(true, Ordering::SeqCst);
             }
         }
         warn!("Satellite still differs after three rounds");
         Ok(End::Pending)
     }
 
-    /// Waits for first contact; fails at once where there is none.
+    /// Waits for first contact, or for one more try where there is a reason for it; fails at once where there is none.
     async fn reach(&self) -> Result<(), Failed> {
         let mut link = self.app.fleet.watch(&self.name).map_err(AppError::from)?;
+        let failures = {
+            let link = link.borrow();
+            (link.reachability == Reachability::Unreachable).then_some(link.failures)
+        };
+        if let Some(failures) = failures.filter(|_| self.named.swap(false, Ordering::SeqCst)) {
+            self.tell("Calling");
+            self.app.fleet.call_now(&self.name).map_err(AppError::from)?;
+            let tried = link
+                .wait_for(|link| link.reachability != Reachability::Unreachable || link.failures != failures);
+            let _ = tokio::time::timeout(self.app.config.call_deadline, tried).await;
+        }
         if link.borrow().reachability == Reachability::Connecting {
             self.tell("Connecting");
             let first = link.wait_for(|link| link.reachability != Reachability::Connecting);

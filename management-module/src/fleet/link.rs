@@ -35,6 +35,8 @@ pub struct Link {
     pub problem: String,
     /// Counts the sessions with it.
     pub epoch: u64,
+    /// Counts the sessions that ended, or did not come about, because it did not answer as it should.
+    pub failures: u64,
     /// What is remembered of the meetings with it.
     pub trail: Trail,
 }
@@ -51,6 +53,7 @@ impl Link {
             seen_at: known.seen_at,
             problem: String::new(),
             epoch: 0,
+            failures: 0,
             trail: known.trail,
         }
     }

@@ -11,7 +11,7 @@ use satellite_proto::wire::bridge::v1::{
     self as bridge, QuarantineRequest, SynchroniseRequest, WatchSatelliteRequest,
 };
 use satellite_proto::wire::{DISCONNECTED, STATE_HEADER};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -43,6 +43,8 @@ pub(super) struct Task {
     pub(super) channel: watch::Sender<Channel>,
     pub(super) link: watch::Sender<Link>,
     pub(super) trusted: watch::Receiver<u64>,
+    /// Somebody knows a reason to call it now rather than after the wait.
+    pub(super) called: Arc<Notify>,
     pub(super) reports: mpsc::Sender<SatelliteName>,
 }
 
@@ -116,6 +118,7 @@ impl Task {
                 link.trail.disconnected |= reachability == Reachability::Disconnected;
                 link.reachability = reachability;
                 link.problem = problem;
+                link.failures += 1;
             })
             .await;
             let wait = BACKOFF.delay(attempt, rand::random());
@@ -123,6 +126,7 @@ impl Task {
             debug!(?wait, attempt, "Satellite is tried again");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
+                () = self.called.notified() => {}
                 wanted = replaced(&mut self.identity, &mut self.address) => {
                     if !wanted {
                         return;
