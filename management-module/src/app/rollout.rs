@@ -237,6 +237,21 @@ pub async fn list(app: &App) -> Result<Vec<Shown>, AppError> {
     Ok(all)
 }
 
+/// Those that have not ended, newest first: at most one of each workload.
+///
+/// # Errors
+/// What the store says.
+pub async fn open(app: &App) -> Result<Vec<Shown>, AppError> {
+    let mut open = Vec::new();
+    for rollout in app.store.rollouts(LISTED).await? {
+        if !matches!(rollout.state, RolloutState::Done | RolloutState::Aborted) {
+            let targets = app.store.rollout_targets(&rollout.id).await?;
+            open.push(Shown { rollout, targets });
+        }
+    }
+    Ok(open)
+}
+
 fn failed(targets: &[TargetRow]) -> u32 {
     let failed = targets
         .iter()

@@ -14,6 +14,7 @@ pub(super) mod network;
 pub(super) mod overview;
 pub(super) mod pair;
 pub(super) mod restores;
+pub(super) mod rollouts;
 pub(super) mod satellite;
 pub(super) mod satellites;
 pub(super) mod sign_in;

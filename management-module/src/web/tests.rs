@@ -3,8 +3,10 @@
 mod budget;
 mod client;
 mod roles;
+mod rollouts;
 mod safety;
 mod signing_in;
+mod stored;
 mod warnings;
 
 use std::time::Duration;
@@ -36,7 +38,10 @@ impl World {
 
     /// The same with what lies there already.
     async fn in_directory(dir: tempfile::TempDir) -> Self {
+        // A backup-service of the server itself, where a test has put one.
+        let shelf = dir.path().join("shelf.sock");
         let config = Config {
+            local_backup_service: shelf.exists().then_some(shelf),
             state_dir: dir.path().join("state"),
             socket: dir.path().join("run/api.sock"),
             web_listen: Some("127.0.0.1:0".parse().unwrap()),

@@ -8,6 +8,7 @@ pub(super) mod common;
 pub(super) mod fleet;
 pub(super) mod machine;
 pub(super) mod plan;
+pub(super) mod rollout;
 pub(super) mod warn;
 
 pub(super) use crate::language::Text;
@@ -24,6 +25,7 @@ mod tests {
             machine::ALL,
             backup::ALL,
             plan::ALL,
+            rollout::ALL,
             warn::ALL,
         ];
         tables.into_iter().flatten().copied()

@@ -18,7 +18,7 @@ use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::{Failure, heading_of, status_of};
 use crate::web::look;
 use crate::web::pages::jobs;
-use crate::web::text::{common, fleet, machine};
+use crate::web::text::{common, fleet, machine, rollout};
 
 /// Pieces of a file between the connection and the disk.
 const AHEAD: usize = 16;
@@ -34,7 +34,10 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
     let rows = ask.app().store.bundles().await?;
     let token = ask.session()?.form_token.as_str();
     let content = html! {
-        h1 { (ask.say(common::BUNDLES)) }
+        div.head {
+            h1 { (ask.say(common::BUNDLES)) }
+            div.actions { a.button href="/rollouts" { (ask.say(rollout::ROLLOUTS)) } }
+        }
         (said)
         @if rows.is_empty() { p { (ask.say(machine::NO_BUNDLES)) } } @else {
             div.sheet { table.stack {
@@ -77,15 +80,28 @@ fn row(ask: &Ask, bundle: &BundleRow) -> Markup {
             td data-label=(ask.say(machine::ARCHITECTURE)) { (bundle.architecture) }
             td.number data-label=(ask.say(common::SIZE)) { (ask.language.size(bundle.size_bytes)) }
             td data-label=(ask.say(machine::ADDED)) { (look::moment(ask, Some(bundle.added_at))) }
-            td.empty { @if ask.may(Need::ChangeFleet) {
+            td.empty { @if ask.may(Need::ChangeFleet) { div.actions {
+                a.button href=(in_waves(bundle)) {
+                    (ask.say(rollout::IN_WAVES)) span.unseen { " " (bundle.workload.as_str()) " " (bundle.version.to_string()) }
+                }
                 form method="post" action={ "/bundles/" (escaped(bundle.workload.as_str())) "/push" } {
                     (look::token(ask))
                     input type="hidden" name="version" value=(bundle.version.to_string());
                     button { (ask.say(machine::TO_ALL)) }
                 }
-            } }
+            } } }
         }
     }
+}
+
+/// Where the version is brought to satellites in waves.
+fn in_waves(bundle: &BundleRow) -> String {
+    let (workload, version) = (bundle.workload.as_str(), bundle.version.to_string());
+    format!(
+        "/rollouts/new?workload={}&version={}",
+        escaped(workload),
+        escaped(&version)
+    )
 }
 
 /// Takes a file in that our script sends. Answers where to go, or what is wrong, as text.

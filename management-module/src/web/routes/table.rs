@@ -7,7 +7,7 @@ use crate::web::access::Need::{
 };
 use crate::web::pages::{
     account, archives, audit, backups, bundles, centrals, destinations, firewall, jobs, logs, network,
-    overview, pair, restores, satellite, satellites, sign_in, users, warnings, wizard,
+    overview, pair, restores, rollouts, satellite, satellites, sign_in, users, warnings, wizard,
 };
 use crate::web::statics;
 
@@ -77,6 +77,15 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Get "/bundles" SeeFleet bundles::list;
     Upload "/bundles" ChangeFleet bundles::add;
     Post "/bundles/{workload}/push" ChangeFleet bundles::push;
+    Get "/rollouts" SeeFleet rollouts::list;
+    Get "/rollouts/events" SeeFleet rollouts::list_events;
+    Get "/rollouts/new" ChangeFleet rollouts::form;
+    Post "/rollouts/new" ChangeFleet rollouts::begin;
+    Get "/rollouts/{id}" SeeFleet rollouts::show;
+    Get "/rollouts/{id}/events" SeeFleet rollouts::events;
+    Post "/rollouts/{id}/pause" ChangeFleet rollouts::pause;
+    Post "/rollouts/{id}/resume" ChangeFleet rollouts::resume;
+    Post "/rollouts/{id}/abort" ChangeFleet rollouts::abort;
 
     Get "/backups" SeeBackups backups::list;
     Get "/backups/new" ChangeBackups wizard::begin;

@@ -1,0 +1,56 @@
+//! Rollouts.
+
+crate::language::texts! { pub(in crate::web),
+    ROLLOUTS = "Rollouts" | "Verteilungen" | "Déploiements" | "Distribuzioni";
+    NEW = "New rollout" | "Neue Verteilung" | "Nouveau déploiement" | "Nuova distribuzione";
+    ALL_OF_THEM = "All rollouts" | "Alle Verteilungen" | "Tous les déploiements" | "Tutte le distribuzioni";
+    WHAT = "A version comes to satellites in waves. If too many fail, it stops by itself." | "Eine Version kommt in Wellen auf die Satelliten. Scheitern zu viele, hält sie von selbst an." | "Une version arrive par vagues sur les satellites. Si trop échouent, le déploiement s'arrête de lui-même." | "Una versione arriva ai satelliti a ondate. Se troppi falliscono, si ferma da sola.";
+    IN_WAVES = "In waves" | "In Wellen" | "Par vagues" | "A ondate";
+    OPEN = "Not ended" | "Nicht beendet" | "Non terminés" | "Non terminate";
+    NONE_OPEN = "No rollout is open." | "Keine Verteilung ist offen." | "Aucun déploiement n'est ouvert." | "Nessuna distribuzione è aperta.";
+    ENDED = "Ended" | "Beendet" | "Terminés" | "Terminate";
+    PAUSED = "paused" | "unterbrochen" | "en pause" | "in pausa";
+    HALTED = "halted by itself" | "von selbst angehalten" | "arrêté de lui-même" | "fermata da sola";
+    ABORTED = "given up" | "aufgegeben" | "abandonné" | "abbandonata";
+    WAITING = "waiting" | "wartend" | "en attente de son tour" | "in attesa del turno";
+    UPDATING = "being updated" | "wird aktualisiert" | "en mise à jour" | "in aggiornamento";
+    FAILED_COUNT = "Failed" | "Fehlgeschlagen" | "Échoués" | "Non riusciti";
+    BEGAN = "Began" | "Begonnen" | "Commencé" | "Iniziata";
+    PAUSE = "Pause" | "Unterbrechen" | "Mettre en pause" | "Metti in pausa";
+    RESUME = "Go on" | "Fortsetzen" | "Reprendre" | "Riprendi";
+    ABORT = "Give up" | "Aufgeben" | "Abandonner" | "Abbandona";
+    STEER_WHAT = "Paused, no further satellite is begun; those under way end. Given up, satellites stay as they are." | "Unterbrochen wird kein weiterer Satellit begonnen; laufende enden. Aufgegeben bleiben die Satelliten, wie sie sind." | "En pause, aucun autre satellite n'est commencé ; ceux en cours se terminent. Abandonné, les satellites restent tels quels." | "In pausa non inizia nessun altro satellite; quelli in corso terminano. Abbandonata, i satelliti restano come sono.";
+    PAUSED_WHAT = "No further satellite is begun until it goes on. Given up, satellites stay as they are." | "Bis es weitergeht, wird kein weiterer Satellit begonnen. Aufgegeben bleiben die Satelliten, wie sie sind." | "Aucun autre satellite n'est commencé avant la reprise. Abandonné, les satellites restent tels quels." | "Nessun altro satellite inizia fino alla ripresa. Abbandonata, i satelliti restano come sono.";
+    HALTED_WHAT = "Look at what failed. If it goes on, what failed so far is not counted any more. Given up, satellites stay as they are." | "Sehen Sie nach, was fehlschlug. Geht es weiter, zählt das bisher Fehlgeschlagene nicht mehr. Aufgegeben bleiben die Satelliten, wie sie sind." | "Examinez ce qui a échoué. À la reprise, les échecs passés ne comptent plus. Abandonné, les satellites restent tels quels." | "Guardi che cosa è fallito. Alla ripresa, i fallimenti finora non contano più. Abbandonata, i satelliti restano come sono.";
+    WAVE = "Wave" | "Welle" | "Vague" | "Ondata";
+    WAVES = "Waves" | "Wellen" | "Vagues" | "Ondate";
+    CANARY = "first ones" | "die ersten" | "les premiers" | "i primi";
+    SITE = "Site" | "Standort" | "Site" | "Sede";
+    MORE = "And {} more, waiting or done." | "Und {} weitere, wartend oder erledigt." | "Et {} autres, en attente ou faits." | "E altri {}, in attesa o fatti.";
+    TERMS = "How it goes" | "Wie es abläuft" | "Déroulement" | "Come procede";
+    NO_LIMIT = "as many as in all" | "so viele wie insgesamt" | "autant qu'en tout" | "quanti in totale";
+    ALWAYS = "at any time" | "jederzeit" | "à toute heure" | "a qualsiasi ora";
+    ONLY = "Only these" | "Nur diese" | "Seulement ceux-ci" | "Solo questi";
+    ONLY_HINT = "Names with commas between them; empty: all that are meant to run the service." | "Namen mit Kommas dazwischen; leer: alle, auf denen der Dienst laufen soll." | "Noms séparés par des virgules ; vide : tous ceux où le service est prévu." | "Nomi separati da virgole; vuoto: tutti quelli su cui è previsto il servizio.";
+    FIRST = "These first" | "Diese zuerst" | "Ceux-ci d'abord" | "Prima questi";
+    FIRST_HINT = "Names with commas between them; the others are drawn by lot." | "Namen mit Kommas dazwischen; die anderen entscheidet das Los." | "Noms séparés par des virgules ; les autres sont tirés au sort." | "Nomi separati da virgole; gli altri sono estratti a sorte.";
+    CANARIES = "How many come first" | "Wie viele zuerst kommen" | "Combien viennent d'abord" | "Quanti vengono per primi";
+    CANARIES_HINT = "If one of them fails, the rollout halts." | "Schlägt einer davon fehl, hält die Verteilung an." | "Si l'un d'eux échoue, le déploiement s'arrête." | "Se uno di loro fallisce, la distribuzione si ferma.";
+    WAVES_PER_CENT = "Per cent of all after each further wave" | "Prozent von allen nach jeder weiteren Welle" | "Pour cent du total après chaque vague suivante" | "Per cento del totale dopo ogni ondata successiva";
+    WAVES_HINT = "Rising numbers, the last is 100, for instance: 10, 50, 100" | "Steigende Zahlen, die letzte ist 100, zum Beispiel: 10, 50, 100" | "Nombres croissants, le dernier est 100, par exemple : 10, 50, 100" | "Numeri crescenti, l'ultimo è 100, per esempio: 10, 50, 100";
+    AT_ONCE = "At once" | "Gleichzeitig" | "À la fois" | "Contemporaneamente";
+    PER_SITE = "At once at one site" | "Gleichzeitig an einem Standort" | "À la fois sur un site" | "Contemporaneamente in una sede";
+    PER_SITE_HINT = "0: as many as in all" | "0: so viele wie insgesamt" | "0 : autant qu'en tout" | "0: quanti in totale";
+    SOAK = "Minutes to watch before the next wave" | "Minuten Beobachtung vor der nächsten Welle" | "Minutes d'observation avant la vague suivante" | "Minuti di osservazione prima dell'ondata successiva";
+    STOP_AT = "Per cent that may fail" | "Prozent, die fehlschlagen dürfen" | "Pour cent d'échecs admis" | "Per cento di fallimenti ammessi";
+    WINDOW = "Time of day in which updates begin" | "Tageszeit, in der Aktualisierungen beginnen" | "Heures où les mises à jour commencent" | "Ore in cui iniziano gli aggiornamenti";
+    WINDOW_HINT = "Empty: at any time. It may go past midnight." | "Leer: jederzeit. Sie darf über Mitternacht gehen." | "Vide : à toute heure. La plage peut passer minuit." | "Vuoto: a qualsiasi ora. Può superare la mezzanotte.";
+    FROM = "From" | "Von" | "De (heure)" | "Dalle";
+    TO = "To" | "Bis (Uhrzeit)" | "À (heure)" | "Alle";
+    ZONE = "Time zone (empty: UTC)" | "Zeitzone (leer: UTC)" | "Fuseau horaire (vide : UTC)" | "Fuso orario (vuoto: UTC)";
+    START = "Begin the rollout" | "Verteilung beginnen" | "Commencer le déploiement" | "Inizia la distribuzione";
+    NO_SATELLITES = "One of these is no name of a satellite: 1 to 63 of a-z, 0-9 and hyphen." | "Eines davon ist kein Name eines Satelliten: 1 bis 63 aus a-z, 0-9 und Bindestrich." | "L'un d'eux n'est pas un nom de satellite : 1 à 63 parmi a-z, 0-9 et tiret." | "Uno di questi non è un nome di satellite: da 1 a 63 tra a-z, 0-9 e trattino.";
+    AT_LEAST_ONE = "A number, at least 1." | "Eine Zahl, mindestens 1." | "Un nombre, au moins 1." | "Un numero, almeno 1.";
+    NO_PER_CENT = "0 to 100." | "0 bis 100." | "0 à 100." | "Da 0 a 100.";
+    NO_WINDOW = "A time of day that is not the one at which it begins." | "Eine Uhrzeit, die nicht die des Beginns ist." | "Une heure qui n'est pas celle du début." | "Un'ora diversa da quella d'inizio.";
+}
