@@ -5,8 +5,11 @@ mod client;
 mod roles;
 mod rollouts;
 mod safety;
+mod scripts;
+mod shelf;
 mod signing_in;
 mod stored;
+mod tenants;
 mod warnings;
 
 use std::time::Duration;

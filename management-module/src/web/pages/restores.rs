@@ -3,8 +3,10 @@
 use maud::html;
 
 use crate::app::runs::Runs;
-use crate::store::{RestoreOutcome, RestoreRow};
+use crate::app::users::Role;
+use crate::store::{Central, RestoreOutcome, RestoreRow};
 use crate::web::ask::{Answer, Ask};
+use crate::web::failure::Failure;
 use crate::web::look::{self, Tone};
 use crate::web::text::{Text, backup, common};
 
@@ -20,6 +22,27 @@ fn outcome(value: RestoreOutcome) -> (Tone, Text) {
     }
 }
 
+/// The newest restores of what is the reader's business. Who sees some tenants only is asked for one central after the
+/// other: what is others' must not take the place of the own.
+async fn newest(ask: &Ask, centrals: &[Central]) -> Result<Vec<RestoreRow>, Failure> {
+    let (user, runs) = (ask.user()?, Runs::new(ask.app().clone()));
+    if user.role != Role::Customer {
+        return Ok(runs.restores("", SHOWN).await?);
+    }
+    let mut rows = Vec::new();
+    for central in centrals
+        .iter()
+        .filter(|central| user.may_see_tenant(&central.tenant))
+    {
+        let of_central = runs.restores(&central.name, SHOWN).await?;
+        // What came onto it from elsewhere is told where it came from.
+        rows.extend(of_central.into_iter().filter(|row| row.central == central.name));
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.started_at));
+    rows.truncate(SHOWN as usize);
+    Ok(rows)
+}
+
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
     let user = ask.user()?;
     let centrals = ask.web.backups().centrals().await?;
@@ -28,7 +51,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
         // Of a central that is gone nobody knows the tenant any more.
         user.may_see_tenant(central.map_or("", |central| central.tenant.as_str()))
     };
-    let rows = Runs::new(ask.app().clone()).restores("", SHOWN).await?;
+    let rows = newest(&ask, &centrals).await?;
     let rows: Vec<RestoreRow> = rows.into_iter().filter(is_own).collect();
     let content = html! {
         h1 { (ask.say(common::RESTORES)) }

@@ -8,6 +8,67 @@ use crate::app::users::Role;
 use crate::web::access::{Need, may};
 use crate::web::routes::{How, ROUTES, Route};
 
+/// Who may do what, written down once more: administrator, operator, viewer, customer.
+const TABLE: [(Need, [bool; 4]); 10] = [
+    (Need::Nothing, [true, true, true, true]),
+    (Need::HalfProved, [false, false, false, false]),
+    (Need::SignedIn, [true, true, true, true]),
+    (Need::SeeFleet, [true, true, true, false]),
+    (Need::ChangeFleet, [true, true, false, false]),
+    (Need::SeeBackups, [true, true, true, true]),
+    (Need::RunBackups, [true, true, false, true]),
+    (Need::ChangeBackups, [true, true, false, false]),
+    (Need::ChangeWarnings, [true, true, false, true]),
+    (Need::Administer, [true, false, false, false]),
+];
+
+/// What a customer has of the own tenants only.
+const OWN: [Need; 3] = [Need::SeeBackups, Need::RunBackups, Need::ChangeWarnings];
+
+fn expected(role: Role, need: Need) -> bool {
+    let (_, roles) = TABLE.iter().find(|(found, _)| *found == need).unwrap();
+    let column = Role::ALL.iter().position(|found| *found == role).unwrap();
+    roles[column]
+}
+
+#[test]
+fn each_role_may_what_is_written_down_and_nothing_else() {
+    for (need, _) in TABLE {
+        for role in Role::ALL {
+            assert_eq!(may(role, need), expected(role, need), "{role} {need:?}");
+        }
+    }
+    for route in ROUTES {
+        assert!(TABLE.iter().any(|(need, _)| *need == route.need), "{route:?}");
+    }
+}
+
+#[test]
+fn the_documentation_of_the_page_shows_this_table() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/web.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let before_signing_in = [Need::Nothing, Need::HalfProved];
+    for (need, _) in TABLE.iter().filter(|(need, _)| !before_signing_in.contains(need)) {
+        let begins = format!("| `{need:?}` | ");
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with(&begins)).collect();
+        let [row] = rows.as_slice() else {
+            panic!("{} rows of {need:?}", rows.len());
+        };
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let wanted = Role::ALL.map(|role| match (expected(role, *need), role) {
+            (false, _) => "no",
+            (true, Role::Customer) if OWN.contains(need) => "own tenants",
+            (true, _) => "yes",
+        });
+        assert_eq!(cells[2..], wanted, "{need:?}");
+        // The places that it names are there, and ask for that.
+        for place in cells[1].split('`').filter(|piece| piece.starts_with('/')) {
+            let is_there = |route: &Route| route.path == place && route.need == *need;
+            assert!(ROUTES.iter().any(is_there), "{need:?} {place}");
+        }
+    }
+}
+
 /// The path of a route with names of things that are not there.
 fn path(route: &Route) -> String {
     let pieces = route.path.split('/');
@@ -61,14 +122,14 @@ async fn every_route_is_for_the_roles_of_the_table_and_for_no_other() {
             .filter(|route| route.path != "/sign-out" && !matches!(route.need, Need::Nothing));
         for route in routes {
             let status = ask(&mut browser, route).await;
-            if route.how == How::Upload && may(role, route.need) {
+            if route.how == How::Upload && expected(role, route.need) {
                 assert_eq!(status, 403, "an upload without the script's token");
                 continue;
             }
             let is_refused = status == 403 || status == 401;
             assert_eq!(
                 is_refused,
-                !may(role, route.need),
+                !expected(role, route.need),
                 "{route:?} for {role}: {status}"
             );
             assert!(status < 500, "{route:?} for {role}: {status}");
