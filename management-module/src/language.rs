@@ -112,6 +112,17 @@ impl Language {
         format!("{scaled}{comma}{tenths}\u{a0}{unit_name}")
     }
 
+    /// How long something took, in the two largest units that say something: their symbols are the same everywhere.
+    #[must_use]
+    pub fn duration(self, seconds: u64) -> String {
+        let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        match (hours, minutes) {
+            (0, 0) => format!("{rest}\u{a0}s"),
+            (0, _) => format!("{minutes}\u{a0}min {rest}\u{a0}s"),
+            _ => format!("{}\u{a0}h {minutes}\u{a0}min", self.number(hours)),
+        }
+    }
+
     /// A whole number with its thousands set apart.
     #[must_use]
     pub fn number(self, number: u64) -> String {
@@ -182,5 +193,8 @@ mod tests {
         assert_eq!(english.size(123_456), "123\u{a0}kB");
         assert!(english.size(u64::MAX).ends_with("PB"));
         assert_eq!(english.number(12), "12");
+        assert_eq!(english.duration(59), "59\u{a0}s");
+        assert_eq!(english.duration(7384), "2\u{a0}h 3\u{a0}min");
+        assert_eq!(Language::De.duration(61), "1\u{a0}min 1\u{a0}s");
     }
 }

@@ -15,6 +15,7 @@ mod live;
 mod locale;
 mod look;
 mod metrics;
+mod pager;
 mod pages;
 mod routes;
 mod statics;

@@ -216,7 +216,11 @@ impl Browser {
     pub async fn look(&self, width: u32, height: u32, is_dark: bool) -> anyhow::Result<()> {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         let scheme = if is_dark { "dark" } else { "light" };
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        // Without motion: what is looked at is not on its way from one colour to another.
+        let features = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
         for (cmd, params) in [
             ("Emulation.setDeviceMetricsOverride", size),
             ("Emulation.setEmulatedMedia", features),

@@ -53,6 +53,8 @@ pub struct Account {
     pub person: String,
     /// Its reseller.
     pub reseller: String,
+    /// The service to which it belongs if it belongs to no person.
+    pub service: String,
 }
 
 /// An LDAP server; it ends when dropped.
@@ -126,7 +128,7 @@ fn ldif(accounts: &[Account]) -> String {
         "dn: {SUFFIX}\nobjectClass: domain\ndc: example\n\n\
          dn: {READER}\nobjectClass: person\ncn: reader\nsn: reader\nuserPassword: {PASSWORD}\n\n"
     );
-    for unit in ["accounts", "people", "reseller"] {
+    for unit in ["accounts", "people", "reseller", "services"] {
         let _ = write!(
             text,
             "dn: ou={unit},{SUFFIX}\nobjectClass: organizationalUnit\nou: {unit}\n\n"
@@ -158,6 +160,13 @@ fn ldif(accounts: &[Account]) -> String {
              sstBackupWarnings: TRUE\nmail: {name}@reseller.example\n\n"
         );
     }
+    for name in named(accounts.iter().map(|one| &one.service).collect()) {
+        let _ = write!(
+            text,
+            "dn: uid={name},ou=services,{SUFFIX}\nobjectClass: account\nobjectClass: sstBackup\nuid: {name}\n\
+             mail: {name}@services.example\n\n"
+        );
+    }
     for (number, one) in accounts.iter().enumerate() {
         let uid = &one.uid;
         let _ = write!(
@@ -177,6 +186,7 @@ fn ldif(accounts: &[Account]) -> String {
         for (name, value) in [
             ("sstBelongsToPersonUID", &one.person),
             ("sstBelongsToResellerUID", &one.reseller),
+            ("sstBelongsToServiceUID", &one.service),
         ] {
             if !value.is_empty() {
                 let _ = writeln!(text, "{name}: {value}");

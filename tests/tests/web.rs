@@ -93,6 +93,7 @@ impl World {
             ("wide", 1280, false),
             ("wide-dark", 1280, true),
             ("narrow", 390, false),
+            ("narrow-dark", 390, true),
         ] {
             self.browser.look(width, 900, is_dark).await.unwrap();
             self.browser

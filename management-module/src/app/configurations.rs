@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::backup::Backups;
 use super::{Actor, App, AppError};
-use crate::plan::configuration::Configuration;
+use crate::plan::configuration::{Configuration, ConfigurationName};
 use crate::plan::schedule::Schedule;
 use crate::store::{ConfigurationRow, RunRow, StoreError};
 
@@ -22,6 +22,8 @@ pub struct Shown {
     pub row: ConfigurationRow,
     /// Its newest run, if it was ever run.
     pub last_run: Option<RunRow>,
+    /// The newest that came to a result: one that waits, runs or was cancelled does not make up for one that failed.
+    pub last_result: Option<RunRow>,
 }
 
 /// The use cases around configurations.
@@ -133,12 +135,28 @@ impl Configurations {
     /// # Errors
     /// What the store says.
     pub async fn list(&self) -> Result<Vec<Shown>, AppError> {
-        let runs = self.app.store.last_runs().await?;
-        let mut runs: HashMap<_, _> = runs.into_iter().map(|run| (run.plan.name.clone(), run)).collect();
+        let by_name = |runs: Vec<RunRow>| -> HashMap<ConfigurationName, RunRow> {
+            runs.into_iter().map(|run| (run.plan.name.clone(), run)).collect()
+        };
+        let mut runs = by_name(self.app.store.last_runs().await?);
+        let open = runs.values().filter(|run| !run.state.is_result());
+        let open: Vec<&str> = open.map(|run| run.plan.name.as_str()).collect();
+        let mut results = by_name(self.app.store.last_results(&open).await?);
         let rows = self.app.store.configurations().await?;
-        let shown = |row: ConfigurationRow| Shown {
-            last_run: runs.remove(&row.configuration.name),
-            row,
+        let shown = |row: ConfigurationRow| {
+            let name = &row.configuration.name;
+            let last_run = runs.remove(name);
+            let is_result = last_run.as_ref().is_some_and(|run| run.state.is_result());
+            let last_result = if is_result {
+                last_run.clone()
+            } else {
+                results.remove(name)
+            };
+            Shown {
+                row,
+                last_run,
+                last_result,
+            }
         };
         Ok(rows.into_iter().map(shown).collect())
     }

@@ -56,10 +56,14 @@ fn accounts(config: &Directory, read: &Read) -> Vec<Account> {
             .map(|entry| (entry.first(&config.name_attribute).to_owned(), entry.clone()));
         named.collect()
     };
-    let (people, resellers) = (by_name(&read.people), by_name(&read.resellers));
+    let others = Others {
+        people: by_name(&read.people),
+        resellers: by_name(&read.resellers),
+        services: by_name(&read.services),
+    };
     let mut accounts = Vec::new();
     for entry in &read.accounts {
-        let account = account(config, entry, &people, &resellers);
+        let account = account(config, entry, &others);
         let faults: Vec<_> = account.faults().iter().map(ToString::to_string).collect();
         if faults.is_empty() {
             accounts.push(account);
@@ -74,23 +78,38 @@ fn accounts(config: &Directory, read: &Read) -> Vec<Account> {
     accounts
 }
 
-fn account(
-    config: &Directory,
-    entry: &Entry,
-    people: &HashMap<String, Entry>,
-    resellers: &HashMap<String, Entry>,
-) -> Account {
-    let party = |entry: &Entry| {
-        let person = entry.first(&config.person_attribute).to_owned();
-        Party {
-            warnings: flag(&entry.dn, entry.first(&config.warnings_attribute)),
-            mails: addresses(entry, config),
-            person_mails: people
-                .get(&person)
-                .map(|one| addresses(one, config))
-                .unwrap_or_default(),
-            person,
+/// Those to whom accounts belong, by name.
+struct Others {
+    people: HashMap<String, Entry>,
+    resellers: HashMap<String, Entry>,
+    services: HashMap<String, Entry>,
+}
+
+impl Others {
+    /// The addresses of the person to whom something belongs; of the service if it belongs to none, or of the service's
+    /// person. A service signs in nowhere: only its addresses count.
+    fn mails(&self, config: &Directory, entry: &Entry) -> Vec<String> {
+        let of = |entry: &Entry| {
+            let person = self.people.get(entry.first(&config.person_attribute));
+            person.map(|person| addresses(person, config)).unwrap_or_default()
+        };
+        if !entry.first(&config.person_attribute).is_empty() {
+            return of(entry);
         }
+        let Some(service) = self.services.get(entry.first(&config.service_attribute)) else {
+            return Vec::new();
+        };
+        let own = addresses(service, config);
+        if own.is_empty() { of(service) } else { own }
+    }
+}
+
+fn account(config: &Directory, entry: &Entry, others: &Others) -> Account {
+    let party = |entry: &Entry| Party {
+        warnings: flag(&entry.dn, entry.first(&config.warnings_attribute)),
+        mails: addresses(entry, config),
+        person_mails: others.mails(config, entry),
+        person: entry.first(&config.person_attribute).to_owned(),
     };
     let name = entry.first(&config.name_attribute).to_owned();
     let tenant = match entry.first(&config.tenant_attribute) {
@@ -99,7 +118,7 @@ fn account(
     };
     let reseller = match entry.first(&config.reseller_attribute) {
         "" => None,
-        name => resellers.get(name).map(party),
+        name => others.resellers.get(name).map(party),
     };
     Account {
         tenant,

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use super::leases::{self, Taken};
 use super::{Actor, App, AppError, warnings};
 use crate::config::mail::{self as config, Mail};
-use crate::config::webhook::Webhook;
+use crate::config::webhook::{self, Webhook};
 use crate::fleet::Backoff;
 use crate::language::Language;
 use crate::notify::smtp::Outgoing;
@@ -123,6 +123,7 @@ async fn drain(app: &App, channel: Channel, now: Timestamp) -> Result<Option<Tim
             Channel::Webhook => webhook.is_some(),
         };
         if !is_there {
+            give_up_waiting(app, channel, now).await?;
             return Ok(None);
         }
         let due = app.store.due_mails(channel, now, BATCH).await?;
@@ -136,6 +137,23 @@ async fn drain(app: &App, channel: Channel, now: Timestamp) -> Result<Option<Tim
             return Ok(app.store.next_mail(channel).await?);
         }
     }
+}
+
+/// What waits for a channel that the configuration does not have any more is given up when its time is over, as for a
+/// server that does not answer: it could be put back, and what was told weeks ago should not go out then.
+async fn give_up_waiting(app: &App, channel: Channel, now: Timestamp) -> Result<(), AppError> {
+    let (section, after) = match channel {
+        Channel::Mail => ("mail", config::give_up_after()),
+        Channel::Webhook => ("webhook", webhook::give_up_after()),
+    };
+    let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    let before = now.saturating_sub(after).unwrap_or(Timestamp::MIN);
+    let problem = format!("the configuration has no section [{section}] any more");
+    let count = app.store.expire_mails(channel, before, now, &problem).await?;
+    if count > 0 {
+        warn!(count, section, "Messages given up: nothing sends them any more");
+    }
+    Ok(())
 }
 
 /// Makes mails of what happened.

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::notify::{hooks, mails_to, short};
+use super::page::escaped;
 use super::{App, AppError, accounts};
 use crate::names::SatelliteName;
 use crate::plan::account::Account;
@@ -103,7 +104,9 @@ fn messages(
     let id = format!("warning.{name}.{word}.{since}.{number}");
     let mut messages = Vec::new();
     if let Some(config) = &app.config.mail {
-        let letter = warning::write(account, kind, raised, what, (&TimeZone::system(), &config.link));
+        let path = format!("/warnings/of/{}", escaped(&account.name));
+        let link = app.page.link(&config.link, &app.config.server_name, &path);
+        let letter = warning::write(account, kind, raised, what, (&TimeZone::system(), &link));
         messages = mails_to(config, &id, warned, &letter, now);
     }
     if let Some(config) = &app.config.webhook {

@@ -38,6 +38,9 @@ pub struct Directory {
     /// Below it resellers lie; empty: none are looked up.
     #[serde(default)]
     pub resellers_base: String,
+    /// Below it services lie to which accounts may belong; empty: none are looked up.
+    #[serde(default)]
+    pub services_base: String,
     /// The attribute that names accounts, persons and resellers.
     #[serde(default = "name_attribute")]
     pub name_attribute: String,
@@ -53,6 +56,9 @@ pub struct Directory {
     /// The attribute that names the person to whom an account or a reseller belongs.
     #[serde(default = "person_attribute")]
     pub person_attribute: String,
+    /// The attribute that names the service to which an account or a reseller belongs that belongs to no person.
+    #[serde(default = "service_attribute")]
+    pub service_attribute: String,
     /// The attribute that names an account's reseller.
     #[serde(default = "reseller_attribute")]
     pub reseller_attribute: String,
@@ -113,6 +119,10 @@ fn tenant_attribute() -> String {
 
 fn warnings_attribute() -> String {
     "sstBackupWarnings".into()
+}
+
+fn service_attribute() -> String {
+    "sstBelongsToServiceUID".into()
 }
 
 fn mail_attribute() -> String {

@@ -47,7 +47,7 @@ pub struct Mail {
     pub deadline: Duration,
     /// Whether runs that succeed are told, too.
     pub report_success: bool,
-    /// The page of this module, as its readers reach it; empty: none.
+    /// The page of this module, as its readers reach it; empty: by the name of this machine.
     pub link: String,
     /// How long the first wait before a mail is sent again is at most.
     pub retry_first: Duration,
@@ -95,7 +95,8 @@ fn retry_longest() -> Duration {
     Duration::from_hours(1)
 }
 
-fn give_up_after() -> Duration {
+/// After how long a message is given up unless the configuration says otherwise.
+pub(crate) fn give_up_after() -> Duration {
     Duration::from_hours(24 * 5)
 }
 

@@ -43,7 +43,8 @@ fn retry_longest() -> Duration {
     Duration::from_mins(10)
 }
 
-fn give_up_after() -> Duration {
+/// After how long a message is given up unless the configuration says otherwise.
+pub(crate) fn give_up_after() -> Duration {
     Duration::from_hours(24)
 }
 

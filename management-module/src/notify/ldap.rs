@@ -36,6 +36,8 @@ pub struct Read {
     pub people: Vec<Entry>,
     /// The resellers.
     pub resellers: Vec<Entry>,
+    /// The services.
+    pub services: Vec<Entry>,
 }
 
 /// Why the directory was not read. What was read before stays in force.
@@ -113,7 +115,7 @@ impl From<SearchEntry> for Entry {
     }
 }
 
-/// Reads all accounts, persons and resellers.
+/// Reads all accounts, persons, resellers and services.
 ///
 /// # Errors
 /// [`DirectoryError`]: nothing was read.
@@ -136,7 +138,14 @@ async fn read_whole(config: &Directory) -> Result<Read, DirectoryError> {
             &config.mail_attribute,
             &config.warnings_attribute,
             &config.person_attribute,
+            &config.service_attribute,
         ];
+        let services = [
+            &config.name_attribute,
+            &config.mail_attribute,
+            &config.person_attribute,
+        ];
+        let services: Vec<String> = services.into_iter().cloned().collect();
         let parties: Vec<String> = parties.into_iter().cloned().collect();
         let more = [
             &config.tenant_attribute,
@@ -161,6 +170,7 @@ async fn read_whole(config: &Directory) -> Result<Read, DirectoryError> {
             .await?,
             people: search(&mut ldap, config, (&config.people_base, &any), persons).await?,
             resellers: search(&mut ldap, config, (&config.resellers_base, &any), parties).await?,
+            services: search(&mut ldap, config, (&config.services_base, &any), services).await?,
         })
     };
     let read = whole.await;

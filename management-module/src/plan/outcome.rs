@@ -45,6 +45,12 @@ impl RunState {
     pub fn has_ended(self) -> bool {
         !matches!(self, Self::Queued | Self::Deferred | Self::Running)
     }
+
+    /// It says how backups go: one that waits, runs or was cancelled does not.
+    #[must_use]
+    pub fn is_result(self) -> bool {
+        self.has_ended() && self != Self::Cancelled
+    }
 }
 
 /// How a run ended whose archive was made: `left_out` things are missing in it, the copies went so.

@@ -222,7 +222,11 @@ impl wire::configuration_service_server::ConfigurationService for ConfigurationA
         let configuration = asked(&self.app, about, configuration_of(&self.app, configuration)).await?;
         let configurations = self.configurations.clone();
         let row = to_the_end(async move { configurations.put(&actor, configuration, replace).await }).await?;
-        let shown = Shown { row, last_run: None };
+        let shown = Shown {
+            row,
+            last_run: None,
+            last_result: None,
+        };
         Ok(Response::new(wire::PutConfigurationResponse {
             configuration: Some(told(shown)),
         }))

@@ -299,6 +299,21 @@ impl Store {
         Ok(true)
     }
 
+    /// What all archives take, on satellites and at destinations, in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn space_of_all(&self) -> Result<u64, StoreError> {
+        let bytes: i64 = sqlx::query_scalar(
+            "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM runs WHERE archive_id <> '' AND spool_removed_at IS NULL) + \
+             (SELECT COALESCE(SUM(size_bytes), 0) FROM run_destinations WHERE state = 'done' AND removed_at IS NULL)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(failed("add up the space of all archives"))?;
+        to_u64(bytes, "size of an archive")
+    }
+
     /// What archives the centrals of a tenant have, as far as runs made them.
     ///
     /// # Errors

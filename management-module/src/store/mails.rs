@@ -267,6 +267,31 @@ impl Store {
         Ok(())
     }
 
+    /// Gives up what waits for a channel since before a moment. Answers how many messages.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn expire_mails(
+        &self,
+        channel: Channel,
+        before: Timestamp,
+        now: Timestamp,
+        error: &str,
+    ) -> Result<u64, StoreError> {
+        let query = "UPDATE mails SET state = $1, error = $2, ended_at = $3 \
+                     WHERE state = 'waiting' AND channel = $4 AND created_at < $5";
+        let done = sqlx::query(query)
+            .bind(MailState::Expired.word())
+            .bind(error)
+            .bind(to_millis(now))
+            .bind(channel.word())
+            .bind(to_millis(before))
+            .execute(&self.pool)
+            .await
+            .map_err(failed("give up mails"))?;
+        Ok(done.rows_affected())
+    }
+
     /// How many messages there are, by what became of them.
     ///
     /// # Errors
@@ -396,6 +421,13 @@ mod tests {
         store.note_mail(&sent).await.unwrap();
         assert_eq!(store.due_mails(Channel::Mail, at(9), 10).await.unwrap().len(), 1);
         assert_eq!(store.purge_mails(at(7)).await.unwrap(), 1);
+        let give_up =
+            async |channel, before| store.expire_mails(channel, before, at(8), "gone").await.unwrap();
+        assert_eq!(give_up(Channel::Webhook, at(9)).await, 0);
+        assert_eq!(give_up(Channel::Mail, mails[1].created_at).await, 0);
+        assert_eq!(give_up(Channel::Mail, at(9)).await, 1);
+        let counts = [(MailState::Expired, 1)];
+        assert_eq!(store.count_mails().await.unwrap(), counts);
         assert_eq!(store.mails(10).await.unwrap().len(), 1);
     }
 }

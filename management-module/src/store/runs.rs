@@ -323,17 +323,37 @@ impl Store {
         self.with_copies(rows).await
     }
 
-    /// The newest run of each configuration.
+    /// The newest run of each configuration that there is.
     ///
     /// # Errors
     /// [`StoreError::Busy`] may be retried.
     pub async fn last_runs(&self) -> Result<Vec<RunRow>, StoreError> {
         let rows = sqlx::query_as::<_, Row>(
-            "SELECT * FROM runs WHERE id IN (SELECT MAX(id) FROM runs GROUP BY configuration)",
+            // Each by a look into the index: to group them all would read it whole, a hundred thousand runs.
+            "SELECT runs.* FROM backup_configurations AS plan JOIN runs ON runs.id = \
+             (SELECT MAX(id) FROM runs WHERE configuration = plan.name)",
         )
         .fetch_all(&self.pool)
         .await
         .map_err(failed("list the last runs"))?;
+        self.with_copies(rows).await
+    }
+
+    /// The newest run that came to a result, good or bad, of each of these configurations.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn last_results(&self, configurations: &[&str]) -> Result<Vec<RunRow>, StoreError> {
+        let what = "name of a configuration";
+        let names = serde_json::to_string(configurations).map_err(|_| StoreError::Corrupt { what })?;
+        let rows = sqlx::query_as::<_, Row>(
+            "SELECT * FROM runs WHERE id IN (SELECT MAX(id) FROM runs WHERE state IN ('succeeded', 'partial', 'failed', \
+             'missed') AND configuration IN (SELECT value FROM json_each($1)) GROUP BY configuration)",
+        )
+        .bind(names)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed("list the last results"))?;
         self.with_copies(rows).await
     }
 

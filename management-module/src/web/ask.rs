@@ -12,6 +12,7 @@ use super::access::{Need, may};
 use super::failure::Failure;
 use super::form::Form;
 use super::text::Text;
+pub(super) use crate::app::page::escaped;
 use crate::app::users::{Session, User};
 use crate::app::{Actor, App};
 use crate::language::Language;
@@ -95,19 +96,6 @@ pub(super) fn go(place: &str) -> Response {
     let value = HeaderValue::from_str(place).unwrap_or(HeaderValue::from_static("/"));
     response.headers_mut().insert(header::LOCATION, value);
     response
-}
-
-/// A text as a part of a path or a query.
-pub(super) fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
 }
 
 /// A place of this page to go back to; anything else is the first page.

@@ -201,15 +201,15 @@ fn fleet(page: &mut Metrics, members: &[FleetMember]) {
 fn runs(page: &mut Metrics, plans: &[Shown]) {
     let ended = || {
         plans.iter().filter_map(|shown| {
-            let run = shown.last_run.as_ref()?;
+            let run = shown.last_result.as_ref()?;
             Some((shown.row.configuration.name.as_str(), run, run.ended_at?))
         })
     };
     page.family(
         "backup_last_run_ok",
-        "Whether the newest run of a configuration is complete (1) or failed, incomplete or missed (0); none: it has not ended.",
+        "Whether the newest run of a configuration is complete (1) or failed, incomplete or missed (0); none: none has ended.",
     );
-    for (name, run, _) in ended().filter(|(_, run, _)| run.state != RunState::Cancelled) {
+    for (name, run, _) in ended() {
         let is_fine = run.state == RunState::Succeeded;
         page.sample(&[("configuration", name)], i64::from(is_fine));
     }

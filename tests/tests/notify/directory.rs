@@ -14,7 +14,7 @@ use super::world::{SETTLED, World};
 fn directory(slapd: &Slapd, more: &str) -> String {
     format!(
         "[directory]\nserver = \"127.0.0.1\"\nport = {}\nbind-dn = \"{READER}\"\naccounts-base = \"ou=accounts,{SUFFIX}\"\n\
-         people-base = \"ou=people,{SUFFIX}\"\nresellers-base = \"ou=reseller,{SUFFIX}\"\ninterval = \"1s\"\n\
+         people-base = \"ou=people,{SUFFIX}\"\nresellers-base = \"ou=reseller,{SUFFIX}\"\nservices-base = \"ou=services,{SUFFIX}\"\ninterval = \"1s\"\n\
          deadline = \"5s\"\npage-size = 40\n\
          quota-percent-attribute = \"exampleQuotaPercent\"\n{more}",
         slapd.port
@@ -55,10 +55,11 @@ fn account(uid: &str, warnings: Option<bool>, mails: &[&str], person: &str, rese
         mails: mails.iter().map(|&mail| mail.to_owned()).collect(),
         person: person.into(),
         reseller: reseller.into(),
+        service: String::new(),
     }
 }
 
-/// Five accounts to look at, and so many others that they come on several pages.
+/// Six accounts to look at, and so many others that they come on several pages.
 fn many() -> Vec<Account> {
     let mut accounts = vec![
         account(
@@ -72,6 +73,10 @@ fn many() -> Vec<Account> {
         account("4000003", Some(false), &["c@own.example"], "anna", ""),
         account("4000004", Some(true), &["nobody"], "", ""),
         account("4000005", None, &["d@own.example"], "anna", ""),
+        Account {
+            service: "hosting".into(),
+            ..account("4000006", Some(true), &[], "", "")
+        },
     ];
     let others = (10..200).map(|number| account(&format!("50000{number}"), None, &["x@own.example"], "", ""));
     accounts.extend(others);
@@ -123,6 +128,7 @@ async fn accounts_come_from_a_directory_and_stay_while_it_is_down() {
     // Of who has no address the operator hears; who does not say that it wants warnings gets none.
     assert_eq!(warned(3), serde_json::json!(["operator@example.com"]));
     assert_eq!(warned(4), serde_json::json!([]));
+    assert_eq!(warned(5), serde_json::json!(["hosting@services.example"]));
     assert_eq!(
         (&read[0]["language"], &read[0]["quota_bytes"]),
         (&"de".into(), &107_374_182_400_u64.into())

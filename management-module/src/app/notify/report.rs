@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{hooks, mails_to};
+use crate::app::page::escaped;
 use crate::app::{App, AppError};
 use crate::plan::hook;
 use crate::plan::mail::report::{self, Copy, Report};
@@ -31,8 +32,15 @@ pub(super) async fn of_run(app: &App, id: &str, now: Timestamp) -> Result<Vec<Ma
         ..RunFilter::default()
     };
     let history = app.store.runs(&filter).await?;
+    // What was run without being kept has no page of its own.
+    let name = run.plan.name.as_str();
+    let path = match app.store.configuration(name).await? {
+        Some(_) => format!("/backups/of/{}", escaped(name)),
+        None => "/backups".to_owned(),
+    };
     let link = mail.map_or("", |config| config.link.as_str());
-    let (told, what) = (told(&run, &history, link), format!("run.{id}"));
+    let link = app.page.link(link, &app.config.server_name, &path);
+    let (told, what) = (told(&run, &history, &link), format!("run.{id}"));
     let mut messages = Vec::new();
     if let Some(config) = mail {
         messages = mails_to(config, &what, &run.plan.report_to, &report::write(&told), now);

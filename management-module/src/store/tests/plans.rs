@@ -160,6 +160,7 @@ async fn a_due_time_is_settled_once_together_with_its_run() {
 #[tokio::test]
 async fn a_run_goes_through_its_states_and_stays_as_it_ended() {
     let (_dir, store) = world().await;
+    store.put_configuration(&row("n"), false).await.unwrap();
     let run = RunRow::queued(configuration("n"), Cause::Manual, "uid 0", at(50));
     store.add_run(&run).await.unwrap();
     assert!(store.defer_run(&run.id, at(3650), "restore").await.unwrap());
@@ -225,7 +226,9 @@ async fn a_run_goes_through_its_states_and_stays_as_it_ended() {
         store.last_runs().await.unwrap(),
         store.runs_with_archives("n").await.unwrap()
     );
-    assert_eq!(store.last_runs().await.unwrap(), [wanted]);
+    assert_eq!(store.last_runs().await.unwrap(), [wanted.clone()]);
+    assert_eq!(store.last_results(&["n", "m"]).await.unwrap(), [wanted]);
+    assert_eq!(store.last_results(&["m"]).await.unwrap(), []);
     assert_eq!(store.run_of_archive("").await.unwrap(), None);
 }
 

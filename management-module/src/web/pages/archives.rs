@@ -14,6 +14,7 @@ use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
 use crate::web::look::{self, Tone, wire_moment};
+use crate::web::pager::Part;
 use crate::web::pages::jobs;
 use crate::web::text::{backup, common};
 
@@ -39,6 +40,9 @@ fn place(stored: &Stored) -> String {
     format!("/archives/{}", escaped(&stored.archive.id))
 }
 
+/// Problems that are told one by one.
+const PROBLEMS: usize = 5;
+
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
     listed(&ask, StatusCode::OK, &html! {}).await
 }
@@ -46,11 +50,8 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
 async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
     let user = ask.user()?;
     let listed = ask.web.backups().list("").await?;
-    let own: Vec<&Stored> = listed
-        .archives
-        .iter()
-        .filter(|stored| user.may_see_tenant(tenant(stored)))
-        .collect();
+    let mut own = listed.archives;
+    own.retain(|stored| user.may_see_tenant(tenant(stored)));
     let centrals = ask.web.backups().centrals().await?;
     let centrals: Vec<(String, String)> = centrals
         .into_iter()
@@ -58,6 +59,11 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
         .map(|central| (central.name.clone(), central.name))
         .collect();
     let total: u64 = own.iter().map(|stored| stored.archive.size_bytes).sum();
+    let count = own.len() as u64;
+    let part = Part::asked(ask, own, |stored| {
+        let archive = &stored.archive;
+        format!("{} {}", archive.file_name, archive.central_address)
+    });
     let content = html! {
         div.head {
             h1 { (ask.say(common::ARCHIVES)) }
@@ -72,14 +78,11 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
             }
         }
         (said)
-        @if ask.may(Need::SeeFleet) { @for problem in &listed.problems { (look::warning(problem)) } }
-        p.soft { (ask.fill(backup::COUNT_AND_SIZE, &[&ask.language.number(own.len() as u64), &ask.language.size(total)])) }
-        @if own.is_empty() { p { (ask.say(backup::NO_ARCHIVES)) } } @else {
-            div.field {
-                label for="filter" { (ask.say(common::FILTER)) }
-                input #filter type="search" data-filter="archives" autocomplete="off";
-            }
-            div.sheet { table.stack #archives {
+        @if ask.may(Need::SeeFleet) { (problems(ask, &listed.problems)) }
+        p.soft { (ask.fill(backup::COUNT_AND_SIZE, &[&ask.language.number(count), &ask.language.size(total)])) }
+        @if part.is_empty() { p { (ask.say(backup::NO_ARCHIVES)) } } @else {
+            (part.field(ask, "/archives"))
+            @if !part.rows.is_empty() { div.sheet { table.stack #archives {
                 thead { tr {
                     th scope="col" { (ask.say(backup::FILE_NAME)) }
                     th.number scope="col" { (ask.say(common::SIZE)) }
@@ -87,11 +90,21 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
                     th scope="col" { (ask.say(backup::FROM)) }
                     th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
                 } }
-                tbody { @for stored in &own { (row(ask, stored)) } }
-            } }
+                tbody { @for stored in &part.rows { (row(ask, stored)) } }
+            } } }
+            (part.steps(ask, "/archives"))
         }
     };
     Ok(look::page_with(ask, status, ask.say(common::ARCHIVES), &content))
+}
+
+/// Why archives of some satellites are not listed: the first ones in words, of a fleet the others by their number.
+fn problems(ask: &Ask, problems: &[String]) -> Markup {
+    let rest = problems.len().saturating_sub(PROBLEMS);
+    html! {
+        @for problem in problems.iter().take(PROBLEMS) { (look::warning(problem)) }
+        @if rest > 0 { p { a href="/satellites" { (ask.fill(backup::MORE_PROBLEMS, &[&ask.language.number(rest as u64)])) } } }
+    }
 }
 
 fn row(ask: &Ask, stored: &Stored) -> Markup {

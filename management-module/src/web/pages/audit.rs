@@ -4,21 +4,28 @@ use maud::html;
 
 use crate::web::ask::{Answer, Ask};
 use crate::web::look::{self, Tone};
+use crate::web::pager::Part;
 use crate::web::text::common;
 
-/// Records on the page.
-const SHOWN: u32 = 500;
+/// Records that are looked through.
+const SHOWN: u32 = 5000;
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
     let records = ask.app().audit.newest(SHOWN).await?;
+    let part = Part::asked(&ask, records, |record| {
+        [
+            record.actor.as_str(),
+            &record.action,
+            &record.subject,
+            &record.result,
+        ]
+        .join(" ")
+    });
     let content = html! {
         h1 { (ask.say(common::AUDIT)) }
         p.soft { (ask.fill(common::NEWEST, &[&ask.language.number(SHOWN.into())])) }
-        div.field {
-            label for="filter" { (ask.say(common::FILTER)) }
-            input #filter type="search" data-filter="records" autocomplete="off";
-        }
-        div.sheet { table.stack #records {
+        (part.field(&ask, "/audit"))
+        @if !part.rows.is_empty() { div.sheet { table.stack #records {
             thead { tr {
                 th scope="col" { (ask.say(common::TIME)) }
                 th scope="col" { (ask.say(common::WHO)) }
@@ -26,7 +33,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                 th scope="col" { (ask.say(common::SUBJECT)) }
                 th scope="col" { (ask.say(common::RESULT)) }
             } }
-            tbody { @for record in &records { tr {
+            tbody { @for record in &part.rows { tr {
                 td data-label=(ask.say(common::TIME)) { (look::moment(&ask, Some(record.time))) }
                 td data-label=(ask.say(common::WHO)) { (record.actor) }
                 td data-label=(ask.say(common::ACTION)) { code { (record.action) } }
@@ -36,7 +43,8 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                     @else { (look::badge(Tone::Bad, ask.say(common::FAILED))) " " span.small lang="en" { (record.result) } }
                 }
             } } }
-        } }
+        } } }
+        (part.steps(&ask, "/audit"))
     };
     Ok(look::page(&ask, ask.say(common::AUDIT), &content))
 }

@@ -11,13 +11,18 @@ use crate::app::AppError;
 use crate::app::configurations::{Configurations, Shown};
 use crate::app::runs::{Runs, Which};
 use crate::plan::outcome::{CopyState, RunState};
+use crate::plan::schedule::Every;
 use crate::store::{CopyRow, RunRow};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
 use crate::web::look::{self, Tone};
+use crate::web::pager::Part;
 use crate::web::pages::jobs;
 use crate::web::text::{Text, backup, common, fleet, plan};
+
+/// Where the list is.
+const PLACE: &str = "/backups";
 
 /// Runs on the page of a configuration.
 const SHOWN: u32 = 100;
@@ -79,7 +84,16 @@ async fn find(ask: &Ask) -> Result<Shown, Failure> {
 }
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
-    let all = own(&ask).await?;
+    let part = Part::asked(&ask, own(&ask).await?, |shown| {
+        let plan = &shown.row.configuration;
+        let last = shown.last_run.as_ref().map(|run| ask.say(state(run.state).1));
+        let names = [
+            plan.name.as_str(),
+            plan.central.as_str(),
+            last.unwrap_or_default(),
+        ];
+        format!("{} {}", names.join(" "), plan.destinations.join(" "))
+    });
     let content = html! {
         div.head {
             h1 { (ask.say(common::BACKUPS)) }
@@ -88,8 +102,9 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                 a.button href="/destinations" { (ask.say(plan::DESTINATIONS)) }
             } }
         }
-        @if all.is_empty() { p { (ask.say(plan::NONE_YET)) } } @else {
-            div.sheet { table.stack {
+        @if part.is_empty() { p { (ask.say(plan::NONE_YET)) } } @else {
+            (part.field(&ask, PLACE))
+            @if !part.rows.is_empty() { div.sheet { table.stack {
                 thead { tr {
                     th scope="col" { (ask.say(common::NAME)) }
                     th scope="col" { (ask.say(plan::LAST_RUN)) }
@@ -98,11 +113,31 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                     th scope="col" { (ask.say(plan::DESTINATIONS)) }
                     th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
                 } }
-                tbody { @for shown in &all { (row(&ask, shown)) } }
-            } }
+                tbody { @for shown in &part.rows { (row(&ask, shown)) } }
+            } } }
+            (part.steps(&ask, PLACE))
         }
     };
     Ok(look::page(&ask, ask.say(common::BACKUPS), &content))
+}
+
+/// How often, in words.
+pub(in crate::web) fn interval(ask: &Ask, every: &Every) -> String {
+    match every {
+        Every::Manual => ask.say(plan::MANUAL).to_owned(),
+        Every::Hours(hours) => ask.fill(plan::EVERY_N_HOURS, &[&hours.to_string()]),
+        Every::Daily => ask.say(plan::DAILY).to_owned(),
+        Every::Weekly(days) => {
+            let chosen = days
+                .iter()
+                .zip(plan::WEEKDAYS)
+                .filter(|(is_chosen, _)| **is_chosen);
+            let names: Vec<&str> = chosen.map(|(_, name)| ask.say(name)).collect();
+            ask.fill(plan::EVERY_WEEK, &[&names.join(", ")])
+        }
+        Every::Monthly(day) => ask.fill(plan::EVERY_MONTH, &[&day.to_string()]),
+        Every::MonthEnd => ask.say(plan::EVERY_MONTH_END).to_owned(),
+    }
 }
 
 /// When a configuration runs by itself next.
@@ -176,7 +211,7 @@ async fn page(ask: &Ask, status: StatusCode, shown: &Shown, said: &Markup, wrong
         div.columns {
             section.card { dl {
                 dt { (ask.say(backup::CENTRAL)) } dd { a href={ "/centrals/" (escaped(&plan.central)) } { (plan.central) } }
-                dt { (ask.say(plan::INTERVAL)) } dd { (plan.schedule.every.to_string()) }
+                dt { (ask.say(plan::INTERVAL)) } dd { (interval(ask, &plan.schedule.every)) }
                 dt { (ask.say(plan::NEXT_RUN)) } dd { (look::moment(ask, next(shown))) }
                 dt { (ask.say(plan::LAST_RUN)) } dd { (last(ask, shown.last_run.as_ref())) }
                 dt { (ask.say(plan::REPORT_TO)) } dd { (plan.report_to.join(", ")) }
@@ -186,7 +221,7 @@ async fn page(ask: &Ask, status: StatusCode, shown: &Shown, said: &Markup, wrong
                 dd { @if plan.destinations.is_empty() { (ask.say(plan::ON_SATELLITE)) } @else { (plan.destinations.join(", ")) } }
             } }
             section.card { h2 { (ask.say(plan::SIZES)) } (chart(ask, &runs, |run| run.bytes, |bytes| ask.language.size(bytes)))
-                h2 { (ask.say(plan::DURATIONS)) } (chart(ask, &runs, seconds, |seconds| format!("{seconds}\u{a0}s"))) }
+                h2 { (ask.say(plan::DURATIONS)) } (chart(ask, &runs, seconds, |seconds| ask.language.duration(seconds))) }
         }
         h2 { (ask.say(plan::RUNS)) }
         @if runs.is_empty() { p { (ask.say(plan::NO_RUNS)) } } @else {

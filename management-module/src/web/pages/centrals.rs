@@ -10,6 +10,7 @@ use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
 use crate::web::look;
+use crate::web::pager::Part;
 use crate::web::text::{backup, common};
 
 fn place(central: &Central) -> String {
@@ -30,27 +31,37 @@ async fn find(ask: &Ask) -> Result<Central, Failure> {
 }
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
-    let centrals = own(&ask).await?;
+    let part = Part::asked(&ask, own(&ask).await?, |central: &Central| {
+        [
+            central.name.as_str(),
+            &central.address,
+            &central.tenant,
+            &central.satellite,
+        ]
+        .join(" ")
+    });
     let content = html! {
         div.head {
             h1 { (ask.say(common::CENTRALS)) }
             @if ask.may(Need::ChangeBackups) { a.button.main href="/centrals/new" { (ask.say(backup::NEW_CENTRAL)) } }
         }
-        @if centrals.is_empty() { p { (ask.say(backup::NO_CENTRALS)) } } @else {
-            div.sheet { table.stack {
+        @if part.is_empty() { p { (ask.say(backup::NO_CENTRALS)) } } @else {
+            (part.field(&ask, "/centrals"))
+            @if !part.rows.is_empty() { div.sheet { table.stack {
                 thead { tr {
                     th scope="col" { (ask.say(common::NAME)) }
                     th scope="col" { (ask.say(backup::FROM)) }
                     th scope="col" { (ask.say(backup::TENANT)) }
                     th scope="col" { (ask.say(backup::SATELLITE)) }
                 } }
-                tbody { @for central in &centrals { tr {
+                tbody { @for central in &part.rows { tr {
                     th scope="row" { a href=(place(central)) { (central.name) } }
                     td data-label=(ask.say(backup::FROM)) { (central.address) }
                     td data-label=(ask.say(backup::TENANT)) { (central.tenant) }
                     td data-label=(ask.say(backup::SATELLITE)) { (central.satellite) }
                 } } }
-            } }
+            } } }
+            (part.steps(&ask, "/centrals"))
         }
     };
     Ok(look::page(&ask, ask.say(common::CENTRALS), &content))

@@ -26,6 +26,9 @@ const KINDS: [(&str, Text); 8] = [
     ("webdav", plan::KIND_WEBDAV),
 ];
 
+/// Kinds that the contract has and that the service does not write to yet: nobody is led to them.
+const UNBUILT: [&str; 2] = ["s3", "webdav"];
+
 /// A connection to a Dropbox that waits for its code. The verifier is a secret and stays here.
 #[derive(Clone)]
 pub(in crate::web) struct Waiting {
@@ -49,6 +52,12 @@ fn kind_name(kind: &str) -> Option<Text> {
         .iter()
         .find(|(word, _)| *word == kind)
         .map(|(_, text)| *text)
+}
+
+/// What kind of destination it is, for a person.
+pub(in crate::web) fn kind_said<'a>(ask: &Ask, row: &'a DestinationRow) -> &'a str {
+    let kind = kind_of(row);
+    kind_name(kind).map_or(kind, |text| ask.say(text))
 }
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
@@ -82,7 +91,7 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
 
 fn one(ask: &Ask, row: &DestinationRow) -> Markup {
     let name = row.name.as_str();
-    let kind = kind_name(kind_of(row)).map_or(kind_of(row), |text| ask.say(text));
+    let kind = kind_said(ask, row);
     html! {
         tr {
             th scope="row" { (name) }
@@ -98,7 +107,7 @@ fn one(ask: &Ask, row: &DestinationRow) -> Markup {
 
 pub(in crate::web) async fn form(ask: Ask) -> Answer {
     let kind = ask.query.text("kind").to_owned();
-    if kind_name(&kind).is_none() {
+    if kind_name(&kind).is_none() || UNBUILT.contains(&kind.as_str()) {
         return Ok(choose(&ask));
     }
     Ok(shown(
@@ -114,8 +123,8 @@ fn choose(ask: &Ask) -> Response {
     let back = escaped(ask.query.text("back"));
     let content = html! {
         h1 { (ask.say(plan::NEW_DESTINATION)) }
-        div.tiles { @for (kind, text) in KINDS {
-            a.tile href={ "/destinations/new?kind=" (kind) "&back=" (back) } { (ask.say(text)) }
+        div.tiles { @for (kind, text) in KINDS.iter().filter(|(kind, _)| !UNBUILT.contains(kind)) {
+            a.tile href={ "/destinations/new?kind=" (kind) "&back=" (back) } { (ask.say(*text)) }
         } }
     };
     look::page(ask, ask.say(plan::NEW_DESTINATION), &content)

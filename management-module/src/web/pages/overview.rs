@@ -67,16 +67,14 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
     let expires = certificate_ends(ask);
     let plans = backups::own(ask).await?;
     let failing = plans.iter().filter(|shown| is_failing(shown)).count();
-    let space: u64 = plans
-        .iter()
-        .filter_map(|shown| shown.last_run.as_ref())
-        .map(|run| run.bytes)
-        .sum();
+    let space = space(ask).await?;
     let standing = warnings::standing(ask).await?;
     let to_see = unwell.len() + usize::from(expires.is_some()) + failing + standing.len();
     let number = |count: usize| ask.language.number(count as u64);
     Ok(html! {
-        @if to_see == 0 {
+        @if members.is_empty() && plans.is_empty() && to_see == 0 {
+            div.note role="status" { p { b { (ask.say(fleet::NOTHING_YET)) } } }
+        } @else if to_see == 0 {
             div.note.good role="status" { p { b { (ask.say(fleet::ALL_WELL)) } } }
         } @else {
             div.note.warn role="status" { p { b { (ask.fill(fleet::NEED_A_LOOK, &[&number(to_see)])) } } }
@@ -94,7 +92,11 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
             (warnings::table(ask, standing.get(..SHOWN).unwrap_or(&standing)))
             @if standing.len() > SHOWN { p { a href="/warnings" { (ask.say(warn::ALL_WARNINGS)) } } }
         }
-        @if !plans.is_empty() { (runs(ask, &plans)) p.soft { (ask.fill(plan::NEWEST_SPACE, &[&ask.language.size(space)])) } }
+        @if !plans.is_empty() {
+            (runs(ask, &plans))
+            @if plans.len() > SHOWN { p { a href="/backups" { (ask.say(plan::ALL_BACKUPS)) } } }
+            p.soft { (ask.fill(plan::SPACE, &[&ask.language.size(space)])) }
+        }
         @if members.is_empty() && ask.may(Need::ChangeFleet) {
             div.card {
                 h2 { (ask.say(fleet::FIRST_STEP)) }
@@ -105,9 +107,22 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
     })
 }
 
-/// The last run did not do all that it should.
+/// What the archives take that are the reader's business, on satellites and at destinations.
+async fn space(ask: &Ask) -> Result<u64, Failure> {
+    let (user, store) = (ask.user()?, &ask.app().store);
+    if user.role != Role::Customer {
+        return Ok(store.space_of_all().await?);
+    }
+    let mut sum = 0_u64;
+    for tenant in &user.tenants {
+        sum = sum.saturating_add(store.space(tenant).await?.used_bytes);
+    }
+    Ok(sum)
+}
+
+/// The newest result is that it did not do all that it should.
 fn is_failing(shown: &Shown) -> bool {
-    let state = shown.last_run.as_ref().map(|run| run.state);
+    let state = shown.last_result.as_ref().map(|run| run.state);
     matches!(
         state,
         Some(RunState::Failed | RunState::Missed | RunState::Partial)

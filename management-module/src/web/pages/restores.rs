@@ -8,6 +8,7 @@ use crate::store::{Central, RestoreOutcome, RestoreRow};
 use crate::web::ask::{Answer, Ask};
 use crate::web::failure::Failure;
 use crate::web::look::{self, Tone};
+use crate::web::pager::Part;
 use crate::web::text::{Text, backup, common};
 
 /// Rows on the page.
@@ -52,11 +53,28 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
         user.may_see_tenant(central.map_or("", |central| central.tenant.as_str()))
     };
     let rows = newest(&ask, &centrals).await?;
-    let rows: Vec<RestoreRow> = rows.into_iter().filter(is_own).collect();
+    let part = Part::asked(
+        &ask,
+        rows.into_iter().filter(is_own).collect(),
+        |row: &RestoreRow| {
+            let state = ask.say(outcome(row.outcome).1);
+            [
+                state,
+                &row.central,
+                &row.target_central,
+                &row.directory,
+                &row.archive_name,
+                &row.actor,
+                &row.error,
+            ]
+            .join(" ")
+        },
+    );
     let content = html! {
         h1 { (ask.say(common::RESTORES)) }
-        @if rows.is_empty() { p { (ask.say(backup::NO_RESTORES)) } } @else {
-            div.sheet { table.stack {
+        @if part.is_empty() { p { (ask.say(backup::NO_RESTORES)) } } @else {
+            (part.field(&ask, "/restores"))
+            @if !part.rows.is_empty() { div.sheet { table.stack {
                 thead { tr {
                     th scope="col" { (ask.say(common::RESULT)) }
                     th scope="col" { (ask.say(backup::DATE)) }
@@ -65,7 +83,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                     th scope="col" { (ask.say(common::WHO)) }
                     th scope="col" { (ask.say(backup::ERROR)) }
                 } }
-                tbody { @for row in &rows {
+                tbody { @for row in &part.rows {
                     @let (tone, text) = outcome(row.outcome);
                     tr {
                         td data-label=(ask.say(common::RESULT)) { (look::badge(tone, ask.say(text))) }
@@ -79,7 +97,8 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                         td data-label=(ask.say(backup::ERROR)) lang="en" { (row.error) }
                     }
                 } }
-            } }
+            } } }
+            (part.steps(&ask, "/restores"))
         }
     };
     Ok(look::page(&ask, ask.say(common::RESTORES), &content))

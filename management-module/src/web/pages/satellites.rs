@@ -14,7 +14,11 @@ use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
 use crate::web::live::{Seen, live};
 use crate::web::look::{self, Tone};
+use crate::web::pager::Part;
 use crate::web::text::{Text, common, fleet, machine};
+
+/// Where the list is.
+const PLACE: &str = "/satellites";
 
 /// How often a look is taken.
 const EVERY: Duration = Duration::from_secs(2);
@@ -75,7 +79,7 @@ pub(in crate::web) fn workload(ask: &Ask, workload: &WorkloadOn) -> Markup {
 }
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
-    let now = content(&ask).await?;
+    let part = asked(&ask).await?;
     let content = html! {
         div.head {
             h1 { (ask.say(common::SATELLITES)) }
@@ -84,28 +88,39 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                 a.button href="/satellites/tokens" { (ask.say(machine::TOKENS)) }
             } }
         }
-        div.field {
-            label for="filter" { (ask.say(common::FILTER)) }
-            input #filter type="search" data-filter="satellites" autocomplete="off";
-        }
-        div data-live="/satellites/events" { (now) }
+        (part.field(&ask, PLACE))
+        div data-live=(part.place("/satellites/events")) { (content(&ask, &part)) }
     };
     Ok(look::page(&ask, ask.say(common::SATELLITES), &content))
 }
 
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeFleet, EVERY, |ask: Arc<Ask>| async move {
-        let html = content(&ask).await?;
-        Ok(Seen { html, over: None })
+        let part = asked(&ask).await?;
+        Ok(Seen {
+            html: content(&ask, &part),
+            over: None,
+        })
     })
 }
 
-async fn content(ask: &Ask) -> Result<Markup, Failure> {
+async fn asked(ask: &Ask) -> Result<Part<FleetMember>, Failure> {
     let members = satellites::list(ask.app()).await?;
-    Ok(html! {
-        @if members.is_empty() { p { (ask.say(fleet::NO_SATELLITES)) } }
+    Ok(Part::asked(ask, members, |member| {
+        let workloads = member.workloads.iter().map(|on| on.name().to_string());
+        let (_, state) = reachability(member.link.reachability);
+        let (name, address) = (member.row.name.as_str(), member.row.address.as_str());
+        let workloads: Vec<String> = workloads.collect();
+        let told = [name, address, ask.say(state), &member.problem];
+        format!("{} {}", told.join(" "), workloads.join(" "))
+    }))
+}
+
+fn content(ask: &Ask, part: &Part<FleetMember>) -> Markup {
+    html! {
+        @if part.is_empty() { p { (ask.say(fleet::NO_SATELLITES)) } }
         @else {
-            div.sheet { table.stack #satellites {
+            @if !part.rows.is_empty() { div.sheet { table.stack #satellites {
                 thead { tr {
                     th scope="col" { (ask.say(common::NAME)) }
                     th scope="col" { (ask.say(common::STATE)) }
@@ -114,10 +129,11 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
                     th scope="col" { (ask.say(fleet::ADDRESS)) }
                     th scope="col" { (ask.say(fleet::LAST_CONTACT)) }
                 } }
-                tbody { @for member in &members { (row(ask, member)) } }
-            } }
+                tbody { @for member in &part.rows { (row(ask, member)) } }
+            } } }
+            (part.steps(ask, PLACE))
         }
-    })
+    }
 }
 
 fn row(ask: &Ask, member: &FleetMember) -> Markup {

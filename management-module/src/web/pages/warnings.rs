@@ -16,6 +16,7 @@ use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
 use crate::web::look::{self, Field, Tone};
+use crate::web::pager::Part;
 use crate::web::text::{Text, backup, common, plan, warn};
 
 pub(in crate::web) use self::form::{add, add_form, change};
@@ -94,28 +95,42 @@ fn warned(ask: &Ask, row: &AccountRow) -> Markup {
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
     let (accounts, standing) = (own(&ask).await?, standing(&ask).await?);
+    let standing = Part::asked(&ask, standing, |(account, warning)| {
+        let kind = ask.say(kind_name(warning.kind));
+        [account.account.name.as_str(), &account.account.tenant, kind].join(" ")
+    });
+    let accounts = Part::second(&ask, accounts, |row| {
+        let warned = accounts::warned(ask.app(), &row.account).join(" ");
+        [row.account.name.as_str(), &row.account.tenant, &warned].join(" ")
+    });
     let content = html! {
         div.head {
             h1 { (ask.say(warn::WARNINGS)) }
             @if ask.may(Need::ChangeBackups) { a.button.main href="/warnings/new" { (ask.say(warn::NEW_ACCOUNT)) } }
         }
         @if ask.app().config.mail.is_none() { (look::warning(ask.say(warn::NO_MAIL))) }
-        @if standing.is_empty() { p { (ask.say(warn::NO_WARNINGS)) } } @else { (table(&ask, &standing)) }
+        @if standing.is_empty() { p { (ask.say(warn::NO_WARNINGS)) } } @else {
+            (standing.field(&ask, "/warnings"))
+            @if !standing.rows.is_empty() { (table(&ask, &standing.rows)) }
+            (standing.steps(&ask, "/warnings"))
+        }
         h2 { (ask.say(warn::ACCOUNTS)) }
         @if accounts.is_empty() { p { (ask.say(warn::NO_ACCOUNTS)) } } @else {
             p.soft { (ask.say(warn::ACCOUNTS_WHAT)) }
-            div.sheet { table.stack {
+            (accounts.field(&ask, "/warnings"))
+            @if !accounts.rows.is_empty() { div.sheet { table.stack {
                 thead { tr {
                     th scope="col" { (ask.say(warn::ACCOUNT)) }
                     th scope="col" { (ask.say(backup::TENANT)) }
                     th scope="col" { (ask.say(warn::WARNED)) }
                 } }
-                tbody { @for row in &accounts { tr {
+                tbody { @for row in &accounts.rows { tr {
                     th scope="row" { a href=(place(row)) { (row.account.name) } }
                     td data-label=(ask.say(backup::TENANT)) { (row.account.tenant) }
                     td data-label=(ask.say(warn::WARNED)) { (warned(&ask, row)) }
                 } } }
-            } }
+            } } }
+            (accounts.steps(&ask, "/warnings"))
         }
     };
     Ok(look::page(&ask, ask.say(warn::WARNINGS), &content))

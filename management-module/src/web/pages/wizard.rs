@@ -11,12 +11,14 @@ use self::draft::Faults;
 use super::pair::to_the_end;
 use crate::app::AppError;
 use crate::app::configurations::Configurations;
-use crate::app::destinations::{Destinations, kind_of, place_of};
+use crate::app::destinations::{Destinations, place_of};
 use crate::app::runs::{Runs, Which};
 use crate::plan::configuration::Configuration;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
 use crate::web::look::{self, Field};
+use crate::web::pages::backups::interval;
+use crate::web::pages::destinations::kind_said;
 use crate::web::pages::jobs;
 use crate::web::text::{Text, backup, common, plan};
 
@@ -216,12 +218,11 @@ async fn where_to(ask: &Ask, draft: &Draft, faults: &Faults) -> Result<Markup, F
         input type="hidden" name="destinations" value="chosen";
         fieldset {
             legend.unseen { (ask.say(plan::DESTINATIONS)) }
-            (look::tick("keep", "satellite", &html! { b { (ask.say(plan::ON_SATELLITE)) } " "
-                span.soft { (ask.say(plan::ON_SATELLITE_WHAT)) } }, true))
+            p { b { (ask.say(plan::ON_SATELLITE)) } " " span.soft { (ask.say(plan::ON_SATELLITE_WHAT)) } }
             @for row in &rows {
                 @let name = row.name.as_str();
                 (look::tick("destination", name, &html! {
-                    b { (name) } " " span.soft { (kind_of(row)) " " (place_of(row)) }
+                    b { (name) } " " span.soft { (kind_said(ask, row)) " " (place_of(row)) }
                 }, draft.destinations.iter().any(|chosen| chosen == name)))
             }
         }
@@ -242,17 +243,25 @@ fn overview(ask: &Ask, draft: &Draft) -> Markup {
             text.to_owned()
         }
     };
-    let due = draft
-        .configuration()
-        .ok()
-        .and_then(|plan| plan.schedule.next_after(jiff::Timestamp::now()));
+    // Each step before was right, or this one would not be seen.
+    let schedule = draft.configuration().ok().map(|plan| plan.schedule);
+    let due = schedule
+        .as_ref()
+        .and_then(|schedule| schedule.next_after(jiff::Timestamp::now()));
+    let every = schedule.as_ref().map(|schedule| interval(ask, &schedule.every));
+    // By the clock of the central, not of the reader.
+    let start = schedule.as_ref().and_then(|schedule| {
+        let zone = schedule.time_zone.zone();
+        let start = schedule.start.to_zoned(zone.clone()).ok()?;
+        Some(ask.language.moment_in(start.timestamp(), zone))
+    });
     html! {
         dl {
             dt { (ask.say(common::NAME)) } dd { (draft.name) }
             dt { (ask.say(backup::CENTRAL)) } dd { (draft.central) }
             dt { (ask.say(plan::REPORT_TO)) } dd { (or_dash(&draft.report_to)) }
-            dt { (ask.say(plan::INTERVAL)) } dd { (draft.every()) }
-            dt { (ask.say(plan::START_DATE)) } dd { (draft.date) " " (draft.time) " " (draft.zone) }
+            dt { (ask.say(plan::INTERVAL)) } dd { (every.unwrap_or_else(|| draft.every())) }
+            dt { (ask.say(plan::START_DATE)) } dd { (start.unwrap_or_default()) " (" (draft.zone) ")" }
             dt { (ask.say(plan::NEXT_RUN)) } dd { (look::moment(ask, due)) }
             dt { (ask.say(backup::DATA_SETS)) } dd { (sets.unwrap_or_else(|| ask.say(plan::ALL_SETS).to_owned())) }
             dt { (ask.say(plan::DESTINATIONS)) } dd { (or_dash(&draft.destinations.join(", "))) }

@@ -20,7 +20,14 @@ crate::language::texts! { pub(in crate::web),
     CANCEL = "Cancel" | "Abbrechen" | "Annuler" | "Annulla";
     SAVE = "Save" | "Speichern" | "Enregistrer" | "Salva";
     DOWNLOAD = "Download" | "Herunterladen" | "Télécharger" | "Scarica";
-    FILTER = "Filter" | "Filtern" | "Filtrer" | "Filtra";
+    FIND = "Find in the list" | "In der Liste suchen" | "Chercher dans la liste" | "Cercare nell'elenco";
+    FIND_NOW = "Find" | "Suchen" | "Chercher" | "Cerca";
+    SHOW_ALL = "Show all" | "Alle zeigen" | "Tout afficher" | "Mostrare tutto";
+    NOTHING_FOUND = "Nothing in the list has “{}”." | "Nichts in der Liste enthält «{}»." | "Rien dans la liste ne contient « {} »." | "Niente nell'elenco contiene «{}».";
+    PAGES = "Pages of the list" | "Seiten der Liste" | "Pages de la liste" | "Pagine dell'elenco";
+    PAGE_BEFORE = "Page before" | "Vorige Seite" | "Page précédente" | "Pagina precedente";
+    PAGE_AFTER = "Next page" | "Nächste Seite" | "Page suivante" | "Pagina successiva";
+    FROM_TO_OF = "{} to {} of {}" | "{} bis {} von {}" | "{} à {} sur {}" | "Da {} a {} di {}";
     NAME = "Name" | "Name" | "Nom" | "Nome";
     STATE = "State" | "Zustand" | "État" | "Stato";
     SIZE = "Size" | "Grösse" | "Taille" | "Dimensione";

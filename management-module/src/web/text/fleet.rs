@@ -1,6 +1,7 @@
 //! The overview, the list of satellites, and one satellite.
 
 crate::language::texts! { pub(in crate::web),
+    NOTHING_YET = "Nothing is set up yet." | "Es ist noch nichts eingerichtet." | "Rien n'est encore installé." | "Non è ancora configurato nulla.";
     ALL_WELL = "All is well." | "Alles in Ordnung." | "Tout va bien." | "Tutto a posto.";
     NEED_A_LOOK = "Things that need a look: {}" | "Dinge, die einen Blick brauchen: {}" | "Points à examiner : {}" | "Cose da controllare: {}";
     ANSWER = "satellites answer" | "Satelliten antworten" | "satellites répondent" | "satelliti rispondono";

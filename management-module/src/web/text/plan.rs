@@ -25,6 +25,10 @@ crate::language::texts! { pub(in crate::web),
     DAILY = "each day" | "jeden Tag" | "chaque jour" | "ogni giorno";
     WEEKLY = "on days of the week" | "an Wochentagen" | "certains jours de la semaine" | "in giorni della settimana";
     MONTHLY = "each month" | "jeden Monat" | "chaque mois" | "ogni mese";
+    EVERY_N_HOURS = "every {} hours" | "alle {} Stunden" | "toutes les {} heures" | "ogni {} ore";
+    EVERY_WEEK = "each week: {}" | "jede Woche: {}" | "chaque semaine : {}" | "ogni settimana: {}";
+    EVERY_MONTH = "each month on day {}" | "jeden Monat am {}." | "chaque mois, le {}" | "ogni mese, il giorno {}";
+    EVERY_MONTH_END = "each month on its last day" | "jeden Monat am letzten Tag" | "le dernier jour de chaque mois" | "l'ultimo giorno di ogni mese";
     EVERY_HOURS = "Every so many hours" | "Alle so viele Stunden" | "Toutes les … heures" | "Ogni … ore";
     DAYS = "Days" | "Tage" | "Jours" | "Giorni";
     DAY_OF_MONTH = "Day of the month" | "Tag des Monats" | "Jour du mois" | "Giorno del mese";
@@ -60,7 +64,8 @@ crate::language::texts! { pub(in crate::web),
     NO_NUMBER = "This is no number." | "Das ist keine Zahl." | "Ce n'est pas un nombre." | "Non è un numero.";
     WHAT_NEXT = "What shall happen now?" | "Was soll jetzt geschehen?" | "Que faut-il faire maintenant ?" | "Che cosa deve succedere ora?";
     NEXT_RUN = "Next run" | "Nächster Lauf" | "Prochaine exécution" | "Prossima esecuzione";
-    NEWEST_SPACE = "The newest archives together: {}" | "Die neusten Archive zusammen: {}" | "Les archives les plus récentes, ensemble : {}" | "Gli archivi più recenti insieme: {}";
+    SPACE = "Space used by archives and their copies: {}" | "Platz, den Archive und ihre Kopien brauchen: {}" | "Espace occupé par les archives et leurs copies : {}" | "Spazio occupato dagli archivi e dalle loro copie: {}";
+    ALL_BACKUPS = "Show all backups" | "Alle Sicherungen zeigen" | "Afficher toutes les sauvegardes" | "Mostrare tutti i backup";
     LAST_RUN = "Last run" | "Letzter Lauf" | "Dernière exécution" | "Ultima esecuzione";
     RUNS = "Runs" | "Läufe" | "Exécutions" | "Esecuzioni";
     NO_RUNS = "It was not run yet." | "Sie wurde noch nicht ausgeführt." | "Elle n'a pas encore été exécutée." | "Non è ancora stato eseguito.";
