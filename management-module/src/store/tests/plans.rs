@@ -226,7 +226,7 @@ async fn a_run_goes_through_its_states_and_stays_as_it_ended() {
         store.last_runs().await.unwrap(),
         store.runs_with_archives("n").await.unwrap()
     );
-    assert_eq!(store.last_runs().await.unwrap(), [wanted.clone()]);
+    assert_eq!(store.last_runs().await.unwrap(), std::slice::from_ref(&wanted));
     assert_eq!(store.last_results(&["n", "m"]).await.unwrap(), [wanted]);
     assert_eq!(store.last_results(&["m"]).await.unwrap(), []);
     assert_eq!(store.run_of_archive("").await.unwrap(), None);
