@@ -28,3 +28,5 @@ pub mod support;
 pub mod trust;
 pub mod update;
 pub mod workload;
+#[cfg(test)]
+mod writes;

@@ -1,6 +1,7 @@
 //! A bridge changes the system of its machine, and is killed at each step.
 
 mod machine;
+mod writes;
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;

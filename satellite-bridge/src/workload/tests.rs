@@ -3,6 +3,7 @@
 mod contact;
 mod kill;
 pub(crate) mod world;
+mod writes;
 
 use std::fs;
 use std::time::Duration;

@@ -24,9 +24,9 @@ const AFTER_CONTACT: &[&str] = &[
 ];
 
 /// Tells the child where its world is.
-const WORLD: &str = "SATELLITE_TEST_WORLD";
+pub(super) const WORLD: &str = "SATELLITE_TEST_WORLD";
 /// Tells it what to do there.
-const WORK: &str = "SATELLITE_TEST_WORK";
+pub(super) const WORK: &str = "SATELLITE_TEST_WORK";
 
 #[tokio::test]
 async fn killed_anywhere_in_an_update_the_old_or_the_new_version_is_whole() {
@@ -118,7 +118,7 @@ async fn check(point: &str, work: &str, content: &str, before: Option<&str>, pow
 }
 
 #[expect(clippy::too_many_arguments, reason = "all that a failure has to name")]
-async fn check_whole(
+pub(super) async fn check_whole(
     point: &str,
     work: &str,
     content: &str,
@@ -162,7 +162,7 @@ async fn check_whole(
 }
 
 /// A server that comes over a new connection again and again, until it is dropped.
-fn server_of(satellite: &Satellite) -> JoinSet<()> {
+pub(super) fn server_of(satellite: &Satellite) -> JoinSet<()> {
     let contact = satellite.workloads.contact();
     let mut server = JoinSet::new();
     server.spawn(async move {
