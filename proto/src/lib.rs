@@ -8,5 +8,6 @@ pub mod bundle;
 pub mod identity;
 pub mod join;
 pub mod pairing;
+pub mod pushback;
 pub mod tls;
 pub mod wire;

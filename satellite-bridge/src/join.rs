@@ -16,6 +16,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use satellite_proto::{
     join::{NotAToken, Token},
+    pushback,
     wire::join::v1::JoinRefusal,
 };
 use tokio::sync::watch;
@@ -96,6 +97,17 @@ impl Standing {
             Self::Ended(ended) => ended.to_string(),
         }
     }
+}
+
+/// What came of one try.
+enum Tried {
+    /// The token has ended.
+    Ended(Ended),
+    /// It is tried again, not before the time that the server may have asked for.
+    Again {
+        /// That time.
+        asked: Option<Duration>,
+    },
 }
 
 /// Tries a token until it has ended. A cheap handle.
@@ -192,13 +204,13 @@ impl Joiner {
                 // The server's first call, or the end of its time.
                 Stage::Candidate => None,
                 Stage::Unpaired => match self.try_once(&token).await {
-                    Some(ended) => {
+                    Tried::Ended(ended) => {
                         self.end(&token, ended);
                         continue;
                     }
-                    None => {
+                    Tried::Again { asked } => {
                         attempt += 1;
-                        Some(delay(attempt - 1, random()))
+                        Some(pushback::wait(delay(attempt - 1, random()), asked, random()))
                     }
                 },
             };
@@ -216,25 +228,24 @@ impl Joiner {
         }
     }
 
-    /// One try; how it has ended, if it has for good.
-    async fn try_once(&self, token: &Token) -> Option<Ended> {
+    async fn try_once(&self, token: &Token) -> Tried {
         let Shared { pairing, port, .. } = &*self.shared;
         let error = match attempt::attempt(pairing, token, *port).await {
             Ok(server) => {
                 tracing::info!(server, "Joined, the server's first call is awaited");
-                return None;
+                return Tried::Again { asked: None };
             }
             Err(error) => error,
         };
         let text = error_chain(&error);
         if let Some(refusal) = error.refusal() {
             tracing::error!(address = token.address(), error = text, "Join token refused");
-            return Some(Ended::of(refusal));
+            return Tried::Ended(Ended::of(refusal));
         }
         let now = pairing.clock().wall().as_second();
         if now >= i64::from(token.expires()) {
             tracing::error!(address = token.address(), error = text, "Join token has run out");
-            return Some(Ended::of(JoinRefusal::Expired));
+            return Tried::Ended(Ended::of(JoinRefusal::Expired));
         }
         tracing::warn!(
             address = token.address(),
@@ -242,7 +253,9 @@ impl Joiner {
             "Joining did not work, it is tried again"
         );
         self.shared.standing.send_replace(trying(token, text));
-        None
+        Tried::Again {
+            asked: error.pushback(),
+        }
     }
 
     fn end(&self, token: &Token, ended: Ended) {

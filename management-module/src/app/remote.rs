@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use satellite_proto::pushback;
 use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::bridge::v1::operation_service_client::OperationServiceClient;
 use satellite_proto::wire::bridge::v1::{Operation, OperationState, WatchOperationRequest};
@@ -30,6 +31,15 @@ pub(super) const RETRY: Backoff = Backoff {
 /// A key that no other call has.
 pub(super) fn new_key() -> String {
     uuid::Uuid::now_v7().to_string()
+}
+
+/// The wait before a call that failed is made again: longer each time, and no shorter than the satellite asked for.
+pub(super) fn wait_after(error: &AppError, attempt: u32) -> Duration {
+    let asked = match error {
+        AppError::Remote { status, .. } => pushback::asked(status),
+        _ => None,
+    };
+    pushback::wait(RETRY.delay(attempt, rand::random()), asked, rand::random())
 }
 
 /// Waits for the answer to one call, at most `deadline`.
@@ -141,7 +151,7 @@ async fn watch_once(
 }
 
 /// How an operation ended, if it has.
-fn ended(operation: &Operation) -> Option<Result<(), JobFailure>> {
+pub(super) fn ended(operation: &Operation) -> Option<Result<(), JobFailure>> {
     match operation.state() {
         OperationState::Succeeded => Some(Ok(())),
         OperationState::Failed => {

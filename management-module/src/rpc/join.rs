@@ -3,6 +3,7 @@
 //! **Invariant:** a call is counted before anything is looked up, and nothing else is offered on that port.
 
 use satellite_proto::join::{PROTOCOL_VERSION, TokenId};
+use satellite_proto::pushback;
 use satellite_proto::tls::Peer;
 use satellite_proto::wire::join::v1 as wire;
 use tonic::{Request, Response, Status};
@@ -27,10 +28,9 @@ impl wire::join_service_server::JoinService for Join {
             pin: peer.pin,
             exporter: peer.exporter,
         };
-        if !self.0.desk.allows(caller.ip) {
-            return Err(Status::resource_exhausted(
-                "too many calls from there: wait a minute",
-            ));
+        if let Err(wait) = self.0.desk.admit(caller.ip) {
+            let text = "too many calls from there: wait a minute";
+            return Err(pushback::come_after(Status::resource_exhausted(text), wait));
         }
         let ask = ask(request.into_inner())?;
         // A token that was claimed is followed by all that goes with it, also if the satellite hangs up.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use satellite_proto::{
     join::{PROTOCOL_VERSION, Token},
     pairing::Transcript,
+    pushback,
     tls::{DialError, TlsError, channel_over, dial, is_wrong_peer},
     wire::join::v1::{JoinRefusal, JoinRequest, join_service_client::JoinServiceClient},
 };
@@ -47,6 +48,14 @@ pub(super) enum AttemptError {
 }
 
 impl AttemptError {
+    /// How long the server wants us to stay away, if it says so.
+    pub(super) fn pushback(&self) -> Option<Duration> {
+        match self {
+            Self::Call(status) => pushback::asked(status),
+            _ => None,
+        }
+    }
+
     /// Why the token is refused for good, if it is.
     pub(super) fn refusal(&self) -> Option<JoinRefusal> {
         match self {

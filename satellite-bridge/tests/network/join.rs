@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use satellite_bridge::{
@@ -15,6 +15,7 @@ use satellite_proto::{
     identity::{Identity, Pin, Role},
     join::{PROTOCOL_VERSION, Token},
     pairing::Transcript,
+    pushback,
     tls::{Connections, Peer, ServerTls, Trust, incoming},
     wire::{
         bridge::v1::{GetConsoleResponse, JoinState, PairingState},
@@ -36,12 +37,24 @@ struct Desk {
     installation: Pin,
     token: Arc<Mutex<Option<Token>>>,
     refusal: JoinRefusal,
+    /// So many calls are sent away for so long.
+    sends_away: Arc<Mutex<(u32, Duration)>>,
     calls: Arc<Mutex<Vec<(Peer, JoinRequest)>>>,
+    times: Arc<Mutex<Vec<Instant>>>,
 }
 
 #[tonic::async_trait]
 impl JoinService for Desk {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        self.times.lock().unwrap().push(Instant::now());
+        {
+            let mut sends_away = self.sends_away.lock().unwrap();
+            if sends_away.0 > 0 {
+                sends_away.0 -= 1;
+                let status = Status::resource_exhausted("too many calls");
+                return Err(pushback::come_after(status, sends_away.1));
+            }
+        }
         let peer = request.extensions().get::<Peer>().unwrap().clone();
         let request = request.into_inner();
         let transcript = Transcript {
@@ -69,7 +82,9 @@ fn serve(listener: TcpListener, identity: &Identity, installation: Pin, refusal:
         installation,
         token: Arc::default(),
         refusal,
+        sends_away: Arc::default(),
         calls: Arc::default(),
+        times: Arc::default(),
     };
     let tls = ServerTls::new(identity, &Trust::Anyone).unwrap();
     let calls = incoming(listener, tls, Connections::default());
@@ -112,6 +127,28 @@ async fn stands(lab: &Lab, state: JoinState) -> GetConsoleResponse {
     };
     let waited = tokio::time::timeout(DEADLINE, waited).await;
     waited.unwrap_or_else(|_| panic!("it does not come to {state:?}"))
+}
+
+#[tokio::test]
+async fn a_satellite_that_is_sent_away_comes_again_when_the_server_said_and_not_before() {
+    let lab = Lab::start().await;
+    let manager = Manager::new();
+    let (listener, address) = listener().await;
+    let desk = serve(
+        listener,
+        &manager.admin,
+        manager.installation.pin(),
+        JoinRefusal::Unspecified,
+    );
+    let wait = Duration::from_millis(2500);
+    *desk.sends_away.lock().unwrap() = (1, wait);
+    let token = token(address, manager.installation.pin(), 600);
+    *desk.token.lock().unwrap() = Some(token.clone());
+    join::start(&lab.config, &token.to_string()).await.unwrap();
+    crate::lab::until("the candidate", || lab.daemon.pairing.stage() == Stage::Candidate).await;
+    let times = desk.times.lock().unwrap().clone();
+    // By itself it would have come again within a second.
+    assert!(times[1] - times[0] >= wait, "{:?}", times[1] - times[0]);
 }
 
 #[tokio::test]

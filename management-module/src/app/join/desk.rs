@@ -87,10 +87,12 @@ impl Desk {
         }
     }
 
-    /// Whether a call from there is answered now.
-    #[must_use]
-    pub fn allows(&self, ip: IpAddr) -> bool {
+    /// Counts a call from there that is answered now.
+    ///
+    /// # Errors
+    /// How long it is to stay away if it is not.
+    pub fn admit(&self, ip: IpAddr) -> Result<(), Duration> {
         let mut limit = self.inner.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        limit.allows(ip, Instant::now())
+        limit.admit(ip, Instant::now())
     }
 }

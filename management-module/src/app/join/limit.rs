@@ -32,8 +32,11 @@ impl Limit {
         }
     }
 
-    /// Whether a call from `ip` is answered now; it counts if it is.
-    pub fn allows(&mut self, ip: IpAddr, now: Instant) -> bool {
+    /// Counts a call from `ip` that is answered now.
+    ///
+    /// # Errors
+    /// How long it is to stay away if it is not: until the window ends.
+    pub fn admit(&mut self, ip: IpAddr, now: Instant) -> Result<(), Duration> {
         if now.saturating_duration_since(self.since) >= WINDOW {
             *self = Self::new(now);
         }
@@ -44,15 +47,20 @@ impl Limit {
         };
         let is_new = !self.places.contains_key(&place);
         if self.all >= MOST_OF_ALL || (is_new && self.places.len() >= PLACES) {
-            return false;
+            return Err(self.left(now));
         }
+        let left = self.left(now);
         let count = self.places.entry(place).or_default();
         if *count >= MOST_FROM_ONE {
-            return false;
+            return Err(left);
         }
         *count += 1;
         self.all += 1;
-        true
+        Ok(())
+    }
+
+    fn left(&self, now: Instant) -> Duration {
+        WINDOW.saturating_sub(now.saturating_duration_since(self.since))
     }
 }
 
@@ -68,11 +76,17 @@ mod tests {
     fn one_place_is_limited_and_does_not_shut_others_out() {
         let start = Instant::now();
         let mut limit = Limit::new(start);
-        let allowed = (0..50).filter(|_| limit.allows(ip("10.0.0.1"), start)).count();
+        let allowed = (0..50)
+            .filter(|_| limit.admit(ip("10.0.0.1"), start).is_ok())
+            .count();
         assert_eq!(allowed, 20);
-        assert!(!limit.allows(ip("::ffff:10.0.0.1"), start));
-        assert!(limit.allows(ip("10.0.0.2"), start));
-        assert!(limit.allows(ip("10.0.0.1"), start + WINDOW));
+        let later = start + Duration::from_secs(18);
+        assert_eq!(
+            limit.admit(ip("::ffff:10.0.0.1"), later),
+            Err(Duration::from_secs(42))
+        );
+        assert_eq!(limit.admit(ip("10.0.0.2"), later), Ok(()));
+        assert_eq!(limit.admit(ip("10.0.0.1"), start + WINDOW), Ok(()));
     }
 
     #[test]
@@ -80,11 +94,11 @@ mod tests {
         let start = Instant::now();
         let mut limit = Limit::new(start);
         let allowed = (0..50)
-            .filter(|n| limit.allows(ip(&format!("2001:db8::{n:x}")), start))
+            .filter(|n| limit.admit(ip(&format!("2001:db8::{n:x}")), start).is_ok())
             .count();
         assert_eq!(allowed, 20);
         let many = (0..10_000_u32)
-            .filter(|n| limit.allows(IpAddr::V4((*n).into()), start))
+            .filter(|n| limit.admit(IpAddr::V4((*n).into()), start).is_ok())
             .count();
         assert_eq!(many, 1180);
         assert!(limit.places.len() <= PLACES);
