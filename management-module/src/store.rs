@@ -38,7 +38,7 @@ pub use centrals::Central;
 pub use configurations::ConfigurationRow;
 pub use desired::{Attempt, DesiredWorkload, Outcome};
 pub use destinations::DestinationRow;
-pub use history::{Bringing, HistoryRow};
+pub use history::{Bringing, HistoryRow, OpenInstallation};
 pub use jobs::{JobRow, JobState};
 pub use leases::{LeaseKind, LeaseRow};
 pub use mails::{Channel, Event, EventKind, MailRow, MailState};

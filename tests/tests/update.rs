@@ -4,10 +4,13 @@
 
 use std::time::Duration;
 
+use e2e::container::kill;
 use e2e::lab::SATELLITE;
 use e2e::manager::{Line, Manager};
 use e2e::scratch::Scratch;
 use e2e::variant::Variant;
+use e2e::wait::until;
+use nix::sys::signal::Signal;
 use satellite_proto::wire::bridge::v1 as pb;
 use tonic::Code;
 
@@ -143,6 +146,81 @@ async fn a_version_that_never_serves_and_one_of_an_unknown_key_leave_the_old_one
             .all(|update| update.version != "3.0.0")
     );
     runs(&line, "1.0.0").await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_killed_during_an_update_learns_how_it_ended() {
+    let lab = Scratch::new().await.unwrap();
+    lab.boot().await.unwrap();
+    lab.serve().await.unwrap();
+    lab.add_bundle().await.unwrap();
+    lab.pair(&[]).await.unwrap();
+    lab.server.converged(SATELLITE, CONVERGED).await.unwrap();
+    let manager = Manager::of(&lab).await.unwrap();
+    let dir = lab.data().join("bundles");
+    let silent = Variant {
+        script: Some("#!/bin/sh\necho 'silent on purpose' >&2\nexec sleep 1000\n"),
+        start_seconds: 4,
+        ..Variant::good("7.0.0")
+    };
+    let good = Variant::good("7.0.1");
+    for (variant, outcome) in [(silent, "failed"), (good, "done")] {
+        let bundle = variant.pack(&lab.release, &dir).await.unwrap();
+        let bundle = bundle.display().to_string();
+        lab.server
+            .cli(&["bundle", "add", "--hold", &bundle])
+            .await
+            .unwrap();
+        let before = manager.up().await.unwrap().operations().await.unwrap().len();
+        let server = lab.server.clone();
+        let version = variant.version.to_owned();
+        let pushing = tokio::spawn(async move {
+            let push = ["update", "push", "backup-service", "--version", &version];
+            server.try_cli(&push).await
+        });
+        let line = manager.up().await.unwrap();
+        let begun = until("the installation to begin", CONVERGED, async || {
+            let all = line.operations().await.ok()?;
+            let new = all.len().checked_sub(before)?;
+            all.into_iter()
+                .take(new)
+                .find(|operation| operation.kind == "install")
+        });
+        let begun = begun.await.unwrap();
+        kill(lab.server.pid().unwrap(), Signal::SIGKILL);
+        let cut = pushing.await.unwrap().unwrap();
+        assert_ne!(cut.code, Some(0), "{cut:?}");
+        // A new version stays only if somebody reaches the satellite.
+        let ended = until("the installation to end", CONVERGED, async || {
+            let seen = manager.line().await.ok()?.operations().await.ok()?;
+            let own = seen.into_iter().find(|operation| operation.id == begun.id)?;
+            (own.state() != pb::OperationState::Running).then_some(own)
+        });
+        let ended = ended.await.unwrap();
+        assert_eq!(ended.error.is_some(), outcome == "failed", "{ended:?}");
+
+        lab.serve().await.unwrap();
+        let told = until("the server to know the end", CONVERGED, async || {
+            let words = ["update", "history", "--output", "json"];
+            let told: serde_json::Value = serde_json::from_str(&lab.server.cli(&words).await.ok()?).ok()?;
+            let mut rows = told.as_array()?.iter();
+            let row = rows.find(|row| row["version"] == variant.version)?;
+            (row["outcome"] != "updating").then(|| row.clone())
+        });
+        let told = told.await.unwrap();
+        assert_eq!(told["outcome"], outcome, "{told}");
+        if outcome == "failed" {
+            assert_ne!(told["problem"], "", "{told}");
+            let status = lab.server.cli(&["update", "status"]).await.unwrap();
+            assert!(status.contains("failed"), "{status}");
+        } else {
+            lab.server.converged(SATELLITE, CONVERGED).await.unwrap();
+        }
+        let all = manager.up().await.unwrap().operations().await.unwrap();
+        let tries = all.iter().take(all.len() - before);
+        let tries = tries.filter(|operation| operation.kind == "install").count();
+        assert_eq!(tries, 1, "it was tried again: {all:?}");
+    }
 }
 
 /// Every file that the bridge keeps of uploads and versions.

@@ -1,5 +1,7 @@
 //! Does one step of a plan, tells how far it is, and records how it went.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +15,7 @@ use tonic::Code;
 use tracing::{info, warn};
 
 use super::reconcile::Pass;
-use super::remote::{RETRY, call, new_key, watch_operation};
+use super::remote::{RETRY, call, ended, new_key, wait_after, watch_operation};
 use super::{Actor, App, AppError, JobFailure, firewall, history, push, trust};
 use crate::names::SatelliteName;
 use crate::plan::{Desired, Step};
@@ -84,7 +86,14 @@ pub(super) async fn step(
     }
     let is_firewall = matches!(step, Step::SetFirewall(_));
     let ends_try = !matches!(step, Step::PushBundle(..));
-    let result = Run { app, satellite, pass }.step(desired, step).await;
+    let run = Run {
+        app,
+        satellite,
+        pass,
+        begun: Mutex::default(),
+        saw_end: AtomicBool::default(),
+    };
+    let result = run.step(desired, step).await;
     let text = result
         .as_ref()
         .copied()
@@ -97,13 +106,17 @@ pub(super) async fn step(
         Ok(()) => info!(action, subject, "Step done"),
         Err(failure) => warn!(action, subject, code = ?failure.code, error = failure.message, "Step failed"),
     }
-    if let Some((workload, digest)) = &bringing {
-        history::ended(app, satellite, (workload, *digest), ends_try, &result).await;
-    }
+    // First what keeps a version that failed from being tried again: this process may be killed at any moment.
     if let Some((workload, manifest_digest)) = tried
         && (ends_try || result.is_err())
     {
         note(app, satellite, workload, manifest_digest, &result).await;
+    }
+    if let Some((workload, digest)) = &bringing {
+        history::ended(app, satellite, (workload, *digest), ends_try, &result).await;
+    }
+    if let Some(key) = run.settled() {
+        history::settled(app, satellite, &key).await;
     }
     result.map_err(|failure| Failed {
         // A change that a former process left open is undone within two minutes: then the rules can be set.
@@ -129,7 +142,7 @@ pub(super) fn version_of(desired: &Desired, step: &Step) -> Option<(WorkloadName
     }
 }
 
-async fn note(
+pub(super) async fn note(
     app: &App,
     satellite: &SatelliteName,
     workload: WorkloadName,
@@ -187,9 +200,19 @@ struct Run<'a> {
     app: &'a App,
     satellite: &'a SatelliteName,
     pass: &'a watch::Sender<Pass>,
+    /// The key of the installation that was begun.
+    begun: Mutex<Option<String>>,
+    /// The end of an operation was seen: the last thing that a step does on a satellite.
+    saw_end: AtomicBool,
 }
 
 impl Run<'_> {
+    /// The key of the installation whose end was seen.
+    fn settled(&self) -> Option<String> {
+        let key = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take();
+        key.filter(|_| self.saw_end.load(Ordering::SeqCst))
+    }
+
     async fn step(&self, desired: &Desired, step: Step) -> Result<(), JobFailure> {
         let name = match step {
             Step::PushBundle(_, digest) => return self.push(&digest).await,
@@ -198,7 +221,7 @@ impl Run<'_> {
                 firewall::apply(self.app, self.satellite, ruleset).await?;
                 return Ok(());
             }
-            Step::Install(_, digest) => return self.install(digest).await,
+            Step::Install(name, digest) => return self.install(&name, digest).await,
             Step::Start(name) => return self.start(&name, desired).await,
             Step::Stop(name) => name,
         };
@@ -215,7 +238,7 @@ impl Run<'_> {
             (Err(failure), Some(target)) if failure.code == Code::DataLoss => {
                 warn!(satellite = %self.satellite, workload = %name, error = failure.message, "Version is repaired");
                 self.push(&target).await?;
-                self.install(target).await?;
+                self.install(name, target).await?;
                 self.switch(name, true).await
             }
             (started, _) => started,
@@ -256,16 +279,21 @@ impl Run<'_> {
     async fn push(&self, digest: &Digest) -> Result<(), JobFailure> {
         let bundle = self.bundle(digest).await?;
         let step = format!("Pushing {} {}", bundle.workload, bundle.version);
-        let sent = push::push(self.app, self.satellite, &bundle, |done, total| {
+        let (sent, ended) = push::push(self.app, self.satellite, &bundle, |done, total| {
             tell(self.pass, &step, done, total, "bytes")
         })
-        .await?;
-        history::pushed(self.app, self.satellite, &bundle, sent).await;
-        Ok(())
+        .await;
+        if let Some(sent) = sent {
+            history::pushed(self.app, self.satellite, &bundle, sent).await;
+        }
+        Ok(ended?)
     }
 
-    async fn install(&self, digest: Digest) -> Result<(), JobFailure> {
+    async fn install(&self, workload: &WorkloadName, digest: Digest) -> Result<(), JobFailure> {
         let key = new_key();
+        history::begun(self.app, self.satellite, (workload, digest), &key).await;
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+        self.saw_end.store(false, Ordering::SeqCst);
         let (app, satellite) = (self.app, self.satellite);
         let operation = begin(move || {
             let request = bridge::InstallUpdateRequest {
@@ -307,6 +335,9 @@ impl Run<'_> {
                 ));
             }
             is_awaited = operation.awaits_contact;
+            if ended(operation).is_some() {
+                self.saw_end.store(true, Ordering::SeqCst);
+            }
             let progress = operation.progress.clone().unwrap_or_default();
             let step = if progress.step.is_empty() {
                 title.clone()
@@ -375,7 +406,7 @@ where
         match start().await {
             Ok(operation) => return Ok(operation.unwrap_or_default()),
             Err(error) if error.code() == Code::Unavailable && attempt + 1 < TRIES => {
-                tokio::time::sleep(RETRY.delay(attempt, rand::random())).await;
+                tokio::time::sleep(wait_after(&error, attempt)).await;
                 attempt += 1;
             }
             Err(error) => return Err(error),

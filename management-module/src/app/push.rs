@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tracing::warn;
 
-use super::remote::{RETRY, call, is_transient, new_key};
+use super::remote::{call, is_transient, new_key, wait_after};
 use super::{App, AppError};
 use crate::names::SatelliteName;
 use crate::store::BundleRow;
@@ -39,29 +39,67 @@ const TICK: Duration = Duration::from_millis(250);
 /// What an upload took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// Bytes of the chunks that were sent, uncompressed.
+    /// Bytes of the chunks that were brought, uncompressed.
     pub(super) sent: u64,
-    /// Bytes of the chunks that were there already.
+    /// Bytes of the chunks that were there before.
     pub(super) saved: u64,
 }
 
-/// Brings `bundle` to a satellite; `progress` gets bytes done and in all, of those that were missing.
+/// How an upload goes, over all the times that it is taken up.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Bytes of all chunks.
+    all: u64,
+    /// Bytes that were missing when it was begun, once that is known.
+    first: Option<u64>,
+    /// Bytes that were missing when it was taken up last.
+    missing: u64,
+}
+
+impl Tally {
+    fn begun(&mut self, all: u64, missing: u64) {
+        self.first.get_or_insert(missing);
+        (self.all, self.missing) = (all, missing);
+    }
+
+    fn sent(&self) -> Option<Sent> {
+        let first = self.first?;
+        Some(Sent {
+            sent: first.saturating_sub(self.missing),
+            saved: self.all.saturating_sub(first),
+        })
+    }
+}
+
+/// Brings `bundle` to a satellite; `progress` gets bytes done and in all, of those that were missing. Answers also what is
+/// known to have arrived, once something is, however it ended.
 pub(super) async fn push(
     app: &App,
     satellite: &SatelliteName,
     bundle: &BundleRow,
     mut progress: impl FnMut(u64, u64),
-) -> Result<Sent, AppError> {
+) -> (Option<Sent>, Result<(), AppError>) {
+    let mut tally = Tally::default();
     let mut attempt = 0;
     loop {
-        match push_once(app, satellite, bundle, &mut progress).await {
-            Err(error) if attempt + 1 < TRIES && is_transient(error.code()) => {
-                warn!(%satellite, attempt, error = %crate::error_chain(&error), "Upload was cut and is taken up again");
-                tokio::time::sleep(RETRY.delay(attempt, rand::random())).await;
-                attempt += 1;
+        let before = tally.missing;
+        let error = match push_once(app, satellite, bundle, &mut tally, &mut progress).await {
+            Ok(()) => {
+                tally.missing = 0;
+                return (tally.sent(), Ok(()));
             }
-            other => return other,
+            Err(error) => error,
+        };
+        // A line that is cut again and again brings something each time: that is no reason to give up.
+        if tally.missing < before {
+            attempt = 0;
         }
+        if attempt + 1 >= TRIES || !is_transient(error.code()) {
+            return (tally.sent(), Err(error));
+        }
+        warn!(%satellite, attempt, error = %crate::error_chain(&error), "Upload was cut and is taken up again");
+        tokio::time::sleep(wait_after(&error, attempt)).await;
+        attempt += 1;
     }
 }
 
@@ -69,8 +107,9 @@ async fn push_once(
     app: &App,
     satellite: &SatelliteName,
     bundle: &BundleRow,
+    tally: &mut Tally,
     progress: &mut impl FnMut(u64, u64),
-) -> Result<Sent, AppError> {
+) -> Result<(), AppError> {
     let path = super::bundles::path_of(&app.config, &bundle.manifest_digest);
     let unreadable = |source| AppError::machine(format!("read the bundle {}", path.display()), source);
     let opened = open(path.clone()).await.map_err(unreadable)?;
@@ -81,14 +120,15 @@ async fn push_once(
     let begun = call(satellite, app.config.call_deadline, client.begin_update(begin)).await?;
     let missing: HashSet<[u8; 32]> = begun.missing.as_chunks::<32>().0.iter().copied().collect();
     let all: u64 = manifest.chunks.iter().map(|chunk| u64::from(chunk.size)).sum();
-    if missing.is_empty() {
-        return Ok(Sent { sent: 0, saved: all });
-    }
     let sizes = manifest
         .chunks
         .iter()
         .filter(|chunk| missing.contains(chunk.digest.as_bytes()));
     let total = sizes.map(|chunk| u64::from(chunk.size)).sum();
+    tally.begun(all, total);
+    if missing.is_empty() {
+        return Ok(());
+    }
     progress(0, total);
 
     let done = Arc::new(AtomicU64::new(0));
@@ -141,10 +181,7 @@ async fn push_once(
         return Err(error);
     }
     progress(total, total);
-    Ok(Sent {
-        sent: total,
-        saved: all.saturating_sub(total),
-    })
+    Ok(())
 }
 
 /// The first call of an upload: manifest, signatures, and the permit to go back if there is one.

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tracing::{Instrument, debug, info_span, warn};
 
 use super::execute::{self, Failed};
+use super::history;
 use super::observe::{self, Shortfall};
 use super::{App, AppError, JobFailure};
 use crate::fleet::{Backoff, FleetError, Reachability};
@@ -306,6 +307,8 @@ impl Task {
 
     async fn pass(&mut self) -> Result<End, Failed> {
         self.reach().await?;
+        let unseen = history::catch_up(&self.app, &self.name).await?;
+        self.cause = unseen.into_iter().last().or(self.cause.take());
         for _ in 0..ROUNDS {
             let seen = observe::observed(&self.app, &self.name).await?;
             let desired = observe::desired(&self.app, &self.name)

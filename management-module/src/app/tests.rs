@@ -258,6 +258,8 @@ async fn an_upload_that_is_cut_goes_on_with_the_missing_chunks() {
         panic!("{done:?}")
     };
     assert_eq!(first, second + 2, "{done:?}");
+    let told = &world.app.store.history("annex", "w", 1).await.unwrap()[0];
+    assert_eq!((told.bytes_sent, told.bytes_saved), (1 << 20, 0), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,6 +87,17 @@ pub struct Bringing<'a> {
     pub manifest: Digest,
 }
 
+/// An installation whose end is not recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenInstallation {
+    /// Of which workload.
+    pub workload: WorkloadName,
+    /// Of which version.
+    pub manifest: Digest,
+    /// The key under which it was begun.
+    pub key: String,
+}
+
 impl Store {
     /// An update begins, or is taken up again; one to another version that was open has ended by that.
     ///
@@ -186,6 +197,67 @@ impl Store {
         Ok(())
     }
 
+    /// An installation of the update is about to be begun under `key`.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn begin_installation(&self, of: &Bringing<'_>, key: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE update_history SET begun = $4 \
+             WHERE satellite = $1 AND workload = $2 AND manifest_digest = $3 AND ended_at IS NULL",
+        )
+        .bind(of.satellite.as_str())
+        .bind(of.workload.as_str())
+        .bind(of.manifest.to_string())
+        .bind(key)
+        .execute(&self.pool)
+        .await
+        .map_err(failed("record the start of an installation"))?;
+        Ok(())
+    }
+
+    /// The end of the installation is recorded, or there never was one.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn settle_installation(&self, satellite: &SatelliteName, key: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE update_history SET begun = '' WHERE satellite = $1 AND begun = $2")
+            .bind(satellite.as_str())
+            .bind(key)
+            .execute(&self.pool)
+            .await
+            .map_err(failed("record the end of an installation"))?;
+        Ok(())
+    }
+
+    /// The installations on a satellite that were begun and whose end is not recorded.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn open_installations(
+        &self,
+        satellite: &SatelliteName,
+    ) -> Result<Vec<OpenInstallation>, StoreError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT workload, manifest_digest, begun FROM update_history \
+             WHERE satellite = $1 AND begun <> '' AND ended_at IS NULL",
+        )
+        .bind(satellite.as_str())
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed("list installations"))?;
+        let corrupt = |what| StoreError::Corrupt { what };
+        rows.into_iter()
+            .map(|(workload, manifest, key)| {
+                Ok(OpenInstallation {
+                    workload: workload.parse().map_err(|_| corrupt("name of a workload"))?,
+                    manifest: manifest.parse().map_err(|_| corrupt("digest of a manifest"))?,
+                    key,
+                })
+            })
+            .collect()
+    }
+
     /// Updates, newest first, at most `limit`; of one satellite or workload if they are not empty.
     ///
     /// # Errors
@@ -260,5 +332,33 @@ mod tests {
         );
         assert!(told[0].ended_at.is_none() && told[2].ended_at.is_some());
         assert_eq!(store.history("b", "", 10).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn an_installation_is_open_until_its_end_is_recorded() {
+        let (_dir, store) = fresh().await;
+        let row = satellite("a");
+        store.add_satellite(&row).await.unwrap();
+        let workload: WorkloadName = "w".parse().unwrap();
+        let of = Bringing {
+            satellite: &row.name,
+            workload: &workload,
+            manifest: Digest::of(b"1"),
+        };
+        store.open_history(&of, "", "1.0.0").await.unwrap();
+        let open = async || store.open_installations(&row.name).await.unwrap();
+        assert_eq!(open().await, []);
+        store.begin_installation(&of, "k").await.unwrap();
+        let expected = OpenInstallation {
+            workload: workload.clone(),
+            manifest: of.manifest,
+            key: "k".into(),
+        };
+        assert_eq!(open().await, [expected]);
+        store.settle_installation(&row.name, "k").await.unwrap();
+        assert_eq!(open().await, []);
+        store.begin_installation(&of, "l").await.unwrap();
+        store.close_history(&of, "done", "").await.unwrap();
+        assert_eq!(open().await, []);
     }
 }
