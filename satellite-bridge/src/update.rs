@@ -11,11 +11,13 @@ mod uploads;
 use std::collections::HashSet;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use satellite_host::disk;
 use satellite_host::files::{self, FileError};
 use satellite_proto::bundle::{self, BundleError, Digest, Manifest, Signed};
+use satellite_proto::pushback;
 use satellite_proto::wire::bridge::v1::{Operation, Update};
 use tonic::{Code, Status};
 
@@ -32,6 +34,8 @@ use crate::workload::{Places, Staged, WorkloadError, Workloads};
 const UPLOADS_MOST: usize = 4;
 /// Space that an upload leaves free, in bytes.
 const MARGIN: u64 = 64 * 1024 * 1024;
+/// When one who is sent away because others send chunks may come again.
+const TURN: Duration = Duration::from_secs(10);
 
 /// What this satellite is, for a bundle that asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +109,7 @@ pub enum UpdateError {
     #[error("the permit to go back cannot be kept: check the disk of the satellite")]
     Permit(#[source] JournalError),
     /// The disk.
-    #[error("the upload cannot be stored")]
+    #[error("the upload cannot be stored{}", remedy(.0))]
     File(#[source] FileError),
     /// The workload.
     #[error(transparent)]
@@ -113,6 +117,18 @@ pub enum UpdateError {
     /// The bridge itself.
     #[error("the bridge stopped by a fault of its own: see its log")]
     Fault(#[source] tokio::task::JoinError),
+}
+
+/// What a person can do about a disk that does not take an upload.
+fn remedy(error: &FileError) -> &'static str {
+    if error.is_full() {
+        ", the disk of the satellite is full. Make room on it: what has arrived is kept and is not sent again"
+    } else if error.is_read_only() {
+        ", the disk of the satellite takes no writes. Restart the satellite, and replace its disk if that does not help: what \
+         has arrived is kept and is not sent again"
+    } else {
+        ""
+    }
 }
 
 /// What the bundle itself is to blame for is INVALID_ARGUMENT or FAILED_PRECONDITION: sending it again cannot help. A
@@ -132,7 +148,11 @@ impl From<UpdateError> for Status {
             UpdateError::Unknown(_) => Code::NotFound,
             UpdateError::File(_) => Code::Internal,
         };
-        Self::new(code, chain(&error))
+        let status = Self::new(code, chain(&error));
+        match error {
+            UpdateError::TooMany => pushback::come_after(status, TURN),
+            _ => status,
+        }
     }
 }
 

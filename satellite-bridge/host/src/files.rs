@@ -40,6 +40,12 @@ impl FileError {
         )
     }
 
+    /// Whether the file system takes no writes: it was mounted so, or the kernel made it so when the disk failed.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
+    }
+
     /// Whether the path does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use satellite_proto::bundle::{ChunkEntry, Digest, Unpacker};
 use satellite_proto::wire::bridge::v1::Update;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::store::{FRAME_MOST, Writer};
 use super::uploads::Upload;
@@ -107,7 +108,8 @@ impl Updates {
         let listed = Arc::new(listed);
         let store = self.inner.store.clone();
         let writer = Arc::new(store.writer());
-        let held = pieces.then(|piece| {
+        let failed = CancellationToken::new();
+        let held = pieces.take_until(failed.clone().cancelled_owned()).then(|piece| {
             let bounds = bounds.clone();
             async move { Ok::<_, E>(bounds.hold(piece?).await?) }
         });
@@ -115,15 +117,19 @@ impl Updates {
         let batches = held.ready_chunks(BATCH).map(|batch| {
             let (listed, writer) = (listed.clone(), writer.clone());
             async move {
-                let batch: Vec<Held> = batch.into_iter().collect::<Result<_, E>>()?;
-                blocking(move || take(&listed, &writer, &batch)).await?;
-                Ok::<(), E>(())
+                let (whole, came) = until_error(batch);
+                blocking(move || take(&listed, &writer, &whole)).await?;
+                came
             }
         });
-        let taken = batches
-            .buffer_unordered(WORKERS)
-            .try_for_each(|()| async { Ok(()) })
-            .await;
+        let taken = batches.buffer_unordered(WORKERS).fold(Ok(()), |taken, done| {
+            if done.is_err() {
+                // No more is taken; what has come before is stored.
+                failed.cancel();
+            }
+            std::future::ready(taken.and(done))
+        });
+        let taken = taken.await;
         drop(writer);
         let synced = store.clone();
         tokio::task::spawn_blocking(move || {
@@ -143,6 +149,18 @@ impl Updates {
     pub async fn put_all(&self, digest: Digest, pieces: Vec<Piece>) -> Result<Update, UpdateError> {
         self.put(digest, stream::iter(pieces.into_iter().map(Ok))).await
     }
+}
+
+/// What came before the first error, and that error.
+fn until_error<T, E>(batch: Vec<Result<T, E>>) -> (Vec<T>, Result<(), E>) {
+    let mut whole = Vec::with_capacity(batch.len());
+    for item in batch {
+        match item {
+            Ok(item) => whole.push(item),
+            Err(error) => return (whole, Err(error)),
+        }
+    }
+    (whole, Ok(()))
 }
 
 /// Checks the chunks of a batch and stores those before the first that is wrong.

@@ -279,6 +279,28 @@ async fn an_upload_that_was_cut_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_cut_costs_no_chunk_that_has_come_whole() {
+    let world = World::new();
+    let satellite = world.boot();
+    let bundle = world.bundle(1, "good one");
+    let begin = || satellite.updates.begin(&bundle.manifest, &bundle.signatures);
+    begin().unwrap();
+    let (came, left) = bundle.pieces.split_at(bundle.pieces.len() - 1);
+    let line = came
+        .iter()
+        .cloned()
+        .map(Ok)
+        .chain([Err(Status::unavailable("cut"))]);
+    let cut = satellite
+        .updates
+        .put(bundle.digest, futures_util::stream::iter(line))
+        .await;
+    assert_eq!(cut.unwrap_err().code(), Code::Unavailable);
+    let (_, missing) = begin().unwrap();
+    assert_eq!(missing, [left[0].digest]);
+}
+
+#[tokio::test]
 async fn uploads_are_bounded_and_forgotten_ones_take_their_chunks_along() {
     let world = World::new();
     let satellite = world.boot();
@@ -457,7 +479,9 @@ async fn many_streams_of_chunks_take_no_more_memory_than_is_set_aside() {
         .put_all(bundle.digest, Vec::new())
         .await
         .unwrap_err();
-    assert_eq!(Status::from(refused).code(), Code::ResourceExhausted);
+    let refused = Status::from(refused);
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(pushback::asked(&refused), Some(TURN));
     for task in waiting {
         task.abort();
         let _ = task.await;
