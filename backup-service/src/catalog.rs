@@ -37,8 +37,8 @@ pub enum CatalogError {
     /// Somebody reads it.
     #[error("the archive {0} is being read: try again when that has ended")]
     Busy(Uuid),
-    /// The same run is being written already.
-    #[error("an archive of the same run is being written: ask again when it has ended")]
+    /// The same run is being written already, or was and is being read.
+    #[error("an archive of the same run is being written or read: ask again when that has ended")]
     InProgress,
     /// A file of that name is there.
     #[error("`{0}` is there already")]
@@ -84,6 +84,8 @@ struct Known {
     readers: BTreeMap<Uuid, usize>,
     writing: BTreeSet<String>,
     unreadable: BTreeMap<String, String>,
+    /// Archives that have no record yet, with the key of their run.
+    expected: BTreeMap<String, String>,
 }
 
 /// While it lives, the archive cannot be deleted.
@@ -152,6 +154,7 @@ impl Catalog {
         }
         catalog.clean()?;
         catalog.load()?;
+        catalog.expect()?;
         Ok(catalog)
     }
 
@@ -281,7 +284,8 @@ impl Catalog {
             {
                 return Ok(Begun::Existing(Box::new(record.clone())));
             }
-            if !known.writing.insert(key.clone()) {
+            let is_expected = !key.is_empty() && known.expected.values().any(|expected| *expected == key);
+            if is_expected || !known.writing.insert(key.clone()) {
                 return Err(CatalogError::InProgress);
             }
         }
@@ -343,6 +347,7 @@ impl Writing {
     pub fn commit(mut self, record: &Record) -> Result<(), CatalogError> {
         durable::rename(&self.part, &self.path).map_err(failed("rename to", &self.path))?;
         self.committed = true;
+        satellite_host::fail_point("archive.named");
         // The archive has its name and is whole: without its record it is listed all the same, and read anew at the
         // next start.
         if let Err(error) = self.catalog.keep(record) {

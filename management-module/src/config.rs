@@ -139,6 +139,12 @@ impl Config {
         self.state_dir.join("stopped-services")
     }
 
+    /// Where it is noted which restores are under way.
+    #[must_use]
+    pub fn restores(&self) -> PathBuf {
+        self.state_dir.join("restores")
+    }
+
     /// Where disks that are plugged into the server are mounted: beside the directory of the socket, as only administrators
     /// may pass through that one.
     #[must_use]

@@ -29,6 +29,7 @@ use crate::app::{
     App, AppError, Audit, Jobs, Reconciler, bundles, directory, notify, rollout, scheduler, users, verify,
 };
 use crate::central::quiesce::StopNotes;
+use crate::central::restore::Traces;
 use crate::config::Config;
 use crate::files;
 use crate::fleet::{Backoff, Fleet, Known, Reachability};
@@ -129,6 +130,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     let _lock = lock(&config)?;
     let listener = listen(&config.socket).await?;
     start_stopped_services(&config).await;
+    sweep_restores(&config);
     sweep_scratch(&config);
     bundles::clean(&config).map_err(|source| ServeError::Directory {
         path: config.bundles(),
@@ -321,6 +323,16 @@ fn sweep_scratch(config: &Config) {
             warn!(path = %config.scratch().display(), %error, "Directory of tests not emptied");
         }
         _ => {}
+    }
+}
+
+/// A former process may have been killed while it wrote files of a restore. Nobody waits for it: a large tree takes time, and
+/// what is begun meanwhile has names of its own.
+fn sweep_restores(config: &Config) {
+    // Listed now, so that no note of this process is among them.
+    match Traces::new(config.restores()).left() {
+        Ok(left) => drop(tokio::task::spawn_blocking(move || Traces::sweep(left))),
+        Err(error) => error!(%error, "Notes of interrupted restores cannot be read"),
     }
 }
 

@@ -65,6 +65,7 @@ impl Catalog {
         }
         let path = self.path(record);
         durable::remove(&path).map_err(failed("remove", &path))?;
+        satellite_host::fail_point("archive.removed");
         known.records.remove(&id);
         self.forget_seals(id);
         let record_path = self.record_path(id);

@@ -1,5 +1,6 @@
 //! What happens to the catalogue at start: leftovers go, records are read, bare archives are found again.
 
+use std::collections::BTreeSet;
 use std::fs::{DirEntry, Metadata};
 use std::io;
 use std::path::Path;
@@ -74,36 +75,67 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::Io`] if a directory cannot be read.
     pub fn adopt(&self, stop: impl Fn() -> bool) -> Result<(), CatalogError> {
-        for (directory, metadata) in entries(&self.root())? {
-            if !metadata.is_dir() {
-                continue;
+        for (directory, name) in self.bare()? {
+            if stop() {
+                return Ok(());
             }
-            for (entry, metadata) in entries(&directory.path())? {
-                if stop() {
-                    return Ok(());
-                }
-                let is_archive = metadata.is_file() && entry.path().extension().is_some_and(|e| e == "sar");
-                if is_archive {
-                    self.adopt_one(&directory, &entry);
-                }
+            let shown = format!("{directory}/{name}");
+            self.adopt_one(directory, name, shown.clone());
+            self.known().expected.remove(&shown);
+        }
+        Ok(())
+    }
+
+    /// Notes of which runs the archives without a record are: until they are read, nobody begins such a run anew.
+    pub(super) fn expect(&self) -> Result<(), CatalogError> {
+        for (directory, name) in self.bare()? {
+            let archive = Archive::open(&self.root().join(&directory).join(&name));
+            // One that cannot be read is found to be so later.
+            if let Ok(manifest) = archive.and_then(|archive| archive.manifest()) {
+                let shown = format!("{directory}/{name}");
+                self.known().expected.insert(shown, manifest.idempotency_key);
             }
         }
         Ok(())
     }
 
-    fn adopt_one(&self, directory: &DirEntry, entry: &DirEntry) {
-        let (Ok(directory), Ok(name)) = (
-            directory.file_name().into_string(),
-            entry.file_name().into_string(),
-        ) else {
-            return;
-        };
+    /// Directory and name of the archives without a record.
+    fn bare(&self) -> Result<Vec<(String, String)>, CatalogError> {
+        let mut bare = Vec::new();
+        for (directory, metadata) in entries(&self.root())? {
+            let Some(directory) = directory
+                .file_name()
+                .into_string()
+                .ok()
+                .filter(|_| metadata.is_dir())
+            else {
+                continue;
+            };
+            for (entry, metadata) in entries(&self.root().join(&directory))? {
+                let is_archive = metadata.is_file() && entry.path().extension().is_some_and(|e| e == "sar");
+                let Some(name) = entry.file_name().into_string().ok().filter(|_| is_archive) else {
+                    continue;
+                };
+                bare.push((directory.clone(), name));
+            }
+        }
+        let known = self.known();
+        let listed: BTreeSet<_> = known
+            .records
+            .values()
+            .map(|record| (record.directory.as_str(), record.file_name.as_str()))
+            .collect();
+        bare.retain(|(directory, name)| !listed.contains(&(directory.as_str(), name.as_str())));
+        Ok(bare)
+    }
+
+    fn adopt_one(&self, directory: String, name: String, shown: String) {
         let is_known = |r: &Record| r.directory == directory && r.file_name == name;
         if self.known().records.values().any(is_known) {
             return;
         }
-        let shown = format!("{directory}/{name}");
-        match read_record(&entry.path(), &directory, &name) {
+        let path = self.root().join(&directory).join(&name);
+        match read_record(&path, &directory, &name) {
             Ok(record) if self.known().records.contains_key(&record.id) => {
                 self.known()
                     .unreadable

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
+use satellite_host::fail_point;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
@@ -220,9 +221,11 @@ async fn attempt(job: &Job<'_>, visit: &mut Visit, memory: &mut Memory) -> Resul
         trusted
     };
     fits(job, visit, arrived).await?;
+    fail_point("copy.begun");
     if let Err(fault) = send(job, visit, memory, (&part, offset)).await {
         return Err(given_up(job, visit, &part, memory, fault).await);
     }
+    fail_point("copy.sent");
     let arrived = visit.place.size(&part).await?;
     let same =
         arrived == Some(job.size) && digest(visit, &part, job.size, Stage::Verify).await? == job.sha256;
@@ -230,7 +233,9 @@ async fn attempt(job: &Job<'_>, visit: &mut Visit, memory: &mut Memory) -> Resul
         visit.place.remove(&part).await?;
         return wrong(job, offset, memory).await;
     }
+    fail_point("copy.verified");
     visit.place.rename(&part, &job.path).await?;
+    fail_point("copy.named");
     Ok(Attempt::Done(Copied {
         existed: false,
         read_back: true,
@@ -342,6 +347,7 @@ async fn send(
             return Err(own()(io::ErrorKind::UnexpectedEof.into()));
         }
         visit.place.put(piece).await?;
+        fail_point("copy.sending");
         at += length as u64;
         memory.sent = at;
         if at > memory.furthest {

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use satellite_host::fail_point;
 use satellite_proto::wire::backup::v1::create_archive_request::Kind;
 use satellite_proto::wire::backup::v1::{ArchiveTrailer, Batch, CreateArchiveRequest, item};
 use tokio::runtime::Handle;
@@ -64,6 +65,7 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
         Begun::Existing(record) => return Ok(*record),
         Begun::New(writing, file) => (writing, file),
     };
+    fail_point("archive.begun");
     let base = match base.as_str() {
         "" => None,
         base => Some(Base::open(catalog, base)?),
@@ -73,8 +75,11 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
     let writer = ArchiveWriter::create(file, room, &manifest, threads());
     let writer = writer.map_err(|error| failed(error, 0))?;
     let (written, trailer) = receive((writer, base), &mut source, failed)?;
+    fail_point("archive.written");
     let record = read_back(written, &manifest, &trailer)?;
+    fail_point("archive.verified");
     writing.commit(&record).map_err(catalog_status)?;
+    fail_point("archive.listed");
     tracing::info!(
         archive = %record.id,
         central = %record.central,
@@ -156,6 +161,7 @@ impl Taker {
             };
             done.map_err(|error| failed(error, self.came))?;
         }
+        fail_point("archive.taken");
         Ok(())
     }
 }

@@ -175,6 +175,8 @@ impl Batches {
         let batch = Some(Batch {
             items: std::mem::take(&mut self.items),
         });
-        self.out.blocking_send(Ok(ReadArchiveResponse { batch })).is_ok()
+        let taken = self.out.blocking_send(Ok(ReadArchiveResponse { batch })).is_ok();
+        satellite_host::fail_point("archive.read");
+        taken
     }
 }

@@ -21,6 +21,7 @@ use super::{Actor, App, AppError, JobFailure, leases, local};
 use crate::central::profile::{DataSet, Profile};
 use crate::central::quiesce::StopNotes;
 use crate::central::read::{Measured, measure};
+use crate::central::restore::Traces;
 use crate::names::SatelliteName;
 use crate::store::{Central, LeaseKind};
 
@@ -29,6 +30,18 @@ pub use self::restore::RestoreWish;
 pub(in crate::app) use self::run::{Making, left_out_told};
 pub(in crate::app) use self::weigh::Weight;
 pub(crate) use self::weigh::size_told;
+
+/// Where a test may kill the process: each is on the way of every restore in place that overwrites files.
+pub const FAIL_POINTS: &[&str] = &[
+    "restore.begun",
+    "restore.leased",
+    "restore.saved",
+    "restore.opened",
+    "restore.writing",
+    "restore.placed",
+    "restore.written",
+    "restore.noted",
+];
 
 /// Bytes that the slowest thing we accept (reading back included) does in a second.
 const SLOWEST: u64 = 5 * 1024 * 1024;
@@ -165,6 +178,11 @@ impl Backups {
     /// Where it is noted which services of centrals are stopped.
     fn notes(&self) -> StopNotes {
         StopNotes::new(self.app.config.stopped_services())
+    }
+
+    /// Where it is noted which restores are under way.
+    fn traces(&self) -> Traces {
+        Traces::new(self.app.config.restores())
     }
 
     /// How long nothing may move in work on so many bytes.

@@ -41,6 +41,8 @@ pub struct DataSet {
     pub commands: Vec<DumpCommand>,
     /// systemd units that are stopped meanwhile.
     pub quiesce: Vec<String>,
+    /// Further ones that are stopped while it is restored in place.
+    pub quiesce_for_restore: Vec<String>,
     /// For archiving: only files that were last changed before; a profile does not say it.
     pub changed_before: Option<Timestamp>,
 }
@@ -112,6 +114,7 @@ impl DataSet {
         Self {
             commands: Vec::new(),
             quiesce: Vec::new(),
+            quiesce_for_restore: Vec::new(),
             changed_before: Some(limit),
             ..self
         }

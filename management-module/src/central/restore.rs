@@ -8,6 +8,7 @@
 mod attributes;
 mod content;
 mod place;
+mod traces;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use self::attributes::OpenDirectories;
 use self::content::Content;
 use self::place::{Place, Places};
+use self::traces::Trace;
+pub use self::traces::Traces;
 use super::command::CommandError;
 use super::profile::Profile;
 use super::quiesce::{QuiesceError, Quiesced, StopNotes};
@@ -41,6 +44,20 @@ pub enum Target {
         /// Also where files are there already, and what restore commands replace.
         overwrite: bool,
     },
+}
+
+impl Target {
+    /// At or below what it is written.
+    fn roots(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Directory(path) => vec![path.clone()],
+            Self::InPlace { profile, .. } => profile
+                .data_sets
+                .iter()
+                .flat_map(|set| set.paths.iter().cloned())
+                .collect(),
+        }
+    }
 }
 
 /// What was done.
@@ -68,6 +85,9 @@ pub enum RestoreError {
         /// Why.
         reason: String,
     },
+    /// It could not be written down, so nothing was restored.
+    #[error("cannot write down where is restored to, so nothing was")]
+    Trace(#[source] io::Error),
     /// The stream breaks the rules of an archive.
     #[error("the archive's stream is malformed: {0}")]
     Malformed(String),
@@ -121,6 +141,8 @@ pub struct Restorer {
     current: Current,
     passed_over: PassedOver,
     report: Report,
+    /// Let go of when all temporaries are.
+    _trace: Trace,
 }
 
 #[derive(Debug)]
@@ -138,10 +160,16 @@ impl Restorer {
     ///
     /// # Errors
     ///
-    /// [`RestoreError::Target`] if it is there and not empty.
-    pub fn new(target: Target, notes: StopNotes, cancel: CancellationToken) -> Result<Self, RestoreError> {
+    /// [`RestoreError::Target`] if it is there and not empty; [`RestoreError::Trace`].
+    pub fn new(
+        target: Target,
+        notes: StopNotes,
+        traces: &Traces,
+        cancel: CancellationToken,
+    ) -> Result<Self, RestoreError> {
+        let trace = traces.begin(target.roots()).map_err(RestoreError::Trace)?;
         Ok(Self {
-            places: Places::open(&target)?,
+            places: Places::open(&target, trace.prefix.clone())?,
             target,
             notes,
             cancel,
@@ -150,6 +178,7 @@ impl Restorer {
             current: Current::None,
             passed_over: PassedOver::default(),
             report: Report::default(),
+            _trace: trace,
         })
     }
 
@@ -285,6 +314,7 @@ impl Restorer {
     fn end(&mut self, member: &Member, content: Content, sha256: &[u8]) -> Result<(), RestoreError> {
         match content.finish(member, sha256, &self.cancel)? {
             Ok(problems) => {
+                satellite_host::fail_point("restore.placed");
                 self.report.members += 1;
                 self.report.notices(member, problems);
             }
@@ -324,7 +354,7 @@ impl Restorer {
         drop(self.quiesced.take());
         let units = profile
             .data_set(data_set)
-            .map(|set| set.quiesce.clone())
+            .map(|set| [set.quiesce.as_slice(), &set.quiesce_for_restore].concat())
             .unwrap_or_default();
         let stopped = Quiesced::stop(&units, &self.notes).map_err(|source| RestoreError::Quiesce {
             data_set: data_set.to_owned(),

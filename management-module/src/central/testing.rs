@@ -15,7 +15,7 @@ use super::profile::{DataSet, Profile};
 use super::quiesce::StopNotes;
 use super::read::seen::{Base, SeenFile};
 use super::read::{self, Output, ReadError, Totals};
-use super::restore::{Report, RestoreError, Restorer, Target};
+use super::restore::{Report, RestoreError, Restorer, Target, Traces};
 
 /// What a reading sent.
 pub(super) struct Read {
@@ -72,7 +72,9 @@ pub(super) async fn read_since(sets: Vec<DataSet>, base: Option<Arc<Base>>) -> R
 }
 
 pub(super) fn restore(target: Target, items: Vec<Item>) -> Result<Report, RestoreError> {
-    let mut restorer = Restorer::new(target, notes(), CancellationToken::new())?;
+    let traces = tempfile::tempdir().unwrap();
+    let traces = Traces::new(traces.path().join("traces"));
+    let mut restorer = Restorer::new(target, notes(), &traces, CancellationToken::new())?;
     for item in items {
         restorer.item(item)?;
     }

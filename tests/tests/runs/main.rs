@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod encrypted;
+mod kills;
 mod places;
+mod postgresql;
 mod wire;
 mod world;
 
@@ -17,10 +19,10 @@ use serde_json::Value;
 
 use crate::world::{SETTLED, World, files, json, newest, said};
 
-/// The places at which the server may be killed in a run, from its source: a new one cannot be forgotten.
-fn points() -> Vec<String> {
+/// The places at which a program may be killed, from its source: a new one cannot be forgotten.
+pub(crate) fn points(file: &str) -> Vec<String> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let text = std::fs::read_to_string(top.join("management-module/src/app/runs.rs")).unwrap();
+    let text = std::fs::read_to_string(top.join(file)).unwrap();
     let list = text.split("pub const FAIL_POINTS").nth(1).unwrap();
     let list = list.split("];").next().unwrap();
     let found: Vec<_> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
@@ -39,7 +41,7 @@ async fn a_configuration_runs_copies_and_survives_a_kill_at_each_step() {
     one_destination_fails(&world, &places).await;
     let two = "backup config edit Nightly --destination disk --destination copies";
     said(&world, &two.split(' ').collect::<Vec<_>>()).await;
-    let points = points();
+    let points = points("management-module/src/app/runs.rs");
     for point in &points {
         killed_at(point, &mut world, &places).await;
     }

@@ -19,7 +19,7 @@ pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) release: Release,
     module: Child,
-    _service: Child,
+    service: Child,
 }
 
 impl World {
@@ -33,12 +33,7 @@ impl World {
         let (state, config) = (at("backup-state"), at("backup.toml"));
         let text = format!("socket = {socket:?}\nstate = {state:?}\nlocal-role = \"admin\"\n");
         write(&config, text).unwrap();
-        let mut service = command(release.program("backup-service"));
-        service
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stderr(log(&at("backup.log")));
-        let service = service.spawn().unwrap();
+        let service = service_started(&release, dir.path(), None);
         let text = format!(
             "state-dir = {:?}\nsocket = {:?}\nserver-name = \"here\"\nlocal-backup-service = {socket:?}\n",
             at("state"),
@@ -50,7 +45,7 @@ impl World {
             dir,
             release,
             module,
-            _service: service,
+            service,
         };
         world.is_up().await;
         let up = until("the backup-service to answer", SETTLED, async || {
@@ -101,12 +96,7 @@ impl World {
     }
 
     pub(crate) async fn cli(&self, words: &[&str]) -> Ended {
-        let mut program = command(self.release.program("management-module"));
-        program
-            .env("MANAGEMENT_MODULE_CONFIG", self.at("config.toml"))
-            .env("LC_ALL", "C")
-            .args(words);
-        finish(program, SETTLED).await.unwrap()
+        cli(&self.release, self.dir.path(), words).await
     }
 
     /// Ends the module and starts it so that it is killed when it comes to a fail point.
@@ -114,6 +104,37 @@ impl World {
         self.module.kill().await.unwrap();
         self.module = started(&self.release, self.dir.path(), Some(point));
         self.is_up().await;
+    }
+
+    /// Starts the backup-service anew, to be killed when it comes to a fail point if one is named.
+    pub(crate) async fn restart_service(&mut self, point: Option<&str>) {
+        self.service.kill().await.unwrap();
+        self.service = service_started(&self.release, self.dir.path(), point);
+        self.is_served().await;
+    }
+
+    /// Runs a command in the course of which the backup-service dies, and starts that again at once.
+    pub(crate) async fn cli_while_the_service_dies(&mut self, words: &[&str]) -> Ended {
+        let (release, dir) = (&self.release, self.dir.path());
+        let asked = cli(release, dir, words);
+        let service = &mut self.service;
+        let started = async {
+            tokio::time::timeout(SETTLED, service.wait())
+                .await
+                .unwrap()
+                .unwrap();
+            *service = service_started(release, dir, None);
+        };
+        let (ended, ()) = tokio::join!(asked, started);
+        self.is_served().await;
+        ended
+    }
+
+    async fn is_served(&self) {
+        let up = until("the backup-service to answer", SETTLED, async || {
+            (self.cli(&["backup", "list"]).await.code == Some(0)).then_some(())
+        });
+        up.await.unwrap();
     }
 
     /// Starts the module anew with another configuration.
@@ -125,6 +146,12 @@ impl World {
         self.is_up().await;
     }
 
+    /// Whether the module dies soon.
+    pub(crate) async fn dies(&mut self) -> bool {
+        let soon = Duration::from_secs(20);
+        tokio::time::timeout(soon, self.module.wait()).await.is_ok()
+    }
+
     /// Waits until the module is dead, and starts it again.
     pub(crate) async fn revive(&mut self) {
         tokio::time::timeout(SETTLED, self.module.wait())
@@ -134,6 +161,27 @@ impl World {
         self.module = started(&self.release, self.dir.path(), None);
         self.is_up().await;
     }
+}
+
+async fn cli(release: &Release, dir: &Path, words: &[&str]) -> Ended {
+    let mut program = command(release.program("management-module"));
+    program
+        .env("MANAGEMENT_MODULE_CONFIG", dir.join("config.toml"))
+        .env("LC_ALL", "C")
+        .args(words);
+    finish(program, SETTLED).await.unwrap()
+}
+
+fn service_started(release: &Release, dir: &Path, fail_point: Option<&str>) -> Child {
+    let mut service = command(release.program("backup-service"));
+    service
+        .args(["serve", "--config"])
+        .arg(dir.join("backup.toml"))
+        .stderr(log(&dir.join("backup.log")));
+    if let Some(point) = fail_point {
+        service.env("SATELLITE_FAIL_POINT", point);
+    }
+    service.spawn().unwrap()
 }
 
 fn log(path: &Path) -> Stdio {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use satellite_host::fail_point;
 use satellite_proto::wire::backup::v1::{Batch, ReadArchiveRequest};
 use satellite_proto::wire::management::v1::JobEvent;
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use tonic::{Code, Status};
 use super::archives::Stored;
 use super::{Backups, Making, failure, satellite_name};
 use crate::app::{Actor, AppError, Begun, Job, JobFailure, leases};
+use crate::central::command::CommandError;
 use crate::central::profile::DataSet;
 use crate::central::restore::{Report, RestoreError, Restorer, Target};
 use crate::config::Config;
@@ -127,6 +129,7 @@ impl Backups {
         };
         if let Begun::New(job) = &begun {
             self.app.store.add_restore(&row_of(&plan, job.id())).await?;
+            fail_point("restore.begun");
         }
         Ok((plan, begun))
     }
@@ -138,6 +141,7 @@ impl Backups {
             .as_ref()
             .map(|_| ())
             .map_err(|failure| failure.message.clone());
+        fail_point("restore.written");
         let (outcome, error) = match &done {
             Ok(_) => (RestoreOutcome::Succeeded, ""),
             Err(failure) if failure.code == Code::OutOfRange => {
@@ -150,6 +154,7 @@ impl Backups {
             .store
             .end_restore(&id, outcome, error, Timestamp::now())
             .await;
+        fail_point("restore.noted");
         if let Err(error) = noted {
             tracing::error!(restore = id, error = %crate::error_chain(&error), "End of a restore not stored");
         }
@@ -196,10 +201,12 @@ impl Backups {
         };
         let lease = leases::demand(&self.app.store, &central.name, LeaseKind::Restore, job.id()).await;
         let lease = lease.map_err(said)?;
+        fail_point("restore.leased");
         let lost = lease.lost();
         let work = async {
             if wish.overwrite && wish.safety_backup {
-                self.make_safe(central, &wish, job, &lost).await?;
+                self.make_safe(central, brought_back(&stored, &wish), job, &lost)
+                    .await?;
             }
             self.bring_back(&stored, target, wish, job).await
         };
@@ -212,14 +219,14 @@ impl Backups {
     async fn make_safe(
         &self,
         central: Central,
-        wish: &RestoreWish,
+        overwritten: Vec<String>,
         job: &mut Job,
         lost: &CancellationToken,
     ) -> Result<(), JobFailure> {
         let said = |error: AppError| failure(&error);
         let (central, profile) = self.central(&central.name).await.map_err(said)?;
         // A data set that the central has no more has nothing to lose.
-        let chosen = |set: &DataSet| wish.data_sets.is_empty() || wish.data_sets.contains(&set.name);
+        let chosen = |set: &DataSet| overwritten.contains(&set.name);
         let satellite = satellite_name(&central.satellite).map_err(said)?;
         let sets: Vec<_> = profile.data_sets.into_iter().filter(chosen).collect();
         let weight = self.weighed(&central, &satellite, &sets, job).await?;
@@ -244,6 +251,7 @@ impl Backups {
         let name = &made.archive.file_name;
         let noted = self.app.store.note_safety_archive(job.id(), name).await;
         noted.map_err(|error| said(error.into()))?;
+        fail_point("restore.saved");
         job.publish(JobEvent {
             notice: format!("what is overwritten now is in the archive {name}"),
             ..JobEvent::default()
@@ -259,8 +267,9 @@ impl Backups {
         wish: RestoreWish,
         job: &mut Job,
     ) -> Result<Report, JobFailure> {
-        let chosen = |name: &String| wish.data_sets.is_empty() || wish.data_sets.contains(name);
-        let sets = stored.archive.data_sets.iter().filter(|set| chosen(&set.name));
+        let chosen = brought_back(stored, &wish);
+        let sets = stored.archive.data_sets.iter();
+        let sets = sets.filter(|set| chosen.contains(&set.name));
         let total: u64 = sets.map(|set| set.size_bytes).sum();
         job.progress("reading the archive", 0, total, "bytes").await;
         let remote = |status: Status| failure(&AppError::remote(stored.satellite.as_str(), status));
@@ -275,15 +284,16 @@ impl Backups {
         let opened =
             opened.unwrap_or_else(|_| Err(Status::deadline_exceeded("the archive was not opened in time")));
         let mut batches = opened.map_err(remote)?.into_inner();
+        fail_point("restore.opened");
 
         let cancel = CancellationToken::new();
         let _ended_with_us = cancel.clone().drop_guard();
         let (feed, fed) = mpsc::channel(AHEAD);
         let bytes = Arc::new(AtomicU64::new(0));
         let writing = tokio::task::spawn_blocking({
-            let (bytes, notes) = (Arc::clone(&bytes), self.notes());
+            let (bytes, notes, traces) = (Arc::clone(&bytes), self.notes(), self.traces());
             move || {
-                let restorer = Restorer::new(target, notes, cancel)?;
+                let restorer = Restorer::new(target, notes, &traces, cancel)?;
                 write(restorer, fed, &bytes)
             }
         });
@@ -323,6 +333,13 @@ impl Backups {
             (Err(error), _) => Err(restoring_failed(&error)),
         }
     }
+}
+
+/// The data sets that are brought back.
+fn brought_back(stored: &Stored, wish: &RestoreWish) -> Vec<String> {
+    let chosen = |name: &String| wish.data_sets.is_empty() || wish.data_sets.contains(name);
+    let names = stored.archive.data_sets.iter().map(|set| set.name.clone());
+    names.filter(chosen).collect()
 }
 
 /// What contradicts itself.
@@ -429,9 +446,16 @@ fn restoring_failed(error: &RestoreError) -> JobFailure {
         RestoreError::Cancelled => Code::Cancelled,
         _ => Code::Internal,
     };
+    let log_tail = match error {
+        RestoreError::Command {
+            source: CommandError::Failed { stderr, .. },
+            ..
+        } => stderr.clone(),
+        _ => Vec::new(),
+    };
     JobFailure {
         message: crate::error_chain(error),
         code,
-        log_tail: Vec::new(),
+        log_tail,
     }
 }

@@ -93,8 +93,11 @@ impl Runs {
             let is_lost = match &tried {
                 // The connection to the satellite was cut: the same call goes on there.
                 Err(AppError::Unavailable { .. } | AppError::Fleet(_)) => true,
-                // The call that was lost has not noticed yet that nobody listens.
-                Err(AppError::Remote { status, .. }) => status.code() == Code::Aborted,
+                // Aborted: the call that was lost has not noticed yet that nobody listens. Unknown: the service of this
+                // very machine died, with no bridge that would have a word for it.
+                Err(AppError::Remote { status, .. }) => {
+                    matches!(status.code(), Code::Aborted | Code::Unknown)
+                }
                 _ => false,
             };
             if !is_lost || attempt == TRIES {

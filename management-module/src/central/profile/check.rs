@@ -37,6 +37,8 @@ struct FileDataSet {
     command: Vec<FileCommand>,
     #[serde(default)]
     quiesce: Vec<Spanned<String>>,
+    #[serde(default)]
+    quiesce_for_restore: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +156,7 @@ fn data_set(written: FileDataSet, faults: &mut Faults<'_>) -> DataSet {
         }
         commands.push(dump_command(command, faults));
     }
-    for unit in &written.quiesce {
+    for unit in written.quiesce.iter().chain(&written.quiesce_for_restore) {
         if !is_unit(unit.get_ref()) {
             faults.add(
                 unit,
@@ -172,9 +174,14 @@ fn data_set(written: FileDataSet, faults: &mut Faults<'_>) -> DataSet {
         paths,
         excludes,
         commands,
-        quiesce: written.quiesce.into_iter().map(Spanned::into_inner).collect(),
+        quiesce: words(written.quiesce),
+        quiesce_for_restore: words(written.quiesce_for_restore),
         changed_before: None,
     }
+}
+
+fn words(written: Vec<Spanned<String>>) -> Vec<String> {
+    written.into_iter().map(Spanned::into_inner).collect()
 }
 
 fn paths(written: &[Spanned<PathBuf>], faults: &mut Faults<'_>) -> Vec<PathBuf> {

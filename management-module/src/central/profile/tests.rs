@@ -96,5 +96,5 @@ fn the_shipped_profiles_are_good() {
         Profile::parse(&text).unwrap_or_else(|err| panic!("{}: {err}", path.display()));
         seen += 1;
     }
-    assert_eq!(seen, 2);
+    assert_eq!(seen, 3);
 }

@@ -88,6 +88,7 @@ impl Content {
             parent: place.parent.clone(),
             name: place.name.clone(),
             path: place.path.clone(),
+            prefix: place.prefix.clone(),
         };
         let temporary = Temporary {
             name,
@@ -134,6 +135,7 @@ impl Content {
         } else {
             self.file.write_all(data)
         };
+        satellite_host::fail_point("restore.writing");
         done.map_err(|source| RestoreError::Write {
             label: label(member),
             source,

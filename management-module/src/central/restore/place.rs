@@ -35,6 +35,8 @@ pub(super) struct Places {
     last: Option<(PathBuf, Arc<OwnedFd>)>,
     /// A directory of each file system that was written to.
     systems: BTreeMap<u64, Arc<OwnedFd>>,
+    /// What names of temporaries begin with.
+    prefix: Arc<str>,
 }
 
 /// Where a member goes: a name in an open directory.
@@ -44,15 +46,19 @@ pub(super) struct Place {
     pub(super) name: OsString,
     /// For order and messages; never opened.
     pub(super) path: PathBuf,
+    /// What names of temporaries begin with.
+    pub(super) prefix: Arc<str>,
 }
 
 impl Places {
-    pub(super) fn open(target: &Target) -> Result<Self, RestoreError> {
+    pub(super) fn open(target: &Target, prefix: String) -> Result<Self, RestoreError> {
+        let prefix = Arc::from(prefix);
         let Target::Directory(path) = target else {
             return Ok(Self {
                 target: None,
                 last: None,
                 systems: BTreeMap::new(),
+                prefix,
             });
         };
         let failed = |reason: String| RestoreError::Target {
@@ -74,6 +80,7 @@ impl Places {
             target: Some(Arc::new(dir.into())),
             last: None,
             systems: BTreeMap::new(),
+            prefix,
         })
     }
 
@@ -148,6 +155,7 @@ impl Places {
             parent,
             name: (*name).to_owned(),
             path: parent_path.join(name),
+            prefix: Arc::clone(&self.prefix),
         })
     }
 
@@ -206,7 +214,7 @@ impl Place {
     /// Makes something under a name that nobody has.
     pub(super) fn temporary<T>(&self, make: impl Fn(&OsStr) -> nix::Result<T>) -> Result<OsString, String> {
         for _ in 0..16 {
-            let name = OsString::from(format!(".restore-{:016x}", rand::random::<u64>()));
+            let name = OsString::from(format!("{}{:016x}", self.prefix, rand::random::<u64>()));
             match make(&name) {
                 Ok(_) => return Ok(name),
                 Err(Errno::EEXIST) => {}

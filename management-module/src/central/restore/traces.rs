@@ -1,0 +1,174 @@
+//! Notes where restores write and how their temporaries are called, so that none stays after this process was killed.
+//!
+//! **Invariants:** a note is on the disk before the first temporary is made. A name is removed only if it carries the mark
+//! of a noted restore: a mark is drawn by lot for each, and nothing else has it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+use walkdir::WalkDir;
+
+use crate::files;
+
+/// Where the notes lie. A cheap handle.
+#[derive(Debug, Clone)]
+pub struct Traces {
+    directory: PathBuf,
+}
+
+/// What one note says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    mark: String,
+    roots: Vec<PathBuf>,
+}
+
+/// A restore that is noted as long as this lives.
+#[derive(Debug)]
+pub(super) struct Trace {
+    note: PathBuf,
+    /// What its temporaries begin with.
+    pub(super) prefix: String,
+}
+
+impl Traces {
+    /// Notes in `directory`, which is made when it is needed.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Notes a restore that writes at or below `roots`.
+    pub(super) fn begin(&self, roots: Vec<PathBuf>) -> io::Result<Trace> {
+        let mark = uuid::Uuid::new_v4().simple().to_string();
+        let trace = Trace {
+            note: self.directory.join(format!("{mark}.json")),
+            prefix: prefix(&mark),
+        };
+        files::make_directory(&self.directory, 0o700)?;
+        files::write_atomic(&trace.note, &serde_json::to_vec(&Note { mark, roots })?, 0o600)?;
+        Ok(trace)
+    }
+
+    /// The notes that a former process left, as long as this one has begun no restore.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be listed.
+    pub fn left(&self) -> io::Result<Vec<PathBuf>> {
+        let notes = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut left = notes
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        left.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        Ok(left)
+    }
+
+    /// Removes what restores of a former process left half done. Blocks, as long as it takes to look through their places.
+    /// A note that cannot be read, or where something stays, is kept and logged.
+    pub fn sweep(left: Vec<PathBuf>) {
+        for path in left {
+            let swept = fs::read(&path)
+                .and_then(|bytes| Ok(serde_json::from_slice::<Note>(&bytes)?))
+                .and_then(|note| sweep(&note));
+            let forgotten = swept.and_then(|removed| {
+                warn!(removed, "What an interrupted restore left half done was removed");
+                fs::remove_file(&path)
+            });
+            if let Err(error) = forgotten {
+                error!(path = %path.display(), %error, "What an interrupted restore left half done stays until the next start");
+            }
+        }
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.note) {
+            warn!(path = %self.note.display(), %error, "Note of a restore not removed");
+        }
+    }
+}
+
+fn prefix(mark: &str) -> String {
+    format!(".restore-{mark}-")
+}
+
+fn sweep(note: &Note) -> io::Result<usize> {
+    let prefix = prefix(&note.mark);
+    let mut removed = 0;
+    for root in &note.roots {
+        // The temporary of the root itself lies beside it.
+        let beside = root.parent().unwrap_or(root);
+        removed += sweep_below(WalkDir::new(beside).max_depth(1), &prefix)?;
+        removed += sweep_below(WalkDir::new(root), &prefix)?;
+    }
+    Ok(removed)
+}
+
+/// Links are not followed, and what cannot be looked into holds nothing of ours: we had made it there.
+fn sweep_below(places: WalkDir, prefix: &str) -> io::Result<usize> {
+    let mut removed = 0;
+    for entry in places.into_iter().flatten() {
+        let is_ours = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_bytes());
+        if is_ours && !entry.file_type().is_dir() {
+            remove(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_restore_left_goes_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let traces = Traces::new(dir.path().join("notes"));
+        let place = dir.path().join("place");
+        fs::create_dir_all(place.join("deep")).unwrap();
+        let killed = traces
+            .begin(vec![place.join("deep"), place.join("one.conf")])
+            .unwrap();
+        let names = [
+            "deep/a",
+            "deep/.restore-0123456789abcdef-0",
+            ".restore",
+            "one.conf",
+        ];
+        for name in names {
+            fs::File::create(place.join(name)).unwrap();
+        }
+        for above in ["deep/", ""] {
+            fs::File::create(place.join(format!("{above}{}1", killed.prefix))).unwrap();
+        }
+        std::mem::forget(killed);
+        let ended = traces.begin(vec![place.clone()]).unwrap();
+        drop(ended);
+        Traces::sweep(traces.left().unwrap());
+        let there = WalkDir::new(&place).into_iter().flatten();
+        let there = there.filter(|entry| !entry.file_type().is_dir()).count();
+        assert_eq!(there, names.len());
+        assert!(names.iter().all(|name| place.join(name).exists()));
+        assert_eq!(fs::read_dir(&traces.directory).unwrap().count(), 0);
+    }
+}
