@@ -117,6 +117,7 @@ fn member(path: &[u8], size: u64) -> anyhow::Result<Member> {
         modified: Moment::default(),
         xattrs: Vec::new(),
         origin: Origin::Path,
+        sparse: false,
         user: String::new(),
         group: String::new(),
     })

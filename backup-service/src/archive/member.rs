@@ -63,6 +63,8 @@ pub struct Member {
     pub xattrs: Vec<(Bytes, Bytes)>,
     /// Where it came from.
     pub origin: Origin,
+    /// A file that has holes, to be made again when it is restored. Its content is whole all the same.
+    pub sparse: bool,
     /// The owner's name, if known.
     pub user: String,
     /// The group's name, if known.
@@ -85,6 +87,9 @@ pub enum BadMember {
     /// Too many extended attributes, or bad ones.
     #[error("its extended attributes are too many, too big, or have a bad name")]
     Xattrs,
+    /// Something else than a file has holes.
+    #[error("only a file has holes")]
+    Sparse,
     /// The owner's or group's name is too long or has a NUL.
     #[error("the name of its owner or group is longer than 255 bytes or has a NUL in it")]
     Owner,
@@ -118,6 +123,9 @@ impl Member {
             && (target.is_empty() || target.len() > super::names::MAX_PATH || target.contains(&0))
         {
             return Err(BadMember::Target);
+        }
+        if self.sparse && !matches!(self.kind, Kind::File(_)) {
+            return Err(BadMember::Sparse);
         }
         let named = |name: &String| name.len() <= 255 && !name.contains('\0');
         if !(named(&self.user) && named(&self.group)) {

@@ -9,6 +9,8 @@ use super::names::{DataSet, MemberPath};
 use super::{BLOCK, padding};
 
 const OCTAL_7: u64 = 0o777_7777;
+/// The comment of a file with holes: POSIX has every reader pass over comments, where unknown keys make some warn.
+const SPARSE: &[u8] = b"sparse";
 const OCTAL_11: u64 = 0o777_7777_7777;
 
 /// What is wrong with a header.
@@ -88,6 +90,7 @@ pub fn encode(member: &Member) -> Vec<u8> {
     fields.group = member.group.as_bytes();
     pax.add_if(member.user.len() > 31, b"uname", fields.user);
     pax.add_if(member.group.len() > 31, b"gname", fields.group);
+    pax.add_if(member.sparse, b"comment", SPARSE);
     for (name, value) in &member.xattrs {
         pax.add(&[b"SCHILY.xattr.", encode_key(name).as_slice()].concat(), value);
     }
@@ -342,7 +345,7 @@ impl<'a> Header<'a> {
         let mut modified = Moment { seconds, nanos: 0 };
         let mut user = text(&block[265..297]);
         let mut group = text(&block[297..329]);
-        let mut xattrs = Vec::new();
+        let (mut xattrs, mut sparse) = (Vec::new(), false);
         for (key, value) in parse_records(records)? {
             match key {
                 b"path" => name = value,
@@ -353,6 +356,7 @@ impl<'a> Header<'a> {
                 b"mtime" => modified = moment(value).ok_or(BadHeader::Field("mtime"))?,
                 b"uname" => user = value,
                 b"gname" => group = value,
+                b"comment" if value == SPARSE => sparse = true,
                 _ => {
                     let key = key
                         .strip_prefix(b"SCHILY.xattr.")
@@ -375,6 +379,7 @@ impl<'a> Header<'a> {
             modified,
             xattrs,
             origin: Origin::Path,
+            sparse,
             user: string(user, "uname")?,
             group: string(group, "gname")?,
         };

@@ -200,6 +200,7 @@ pub(super) fn member(begin: pb::Member) -> Result<(Member, bool), Status> {
         },
         xattrs: begin.xattrs.into_iter().map(|x| (x.name, x.value)).collect(),
         origin,
+        sparse: begin.sparse,
         user: begin.user_name,
         group: begin.group_name,
     };
@@ -241,6 +242,7 @@ pub(super) fn begin(member: Member) -> pb::Member {
         user_name: member.user,
         group_name: member.group,
         size_unknown: false,
+        sparse: member.sparse,
     }
 }
 

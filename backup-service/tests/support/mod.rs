@@ -47,6 +47,7 @@ pub(crate) fn member(set: &str, path: &[u8], kind: Kind) -> Member {
         },
         xattrs: Vec::new(),
         origin: Origin::Path,
+        sparse: false,
         user: "pbx".to_owned(),
         group: "pbx".to_owned(),
     }

@@ -39,12 +39,13 @@ pub(crate) fn member() -> impl Strategy<Value = Member> {
         0..0o10000u32,
         owners,
         moment,
-        xattrs,
+        (xattrs, any::<bool>()),
     )
         .prop_map(
-            |(set, path, kind, mode, (user, group, uid, gid), modified, xattrs)| Member {
+            |(set, path, kind, mode, (user, group, uid, gid), modified, (xattrs, sparse))| Member {
                 data_set: set.parse().unwrap(),
                 path,
+                sparse: sparse && matches!(kind, Kind::File(_)),
                 kind,
                 mode,
                 uid,

@@ -7,7 +7,9 @@ use std::fs::File;
 use std::io::Seek;
 
 use bytes::Bytes;
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat};
+use nix::unistd::{Whence, lseek};
 use satellite_proto::wire::backup::v1::Member;
 
 use super::ReadError;
@@ -100,9 +102,15 @@ fn send_large(
     batcher.begin(member)?;
     let mut left = announced;
     let (mut problem, mut lost) = (None, false);
+    let mut holes = is_sparse(before).then(Holes::default);
     while left > 0 {
         let room = batcher.room()?.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let hole = match &mut holes {
+            Some(holes) if problem.is_none() => holes.at(file, announced - left),
+            _ => 0,
+        };
         let piece = match problem {
+            None if hole > 0 => Bytes::from(vec![0; room.min(usize::try_from(hole).unwrap_or(room))]),
             None => batcher.read_piece(file, room, room).unwrap_or_else(|err| {
                 problem = Some(format!("reading failed ({err}); the rest is zeros"));
                 lost = true;
@@ -127,6 +135,53 @@ fn send_large(
         )),
     };
     told.map(|()| None)
+}
+
+/// Whether a file takes less room than it is long. Where files are kept compressed it may have no hole all the same.
+pub(super) fn is_sparse(stat: &FileStat) -> bool {
+    let taken = u64::try_from(stat.st_blocks)
+        .unwrap_or_default()
+        .saturating_mul(512);
+    taken < size(stat)
+}
+
+/// Finds the holes of a file that is read from its beginning to its end, so that they are not read.
+#[derive(Default)]
+struct Holes {
+    /// End of the data that was found last.
+    data_until: u64,
+    /// End of the hole that was found last.
+    hole_until: u64,
+}
+
+impl Holes {
+    /// Bytes of the hole in which `offset` lies; 0: there is data, and the file is read on from there. A file system that does
+    /// not tell has none.
+    fn at(&mut self, file: &mut File, offset: u64) -> u64 {
+        if offset < self.hole_until {
+            return self.hole_until - offset;
+        }
+        if offset < self.data_until {
+            return 0;
+        }
+        let Ok(from) = i64::try_from(offset) else { return 0 };
+        let found = |place: i64| u64::try_from(place).unwrap_or(u64::MAX);
+        match lseek(&*file, from, Whence::SeekData) {
+            Ok(data) if data > from => self.hole_until = found(data),
+            Ok(_) => {
+                let end = lseek(&*file, from, Whence::SeekHole);
+                self.data_until = end.map_or(u64::MAX, found);
+            }
+            // Nothing but a hole up to the end.
+            Err(Errno::ENXIO) => self.hole_until = u64::MAX,
+            Err(_) => self.data_until = u64::MAX,
+        }
+        match self.hole_until.saturating_sub(offset) {
+            // Asking has moved the file.
+            0 if lseek(&*file, from, Whence::SeekSet).is_err() => 0,
+            hole => hole,
+        }
+    }
 }
 
 fn same(before: &FileStat, after: &FileStat) -> bool {

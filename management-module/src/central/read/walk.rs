@@ -271,6 +271,7 @@ impl Sender<'_> {
             && let Some(first) = self.links.get(&id)
         {
             member.r#type = MemberType::HardLink.into();
+            member.sparse = false;
             member.link_target = first.clone();
             return self.batcher.begin(member);
         }
@@ -369,6 +370,7 @@ fn member(set: &DataSet, entry: &Entry<'_>) -> Member {
             nanos: i32::try_from(entry.stat.st_mtime_nsec).unwrap_or_default(),
         }),
         origin: MemberOrigin::Path.into(),
+        sparse: kind(&entry.stat) == SFlag::S_IFREG && file::is_sparse(&entry.stat),
         ..Member::default()
     }
 }

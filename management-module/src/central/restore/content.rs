@@ -19,8 +19,9 @@ use super::super::profile::DumpCommand;
 use super::place::Place;
 use super::{RestoreError, attributes, label, malformed};
 
-/// Zeros in one piece from this size on become a hole.
-const HOLE: usize = 4096;
+/// Blocks in which a file has room, or a hole.
+const BLOCK: usize = 4096;
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// A file that is being written.
 #[derive(Debug)]
@@ -128,10 +129,8 @@ impl Content {
             )));
         }
         self.hash.0.update(data);
-        let hole = data.len() >= HOLE && data.iter().all(|byte| *byte == 0);
-        let done = if hole {
-            let length = i64::try_from(data.len()).unwrap_or(i64::MAX);
-            self.file.seek(SeekFrom::Current(length)).map(drop)
+        let done = if member.sparse {
+            self.put_with_holes(data)
         } else {
             self.file.write_all(data)
         };
@@ -140,6 +139,33 @@ impl Content {
             label: label(member),
             source,
         })
+    }
+
+    /// Writes what is not zero, block by block: what is passed over in a new file is zero, and takes no room.
+    fn put_with_holes(&mut self, data: &[u8]) -> io::Result<()> {
+        let begins = usize::try_from((self.written - data.len() as u64) % BLOCK as u64).unwrap_or_default();
+        let first = data.len().min(BLOCK - begins);
+        let blocks = std::iter::once(&data[..first]).chain(data[first..].chunks(BLOCK));
+        // What is to be passed over, and what is to be written then.
+        let (mut hole, mut from, mut at) = (0, 0, 0);
+        for block in blocks {
+            at += block.len();
+            if *block == ZEROS[..block.len()] {
+                self.file.write_all(&data[from..at - block.len()])?;
+                hole += block.len();
+                from = at;
+            } else if hole > 0 {
+                self.pass_over(hole)?;
+                hole = 0;
+            }
+        }
+        self.pass_over(hole)?;
+        self.file.write_all(&data[from..])
+    }
+
+    fn pass_over(&mut self, bytes: usize) -> io::Result<()> {
+        let bytes = i64::try_from(bytes).map_err(io::Error::other)?;
+        self.file.seek(SeekFrom::Current(bytes)).map(drop)
     }
 
     /// The inner error says why the file is refused; the inner value what could not be set on it.

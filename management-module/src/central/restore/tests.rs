@@ -155,6 +155,50 @@ proptest! {
     }
 }
 
+/// Bytes that a file takes.
+fn taken(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().unwrap().blocks() * 512
+}
+
+#[tokio::test]
+async fn holes_come_back_as_holes_and_zeros_that_were_written_as_zeros() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    let (holed, full) = (source.join("holed"), source.join("full"));
+    let mut file = File::create(&holed).unwrap();
+    // Islands of no round place or length, the last byte of all among them.
+    for (at, data) in [
+        (5_000_001_u64, vec![7; 70_003]),
+        (9_000_000, vec![1; 1]),
+        (63_999_999, vec![9; 1]),
+    ] {
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(&data).unwrap();
+    }
+    file.sync_all().unwrap();
+    let mut file = File::create(&full).unwrap();
+    file.write_all(&vec![0; 3_000_000]).unwrap();
+    file.sync_all().unwrap();
+    let small = taken(&holed);
+    assert!(
+        small < 1_000_000,
+        "the file system of this test knows no holes: {small}"
+    );
+    let before = told(&source);
+
+    let got = read(data_set_of(&source)).await;
+    assert_eq!(got.notices, Vec::<String>::new());
+    let target = dir.path().join("target");
+    restore(Target::Directory(target.clone()), got.items).unwrap();
+    let back = target.join("core").join(source.strip_prefix("/").unwrap());
+    assert_eq!(before, told(&back));
+    let restored = taken(&back.join("holed"));
+    assert!(restored <= small + 65_536, "{restored} of {small}");
+    assert!(taken(&back.join("full")) >= 3_000_000);
+}
+
 #[tokio::test]
 async fn a_restore_in_place_replaces_what_changed_and_runs_the_restore_command() {
     let dir = tempfile::tempdir().unwrap();
