@@ -95,21 +95,40 @@ impl Backups {
             profile: profile.to_owned(),
             satellite: satellite.to_owned(),
             added_at: Timestamp::now(),
+            is_master: false,
         };
         match self.app.store.add_central(&central, replace).await {
             Err(crate::store::StoreError::Exists(_)) => Err(AppError::Exists(format!(
                 "central {} is known already: add --replace to change it",
                 central.name
             ))),
-            other => Ok(other.map(|()| central)?),
+            Err(error) => Err(error.into()),
+            // The first one is the master, and one that is replaced stays what it is.
+            Ok(()) => Ok(self.app.store.central(&central.name).await?.unwrap_or(central)),
         }
+    }
+
+    /// Makes a central the master of the installation; the others are secondary.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`].
+    pub async fn set_master(&self, actor: &Actor, name: &str) -> Result<(), AppError> {
+        let set = match self.app.store.set_master(name).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(AppError::no("central", name)),
+            Err(error) => Err(error.into()),
+        };
+        self.app
+            .audit
+            .recorded(actor, "BackupService/SetMaster", name, set)
+            .await
     }
 
     /// Removes a central. Its archives stay where they are.
     ///
     /// # Errors
-    /// [`AppError::NotFound`]; [`AppError::Precondition`] while a backup or restore of it is under way, or if a
-    /// configuration names it.
+    /// [`AppError::NotFound`]; [`AppError::Precondition`] while a backup or restore of it is under way, if a
+    /// configuration names it, or if it is the master and not the last one.
     pub async fn remove_central(&self, actor: &Actor, name: &str) -> Result<(), AppError> {
         let removed = self.removed_central(name).await;
         let action = "BackupService/RemoveCentral";
@@ -125,7 +144,12 @@ impl Backups {
             .map(|row| &row.configuration)
             .filter(|one| one.central == name);
         let users: Vec<_> = users.map(|one| one.name.as_str()).collect();
+        let centrals = store.centrals().await?;
+        let is_master = centrals.iter().any(|one| one.is_master && one.name == name);
         let removed = match users.as_slice() {
+            [] if is_master && centrals.len() > 1 => Err(AppError::Precondition(format!(
+                "central {name} is the master and there are others: make another the master first (`central set-master NAME`)"
+            ))),
             [] => match store.remove_central(name).await? {
                 true => Ok(()),
                 false => Err(AppError::no("central", name)),

@@ -19,6 +19,8 @@ pub(super) enum Central {
     List,
     /// Shows a central and its profile.
     Show(Named),
+    /// Makes a central the master; the others are secondary. The first one is it until then.
+    SetMaster(Named),
     /// Removes a central; its archives stay.
     Remove(Remove),
     /// Shows what each data set of a central holds at the moment.
@@ -72,6 +74,7 @@ struct View {
     address: String,
     tenant: String,
     satellite: String,
+    is_master: bool,
     add_time: String,
 }
 
@@ -92,7 +95,20 @@ impl From<pb::Central> for View {
             address: central.address,
             tenant: central.tenant,
             satellite: central.satellite,
+            is_master: central.is_master,
         }
+    }
+}
+
+impl View {
+    /// What it is in the installation.
+    fn role(&self) -> String {
+        let role = if self.is_master {
+            texts::MASTER
+        } else {
+            texts::SECONDARY
+        };
+        role.say().to_owned()
     }
 }
 
@@ -102,6 +118,7 @@ impl Central {
             Self::Add(command) => command.run(global).await,
             Self::List => list(global).await,
             Self::Show(command) => command.show(global).await,
+            Self::SetMaster(command) => command.set_master(global).await,
             Self::Remove(command) => command.run(global).await,
             Self::Measure(command) => command.run(global).await,
             Self::Check(command) => command.run(global),
@@ -154,6 +171,7 @@ impl Add {
             profile: text,
             satellite: self.satellite,
             add_time: None,
+            is_master: false,
         };
         let request = pb::AddCentralRequest {
             central: Some(central),
@@ -183,6 +201,13 @@ struct Whole {
 }
 
 impl Named {
+    async fn set_master(self, global: &Global) -> Result<(), CliError> {
+        let mut client = client::connect(global).await?;
+        let request = pb::SetMasterRequest { name: self.name };
+        client.backup.set_master(request).await?;
+        render::done(global.output, texts::DONE.say())
+    }
+
     async fn show(self, global: &Global) -> Result<(), CliError> {
         let found = all(global)
             .await?
@@ -201,6 +226,7 @@ impl Named {
                 (texts::ADDRESS, view.address.clone()),
                 (texts::TENANT, view.tenant.clone()),
                 (texts::SATELLITE, view.satellite.clone()),
+                (texts::ROLE, view.role()),
                 (texts::ADDED, view.add_time.clone()),
             ]
         })?;
@@ -234,17 +260,18 @@ async fn list(global: &Global) -> Result<(), CliError> {
         texts::ADDRESS,
         texts::TENANT,
         texts::SATELLITE,
+        texts::ROLE,
         texts::ADDED,
     ];
     render::list(global.output, &views, &heading, |view| {
-        let all = [
-            &view.name,
-            &view.address,
-            &view.tenant,
-            &view.satellite,
-            &view.add_time,
-        ];
-        all.into_iter().cloned().collect()
+        vec![
+            view.name.clone(),
+            view.address.clone(),
+            view.tenant.clone(),
+            view.satellite.clone(),
+            view.role(),
+            view.add_time.clone(),
+        ]
     })
 }
 

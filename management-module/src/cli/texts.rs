@@ -315,6 +315,8 @@ texts! { pub(super),
     FLOORS = "Least releases" | "Kleinste Ausgaben" | "Éditions minimales" | "Rilasci minimi";
     NOT_ROOTED = "in the image, for good" | "im Abbild, unveränderlich" | "dans l'image, définitives" | "nell'immagine, definitive";
     CHANNEL = "Channel" | "Kanal" | "Canal" | "Canale";
+    MASTER = "master" | "Hauptanlage" | "maître" | "principale";
+    SECONDARY = "secondary" | "Nebenanlage" | "secondaire" | "secondaria";
     ADDED = "Added" | "Hinzugefügt" | "Ajouté" | "Aggiunto";
     CAN_BE_LARGE = "Can be large" | "Kann groß sein" | "Peut être grand" | "Può essere grande";
     DESCRIPTION = "Description" | "Beschreibung" | "Description" | "Descrizione";

@@ -43,6 +43,7 @@ fn told(central: Central) -> wire::Central {
         tenant: central.tenant,
         profile: central.profile,
         satellite: central.satellite,
+        is_master: central.is_master,
     }
 }
 
@@ -89,6 +90,16 @@ impl wire::backup_service_server::BackupService for BackupApi {
         let (backups, name) = (self.backups.clone(), request.into_inner().name);
         to_the_end(async move { backups.remove_central(&actor, &name).await }).await?;
         Ok(Response::new(wire::RemoveCentralResponse {}))
+    }
+
+    async fn set_master(
+        &self,
+        request: Request<wire::SetMasterRequest>,
+    ) -> Result<Response<wire::SetMasterResponse>, Status> {
+        let actor = actor(&request)?;
+        let (backups, name) = (self.backups.clone(), request.into_inner().name);
+        to_the_end(async move { backups.set_master(&actor, &name).await }).await?;
+        Ok(Response::new(wire::SetMasterResponse {}))
     }
 
     async fn measure_central(

@@ -19,6 +19,8 @@ pub struct Central {
     pub satellite: String,
     /// When it was added.
     pub added_at: Timestamp,
+    /// It is the master of the installation; the others are secondary.
+    pub is_master: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -29,6 +31,7 @@ struct Row {
     profile: String,
     satellite: String,
     added_at: i64,
+    is_master: bool,
 }
 
 impl TryFrom<Row> for Central {
@@ -41,20 +44,22 @@ impl TryFrom<Row> for Central {
             profile: row.profile,
             satellite: row.satellite,
             added_at: to_time(row.added_at, "time of a central")?,
+            is_master: row.is_master,
         })
     }
 }
 
 impl Store {
-    /// Adds a central; with `replace` it takes the place of the one of its name, which keeps its time.
+    /// Adds a central; with `replace` it takes the place of the one of its name, which keeps its time. The first one is the
+    /// master; whether another is, is not asked here.
     ///
     /// # Errors
     /// [`StoreError::Exists`] without `replace` if the name is taken.
     pub async fn add_central(&self, central: &Central, replace: bool) -> Result<(), StoreError> {
-        let insert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6)";
-        let upsert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET \
+        let insert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at, is_master) \
+                      VALUES ($1, $2, $3, $4, $5, $6, NOT EXISTS (SELECT 1 FROM centrals))";
+        let upsert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at, is_master) \
+                      VALUES ($1, $2, $3, $4, $5, $6, NOT EXISTS (SELECT 1 FROM centrals)) ON CONFLICT (name) DO UPDATE SET \
                       address = excluded.address, tenant = excluded.tenant, profile = excluded.profile, \
                       satellite = excluded.satellite";
         sqlx::query(if replace { upsert } else { insert })
@@ -82,6 +87,29 @@ impl Store {
             .into_iter()
             .map(Central::try_from)
             .collect()
+    }
+
+    /// Makes a central the master instead of the one that is; false if there is no such central, and then all stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn set_master(&self, name: &str) -> Result<bool, StoreError> {
+        let what = "make a central the master";
+        let mut transaction = self.pool.begin().await.map_err(failed(what))?;
+        sqlx::query("UPDATE centrals SET is_master = FALSE WHERE is_master")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed(what))?;
+        let done = sqlx::query("UPDATE centrals SET is_master = TRUE WHERE name = $1")
+            .bind(name)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed(what))?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        transaction.commit().await.map_err(failed(what))?;
+        Ok(true)
     }
 
     /// Removes a central; false if there was none.

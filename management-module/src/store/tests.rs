@@ -225,6 +225,7 @@ async fn a_central_is_added_once_and_replaced_if_asked() {
         profile: "x = 1".into(),
         satellite: "a".into(),
         added_at: at(1),
+        is_master: true,
     };
     store.add_central(&central, false).await.unwrap();
     let changed = Central {
@@ -244,6 +245,34 @@ async fn a_central_is_added_once_and_replaced_if_asked() {
     assert_eq!(store.centrals().await.unwrap(), vec![kept.clone()]);
     assert_eq!(store.central("hq").await.unwrap(), Some(kept));
     assert_eq!(store.central("none").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_central_is_the_master_whatever_is_asked() {
+    let (_dir, store) = fresh().await;
+    for name in ["b", "a", "c"] {
+        let central = Central {
+            name: name.into(),
+            address: "pbx.example".into(),
+            tenant: "default".into(),
+            profile: String::new(),
+            satellite: "s".into(),
+            added_at: at(1),
+            // It is not for who adds one to say.
+            is_master: name == "c",
+        };
+        store.add_central(&central, name == "c").await.unwrap();
+    }
+    let masters = async || -> Vec<String> {
+        let all = store.centrals().await.unwrap().into_iter();
+        all.filter(|one| one.is_master).map(|one| one.name).collect()
+    };
+    assert_eq!(masters().await, ["b"]);
+    assert!(store.set_master("c").await.unwrap());
+    assert_eq!(masters().await, ["c"]);
+    assert!(!store.set_master("none").await.unwrap());
+    assert!(store.set_master("c").await.unwrap());
+    assert_eq!(masters().await, ["c"]);
 }
 
 #[tokio::test]

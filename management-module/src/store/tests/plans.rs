@@ -57,6 +57,7 @@ async fn world() -> (tempfile::TempDir, Store) {
         profile: String::new(),
         satellite: "s1".into(),
         added_at: at(1),
+        is_master: true,
     };
     store.add_central(&central, false).await.unwrap();
     for name in ["a", "b"] {
