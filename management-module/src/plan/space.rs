@@ -58,6 +58,39 @@ impl Place {
     }
 }
 
+/// The space that an account has for the archives of its tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// The account.
+    pub account: String,
+    /// The tenant.
+    pub tenant: String,
+    /// Bytes that it has.
+    pub bytes: u64,
+    /// Bytes that its archives take, on satellites and at destinations.
+    pub used: u64,
+}
+
+impl Quota {
+    /// Why an archive of so many bytes is not made that would lie at so many places; none: there is space for it.
+    #[must_use]
+    pub fn refusal(&self, needed: u64, places: usize) -> Option<String> {
+        let wanted = needed.saturating_mul(places as u64);
+        let Self {
+            account,
+            tenant,
+            bytes,
+            used,
+        } = self;
+        (used.saturating_add(wanted) > *bytes).then(|| {
+            format!(
+                "account {account} has {bytes} bytes of space for tenant {tenant}: its archives take {used}, and this one will \
+                 take about {wanted} ({places} times {needed}); remove archives, keep fewer of them, or give it more space"
+            )
+        })
+    }
+}
+
 /// Why a run is not begun; none: it is. `writer` is who writes the archive; it must fit there, and at one destination at
 /// least, if there are any: one that is full stops no other.
 #[must_use]
@@ -85,6 +118,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_tenant_gets_no_more_than_its_space_and_is_told_the_numbers() {
+        let quota = Quota {
+            account: "shop".into(),
+            tenant: "acme".into(),
+            bytes: 1000,
+            used: 700,
+        };
+        assert_eq!(quota.refusal(100, 3), None);
+        let refusal = quota.refusal(101, 3).unwrap();
+        for number in ["1000 bytes", "take 700", "about 303", "3 times 101"] {
+            assert!(refusal.contains(number), "{refusal}");
+        }
+        assert!(quota.refusal(u64::MAX, 2).is_some());
+    }
 
     fn place(destination: &str, free: Option<u64>, most: Option<u64>) -> Place {
         Place {

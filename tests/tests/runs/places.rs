@@ -75,6 +75,43 @@ async fn until_unmounted(below: &Path) {
 }
 
 #[tokio::test]
+async fn a_run_beyond_the_space_of_its_tenant_is_refused_with_numbers() {
+    let world = World::new().await;
+    let account = "account add shop --tenant default --quota";
+    let quota = async |words: &str, bytes: u64| {
+        let line = format!("{words} {bytes}");
+        said(&world, &line.split(' ').collect::<Vec<_>>()).await;
+    };
+    let create = "backup config create Shop --central sample --data-set core --destination disk";
+    said(&world, &create.split(' ').collect::<Vec<_>>()).await;
+    quota(account, 1000).await;
+    for words in [
+        ["backup", "run", "Shop"],
+        ["backup", "run", "sample"],
+        ["backup", "plan", "Shop"],
+    ] {
+        let refused = world.cli(&words).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(
+            refused.stderr.contains("account shop has 1000 bytes of space"),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(json(&world, &["backup", "list"]).await, serde_json::json!([]));
+    // There is room for one with its copy, and not for a second.
+    quota("account edit shop --quota", 20_000_000).await;
+    said(&world, &["backup", "run", "Shop"]).await;
+    let size = newest(&world).await["size_bytes"].as_u64().unwrap();
+    quota("account edit shop --quota", size * 3).await;
+    let refused = world.cli(&["backup", "run", "Shop"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let used = format!("its archives take {}", size * 2);
+    assert!(refused.stderr.contains(&used), "{refused:?}");
+    quota("account edit shop --quota", 0).await;
+    said(&world, &["backup", "run", "Shop"]).await;
+}
+
+#[tokio::test]
 async fn a_run_that_cannot_fit_is_refused_with_numbers_before_anything_is_read() {
     let world = World::new().await;
     let (small, large) = (world.at("small"), world.at("large"));

@@ -168,6 +168,10 @@ impl Backups {
         if let Some(refusal) = refusal(weight.archive, satellite.as_str(), &places) {
             return Err(failure(&AppError::NoSpace(refusal)));
         }
+        let over = self.over_quota(&central.name, weight.archive, 1).await;
+        if let Some(refusal) = over.map_err(|error| failure(&error))? {
+            return Err(failure(&AppError::NoSpace(refusal)));
+        }
         let making = Making {
             central,
             satellite,

@@ -9,8 +9,8 @@ use crate::app::{AppError, Job, JobFailure};
 use crate::central::profile::DataSet;
 use crate::central::read::{Measured, sample};
 use crate::names::SatelliteName;
-use crate::plan::space::{Place, Room, Shrunk};
-use crate::store::Central;
+use crate::plan::space::{Place, Quota, Room, Shrunk};
+use crate::store::{AccountRow, Central};
 
 /// What a backup will bring.
 #[derive(Debug, Clone)]
@@ -108,6 +108,36 @@ impl Backups {
         let weight = weighed.map_err(|error| failure(&error))?;
         job.note(weight.told()).await;
         Ok(weight)
+    }
+
+    /// Why the tenant of a central gets no archive of so many bytes at so many places; none: it has space, or no limit.
+    pub(in crate::app) async fn over_quota(
+        &self,
+        central: &str,
+        needed: u64,
+        places: usize,
+    ) -> Result<Option<String>, AppError> {
+        let store = &self.app.store;
+        let Some(central) = store.central(central).await? else {
+            return Ok(None);
+        };
+        let accounts = store.accounts().await?;
+        let limited =
+            |row: &&AccountRow| row.account.tenant == central.tenant && row.limits().quota_bytes > 0;
+        let Some(account) = accounts
+            .iter()
+            .filter(limited)
+            .min_by_key(|row| row.limits().quota_bytes)
+        else {
+            return Ok(None);
+        };
+        let quota = Quota {
+            account: account.account.name.clone(),
+            bytes: account.limits().quota_bytes,
+            used: store.space(&central.tenant).await?.used_bytes,
+            tenant: central.tenant,
+        };
+        Ok(quota.refusal(needed, places))
     }
 
     /// What the satellite has for an archive.

@@ -62,7 +62,7 @@ impl Runs {
         let sets = chosen(&plan, &profile)?;
         let satellite = satellite_name(&central.satellite)?;
         let weight = self.backups.weigh(&central, &satellite, &sets).await?;
-        let (places, refusal) = self.fits(&plan, &satellite, weight.archive).await;
+        let (places, refusal) = self.fits(&plan, &satellite, weight.archive).await?;
         Ok(Planned {
             weight,
             places,
@@ -78,7 +78,7 @@ impl Runs {
         weight: &Weight,
         job: &mut Job,
     ) -> Result<(), AppError> {
-        let (places, refusal) = self.fits(plan, satellite, weight.archive).await;
+        let (places, refusal) = self.fits(plan, satellite, weight.archive).await?;
         if let Some(refusal) = refusal {
             return Err(AppError::NoSpace(refusal));
         }
@@ -96,7 +96,7 @@ impl Runs {
         plan: &Configuration,
         satellite: &SatelliteName,
         needed: u64,
-    ) -> (Vec<Place>, Option<String>) {
+    ) -> Result<(Vec<Place>, Option<String>), AppError> {
         let names = futures_util::stream::iter(plan.destinations.clone());
         let asked = names.map(|name| self.place_at(name, plan, satellite));
         let (own, mut others) = tokio::join!(
@@ -104,8 +104,10 @@ impl Runs {
             asked.buffered(AT_ONCE).collect::<Vec<_>>()
         );
         others.insert(0, own);
-        let refusal = refusal(needed, satellite.as_str(), &others);
-        (others, refusal)
+        let copies = others.len();
+        let over = self.backups.over_quota(&plan.central, needed, copies).await?;
+        let refusal = refusal(needed, satellite.as_str(), &others).or(over);
+        Ok((others, refusal))
     }
 
     async fn place_at(&self, destination: String, plan: &Configuration, satellite: &SatelliteName) -> Place {
