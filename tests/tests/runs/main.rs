@@ -4,6 +4,7 @@
 
 mod encrypted;
 mod kills;
+mod large;
 mod places;
 mod postgresql;
 mod wire;

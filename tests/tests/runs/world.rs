@@ -96,7 +96,27 @@ impl World {
     }
 
     pub(crate) async fn cli(&self, words: &[&str]) -> Ended {
-        cli(&self.release, self.dir.path(), words).await
+        self.cli_within(words, SETTLED).await
+    }
+
+    pub(crate) async fn cli_within(&self, words: &[&str], limit: Duration) -> Ended {
+        cli(&self.release, self.dir.path(), words, limit).await
+    }
+
+    /// The most bytes that module and backup-service have had in memory.
+    pub(crate) fn most_memory(&self) -> [(&'static str, u64); 2] {
+        let most = |child: &Child| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmHWM:"))
+                .unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        };
+        [
+            ("management-module", most(&self.module)),
+            ("backup-service", most(&self.service)),
+        ]
     }
 
     /// Ends the module and starts it so that it is killed when it comes to a fail point.
@@ -116,7 +136,7 @@ impl World {
     /// Runs a command in the course of which the backup-service dies, and starts that again at once.
     pub(crate) async fn cli_while_the_service_dies(&mut self, words: &[&str]) -> Ended {
         let (release, dir) = (&self.release, self.dir.path());
-        let asked = cli(release, dir, words);
+        let asked = cli(release, dir, words, SETTLED);
         let service = &mut self.service;
         let started = async {
             tokio::time::timeout(SETTLED, service.wait())
@@ -163,13 +183,13 @@ impl World {
     }
 }
 
-async fn cli(release: &Release, dir: &Path, words: &[&str]) -> Ended {
+async fn cli(release: &Release, dir: &Path, words: &[&str], limit: Duration) -> Ended {
     let mut program = command(release.program("management-module"));
     program
         .env("MANAGEMENT_MODULE_CONFIG", dir.join("config.toml"))
         .env("LC_ALL", "C")
         .args(words);
-    finish(program, SETTLED).await.unwrap()
+    finish(program, limit).await.unwrap()
 }
 
 fn service_started(release: &Release, dir: &Path, fail_point: Option<&str>) -> Child {
