@@ -11,6 +11,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("GetArchive", Role::Viewer),
     ("DownloadArchive", Role::Operator),
     ("SealArchive", Role::Operator),
+    ("FindMembers", Role::Operator),
     ("ReadArchive", Role::Operator),
     ("VerifyArchive", Role::Operator),
     ("DeleteArchive", Role::Admin),

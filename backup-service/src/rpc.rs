@@ -16,10 +16,10 @@ use satellite_proto::identity::Role;
 use satellite_proto::wire::backup::v1::archive_service_server::ArchiveService;
 use satellite_proto::wire::backup::v1::{
     CreateArchiveRequest, CreateArchiveResponse, DeleteArchiveRequest, DeleteArchiveResponse,
-    DownloadArchiveRequest, DownloadArchiveResponse, GetArchiveRequest, GetArchiveResponse,
-    GetStorageRequest, GetStorageResponse, ListArchivesRequest, ListArchivesResponse, ReadArchiveRequest,
-    ReadArchiveResponse, SealArchiveRequest, SealArchiveResponse, VerifyArchiveRequest,
-    VerifyArchiveResponse,
+    DownloadArchiveRequest, DownloadArchiveResponse, FindMembersRequest, FindMembersResponse,
+    GetArchiveRequest, GetArchiveResponse, GetStorageRequest, GetStorageResponse, ListArchivesRequest,
+    ListArchivesResponse, ReadArchiveRequest, ReadArchiveResponse, SealArchiveRequest, SealArchiveResponse,
+    VerifyArchiveRequest, VerifyArchiveResponse,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,6 +33,9 @@ use crate::archive::threads;
 use crate::archive::verify::verify;
 use crate::catalog::{Catalog, CatalogError, Reading, SealedArchive};
 use crate::config::Config;
+
+/// Bytes of a text that is looked for.
+const MOST_TEXT: usize = 1000;
 
 /// Most archives that a list answers, so that the answer fits into a message.
 const MOST_LISTED: usize = 8000;
@@ -221,6 +224,25 @@ impl ArchiveService for Archives {
             file_name: sealed.file_name,
             sha256: sealed.sha256,
         }))
+    }
+
+    async fn find_members(
+        &self,
+        request: Request<FindMembersRequest>,
+    ) -> Result<Response<FindMembersResponse>, Status> {
+        let asked = self.admit(request, "FindMembers")?;
+        if asked.text.len() > MOST_TEXT {
+            return Err(Status::invalid_argument(format!(
+                "`text` may have {MOST_TEXT} bytes"
+            )));
+        }
+        let reading = self.catalog.read(id(&asked.id)?).map_err(catalog_status)?;
+        let permit = permit(&self.reads)?;
+        let found = blocking(move || {
+            let _permit = permit;
+            read::find(&reading, &asked)
+        });
+        found.await.map(Response::new)
     }
 
     async fn read_archive(

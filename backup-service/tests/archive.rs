@@ -10,6 +10,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
+use backup_service::archive::find::find;
 use backup_service::archive::member::{Kind, Moment, Origin};
 use backup_service::archive::names::MemberPath;
 use backup_service::archive::read::Archive;
@@ -221,6 +222,39 @@ fn one_file_is_read_by_its_frames_only() {
         ..Selection::default()
     };
     assert!(matches!(read(&path, &wrong), Err(SelectError::Missing(_))));
+}
+
+#[test]
+fn members_are_found_by_words_of_their_names_without_reading_their_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = sample(dir.path(), 3 << 20);
+    // The content is destroyed, the index is not.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[1 << 20..2 << 20].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let archive = Archive::open(&path).unwrap();
+    let names = |text: &str, most, room| {
+        let found = find(&archive, text, most, room).unwrap();
+        let names = found.first.into_iter().map(|(name, _)| name);
+        (names.collect::<Vec<_>>(), found.count)
+    };
+    let (all, count) = names("", 10_000, 1 << 20);
+    assert_eq!(all.len() as u64, count);
+    assert!(all.contains(&b"core/dir".to_vec()) && !all.iter().any(|name| name.ends_with(b".json")));
+    assert_eq!(
+        names("DIR empty", 10, 1000),
+        (vec![b"core/dir/empty".to_vec()], 1)
+    );
+    assert_eq!(
+        names("\u{c4} line", 10, 1000).0,
+        [b"core/\xff\xfe/\xc3\xa4 \\ new\nline".to_vec()]
+    );
+    assert_eq!(names("cdr many 150", 10, 1000).0, [b"cdr/many/150".to_vec()]);
+    // No more than asked for, and no more than fit; all are counted.
+    assert_eq!(names("", 3, 1 << 20), (all[..3].to_vec(), count));
+    let room = all[0].len() + all[1].len() + 1;
+    assert_eq!(names("", 10, room), (all[..2].to_vec(), count));
+    assert_eq!(names("nothing like it", 10, 1000), (Vec::new(), 0));
 }
 
 fn fault(members: &[(backup_service::archive::member::Member, Vec<u8>)]) -> Fault {

@@ -17,8 +17,8 @@ use satellite_proto::wire::ROLE_HEADER;
 use satellite_proto::wire::backup::v1::archive_service_client::ArchiveServiceClient;
 use satellite_proto::wire::backup::v1::create_archive_request::Kind;
 use satellite_proto::wire::backup::v1::{
-    CreateArchiveRequest, DeleteArchiveRequest, DownloadArchiveRequest, GetArchiveRequest, GetStorageRequest,
-    ListArchivesRequest, MemberEnd, VerifyArchiveRequest, item,
+    CreateArchiveRequest, DeleteArchiveRequest, DownloadArchiveRequest, FindMembersRequest,
+    GetArchiveRequest, GetStorageRequest, ListArchivesRequest, MemberEnd, VerifyArchiveRequest, item,
 };
 use support::{noise, sha256};
 use tokio::net::UnixStream;
@@ -69,6 +69,19 @@ async fn an_archive_is_made_listed_read_verified_and_deleted() {
         read(&mut client, &archive.id, &["core/etc/b"]).await.unwrap(),
         all[1..2]
     );
+    let asked = |text: &str, most| FindMembersRequest {
+        id: archive.id.clone(),
+        text: text.to_owned(),
+        most,
+    };
+    let found = client.find_members(asked("ETC", 1)).await.unwrap().into_inner();
+    assert_eq!((found.members.len(), found.found), (1, 2));
+    assert_eq!(
+        (&found.members[0].path[..], found.members[0].size_bytes),
+        (&b"core/etc/a"[..], 5)
+    );
+    let long = client.find_members(asked(&"x".repeat(1001), 0)).await;
+    assert_eq!(long.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(
         read(&mut client, &archive.id, &["core/x"])
             .await

@@ -261,6 +261,7 @@ pub const TABLE: &[Row] = &[
     viewer("/satellite.backup.v1.ArchiveService/GetArchive"),
     operator("/satellite.backup.v1.ArchiveService/DownloadArchive"),
     operator("/satellite.backup.v1.ArchiveService/SealArchive"),
+    operator("/satellite.backup.v1.ArchiveService/FindMembers"),
     operator("/satellite.backup.v1.ArchiveService/ReadArchive"),
     operator("/satellite.backup.v1.ArchiveService/VerifyArchive"),
     admin("/satellite.backup.v1.ArchiveService/DeleteArchive"),

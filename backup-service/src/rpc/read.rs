@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use bytes::{Bytes, BytesMut};
 use satellite_proto::wire::MAX_PIECE;
 use satellite_proto::wire::backup::v1::{
-    Batch, DownloadArchiveResponse, Item, MemberEnd, ReadArchiveResponse, item,
+    Batch, DownloadArchiveResponse, FindMembersRequest, FindMembersResponse, FoundMember, Item, MemberEnd,
+    ReadArchiveResponse, item,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Sender, channel};
@@ -15,12 +16,17 @@ use tonic::Status;
 
 use super::{chain, wire};
 use crate::age::Sealed;
+use crate::archive::find;
+use crate::archive::index::Entry;
 use crate::archive::read::{Archive, ReadError};
 use crate::archive::select::{Piece, SelectError, Selection, select};
 use crate::catalog::{Reading, SealedArchive};
 
 /// Pieces that wait for the taker.
 const AHEAD: usize = 4;
+
+/// Members that are answered of those that were found.
+const MOST_FOUND: usize = 500;
 
 /// Bytes of a batch's items at which it is sent: what the messages around them need still fits.
 const BATCH: usize = MAX_PIECE - (16 << 10);
@@ -90,6 +96,34 @@ fn send_sealed(
     }
 }
 
+/// The members that were looked for.
+pub(super) fn find(reading: &Reading, asked: &FindMembersRequest) -> Result<FindMembersResponse, Status> {
+    let most = match asked.most {
+        0 => MOST_FOUND,
+        most => MOST_FOUND.min(most as usize),
+    };
+    let found =
+        Archive::open(&reading.path).and_then(|archive| find::find(&archive, &asked.text, most, BATCH));
+    let found = found.map_err(|error| unreadable(reading, &error))?;
+    let member = |(path, entry): (Vec<u8>, Entry)| FoundMember {
+        path: path.into(),
+        r#type: wire::member_type(entry.kind).into(),
+        size_bytes: entry.size,
+    };
+    Ok(FindMembersResponse {
+        members: found.first.into_iter().map(member).collect(),
+        found: found.count,
+    })
+}
+
+fn unreadable(reading: &Reading, error: &ReadError) -> Status {
+    tracing::error!(archive = %reading.record.id, error = chain(error), "Cannot read an archive");
+    match error {
+        ReadError::Io { .. } => Status::data_loss("the archive cannot be read: verify it"),
+        damaged => Status::data_loss(damaged.to_string()),
+    }
+}
+
 /// Streams the chosen members; `permit` is kept until the last was taken.
 pub(super) fn read(
     reading: Reading,
@@ -113,13 +147,7 @@ pub(super) fn read(
             }
             Err(SelectError::Stopped) => return,
             Err(error @ SelectError::Missing(_)) => Status::not_found(error.to_string()),
-            Err(SelectError::Read(error)) => {
-                tracing::error!(archive = %reading.record.id, error = chain(&error), "Cannot read an archive");
-                match error {
-                    ReadError::Io { .. } => Status::data_loss("the archive cannot be read: verify it"),
-                    damaged => Status::data_loss(damaged.to_string()),
-                }
-            }
+            Err(SelectError::Read(error)) => unreadable(&reading, &error),
         };
         // What came before the error is good, and goes first.
         if batches.flush() {

@@ -10,7 +10,7 @@ use satellite_proto::wire::backup::v1 as pb;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::archive::index::{LEFT_OUT_BYTES, LeftOut, MOST_LEFT_OUT};
+use crate::archive::index::{LEFT_OUT_BYTES, LeftOut, MOST_LEFT_OUT, Type};
 use crate::archive::manifest::{FORMAT, Manifest};
 use crate::archive::member::{Kind, Member, Moment, Origin};
 use crate::archive::names::{Label, MemberPath, escape};
@@ -243,6 +243,15 @@ pub(super) fn begin(member: Member) -> pb::Member {
         group_name: member.group,
         size_unknown: false,
         sparse: member.sparse,
+    }
+}
+
+pub(super) fn member_type(kind: Type) -> pb::MemberType {
+    match kind {
+        Type::File => pb::MemberType::File,
+        Type::Directory => pb::MemberType::Directory,
+        Type::Symlink => pb::MemberType::Symlink,
+        Type::Hardlink => pb::MemberType::HardLink,
     }
 }
 

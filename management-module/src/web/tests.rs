@@ -2,6 +2,7 @@
 
 mod budget;
 mod client;
+mod members;
 mod roles;
 mod rollouts;
 mod safety;

@@ -7,6 +7,7 @@ pub(super) mod backup;
 pub(super) mod common;
 pub(super) mod fleet;
 pub(super) mod machine;
+pub(super) mod member;
 pub(super) mod plan;
 pub(super) mod rollout;
 pub(super) mod warn;
@@ -23,6 +24,7 @@ mod tests {
             account::ALL,
             fleet::ALL,
             machine::ALL,
+            member::ALL,
             backup::ALL,
             plan::ALL,
             rollout::ALL,

@@ -178,6 +178,30 @@ impl Backups {
         Ok((stored, pieces))
     }
 
+    /// The members of an archive whose names hold every word of `text`, at most `most` of them, and how many there are.
+    ///
+    /// # Errors
+    /// What the satellite says; [`AppError::Remote`] with `UNIMPLEMENTED` if its backup-service is older than that.
+    pub async fn find_members(
+        &self,
+        stored: &Stored,
+        text: &str,
+        most: u32,
+    ) -> Result<pb::FindMembersResponse, AppError> {
+        let request = pb::FindMembersRequest {
+            id: stored.archive.id.clone(),
+            text: text.to_owned(),
+            most,
+        };
+        within(self.app.config.call_deadline, &stored.satellite, async {
+            let answer = self.client(&stored.satellite)?.find_members(request).await;
+            Ok(answer
+                .map_err(|status| AppError::remote(stored.satellite.as_str(), status))?
+                .into_inner())
+        })
+        .await
+    }
+
     /// Has every digest of an archive checked where it lies.
     ///
     /// # Errors

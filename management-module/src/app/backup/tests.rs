@@ -128,6 +128,10 @@ impl ArchiveService for Memory {
         }))
     }
 
+    async fn find_members(&self, _: Request<pb::FindMembersRequest>) -> Answer<pb::FindMembersResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn read_archive(&self, _: Request<pb::ReadArchiveRequest>) -> Answer<Self::ReadArchiveStream> {
         let batches = self.0.lock().unwrap().batches.clone();
         let sent = batches

@@ -1,10 +1,13 @@
 //! Archives: listed, made, fetched, checked, brought back, deleted.
 
+mod members;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use futures_util::StreamExt as _;
 use maud::{Markup, html};
 
+pub(in crate::web) use self::members::show as members;
 use super::logs::attachment;
 use super::pair::to_the_end;
 use crate::app::AppError;
@@ -16,7 +19,7 @@ use crate::web::failure::{Failure, status_of};
 use crate::web::look::{self, Tone, wire_moment};
 use crate::web::pager::Part;
 use crate::web::pages::jobs;
-use crate::web::text::{backup, common};
+use crate::web::text::{backup, common, member};
 
 /// The word that has to be typed before an archive is deleted, in every language the same.
 const DELETE: &str = "delete";
@@ -154,11 +157,7 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
 }
 
 async fn shown(ask: &Ask, status: StatusCode, stored: &Stored, said: &Markup, wrong: &str) -> Answer {
-    let centrals = ask.web.backups().centrals().await?;
-    let centrals: Vec<_> = centrals
-        .into_iter()
-        .map(|central| (central.name.clone(), central.name))
-        .collect();
+    let centrals = targets(ask).await?;
     let archive = &stored.archive;
     let content = html! {
         h1 { (archive.file_name) }
@@ -205,9 +204,19 @@ async fn shown(ask: &Ask, status: StatusCode, stored: &Stored, said: &Markup, wr
     Ok(look::page_with(ask, status, &archive.file_name, &content))
 }
 
+/// The centrals onto which data may come back.
+async fn targets(ask: &Ask) -> Result<Vec<(String, String)>, Failure> {
+    let centrals = ask.web.backups().centrals().await?;
+    let named = centrals
+        .into_iter()
+        .map(|central| (central.name.clone(), central.name));
+    Ok(named.collect())
+}
+
 fn changes(ask: &Ask, stored: &Stored, wrong: &str, centrals: &[(String, String)]) -> Markup {
     let archive = &stored.archive;
     html! {
+        p { a href={ (place(stored)) "/members" } { (ask.say(member::SINGLE)) } }
         details open[wrong == "restore"] {
             summary { (ask.say(backup::RESTORE)) }
             form.card method="post" action={ (place(stored)) "/restore" } {
@@ -220,26 +229,7 @@ fn changes(ask: &Ask, stored: &Stored, wrong: &str, centrals: &[(String, String)
                         (look::tick("set", &set.name, &html! { (set.name) " " span.soft { (ask.language.size(set.size_bytes)) } }, true))
                     }
                 }
-                fieldset {
-                    legend { (ask.say(backup::WHERE)) }
-                    label.choice { input type="radio" name="where" value="place" checked data-shows="";
-                        span { (ask.say(backup::IN_PLACE)) } }
-                    label.choice { input type="radio" name="where" value="try" data-shows="";
-                        span { (ask.say(backup::ONLY_TRY)) } }
-                    label.choice { input type="radio" name="where" value="directory" data-shows="";
-                        span { (ask.say(backup::IN_DIRECTORY)) } }
-                }
-                div data-shown-for="directory" {
-                    (look::Field { name: "directory", label: ask.say(backup::DIRECTORY), value: ask.form.text("directory"),
-                        hint: ask.say(backup::DIRECTORY_HINT), ..look::Field::default() }.show())
-                }
-                div data-shown-for="place" {
-                    (look::select("central", ask.say(backup::ONTO), &archive.central, centrals))
-                    (look::tick("overwrite", "yes", &html! { (ask.say(backup::OVERWRITE)) }, false))
-                    (look::tick("safety", "yes", &html! { (ask.say(backup::SAFETY)) }, true))
-                }
-                (look::typed_word(ask, "restore", &archive.central, wrong == "restore"))
-                button.danger { (ask.say(backup::RESTORE)) }
+                (restore_to(ask, stored, centrals, wrong == "restore"))
             }
         }
         details open[wrong == "delete"] {
@@ -251,6 +241,32 @@ fn changes(ask: &Ask, stored: &Stored, wrong: &str, centrals: &[(String, String)
                 button.danger { (ask.say(backup::DELETE)) }
             }
         }
+    }
+}
+
+/// Where data comes back to, and the word that has to be typed.
+fn restore_to(ask: &Ask, stored: &Stored, centrals: &[(String, String)], is_wrong: bool) -> Markup {
+    html! {
+        fieldset {
+            legend { (ask.say(backup::WHERE)) }
+            label.choice { input type="radio" name="where" value="place" checked data-shows="";
+                span { (ask.say(backup::IN_PLACE)) } }
+            label.choice { input type="radio" name="where" value="try" data-shows="";
+                span { (ask.say(backup::ONLY_TRY)) } }
+            label.choice { input type="radio" name="where" value="directory" data-shows="";
+                span { (ask.say(backup::IN_DIRECTORY)) } }
+        }
+        div data-shown-for="directory" {
+            (look::Field { name: "directory", label: ask.say(backup::DIRECTORY), value: ask.form.text("directory"),
+                hint: ask.say(backup::DIRECTORY_HINT), ..look::Field::default() }.show())
+        }
+        div data-shown-for="place" {
+            (look::select("central", ask.say(backup::ONTO), &stored.archive.central, centrals))
+            (look::tick("overwrite", "yes", &html! { (ask.say(backup::OVERWRITE)) }, false))
+            (look::tick("safety", "yes", &html! { (ask.say(backup::SAFETY)) }, true))
+        }
+        (look::typed_word(ask, "restore", &stored.archive.central, is_wrong))
+        button.danger { (ask.say(backup::RESTORE)) }
     }
 }
 
@@ -335,8 +351,18 @@ pub(in crate::web) async fn verify(ask: Ask) -> Answer {
 
 pub(in crate::web) async fn restore(ask: Ask) -> Answer {
     let stored = find(&ask).await?;
+    // Single files are restored from a page of their own.
+    let is_single = ask.form.is_set("find");
+    let paths = if is_single {
+        members::ticked(&ask)
+    } else {
+        Vec::new()
+    };
     if ask.form.text("word") != stored.archive.central {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
+        if is_single {
+            return members::again(&ask, status, &stored, &paths, None).await;
+        }
         return shown(&ask, status, &stored, &html! {}, "restore").await;
     }
     let in_directory = ask.form.text("where") == "directory";
@@ -346,7 +372,7 @@ pub(in crate::web) async fn restore(ask: Ask) -> Answer {
         archive: stored.archive.id.clone(),
         directory: in_directory.then(|| ask.form.text("directory").into()),
         data_sets: ask.form.all("set").map(str::to_owned).collect(),
-        paths: Vec::new(),
+        paths: paths.clone(),
         central: if in_place {
             ask.form.text("central").to_owned()
         } else {
@@ -358,7 +384,9 @@ pub(in crate::web) async fn restore(ask: Ask) -> Answer {
         idempotency_key: ask.form.text("key").chars().take(64).collect(),
     };
     let invalid = |text| Err(AppError::Invalid(text));
-    let begun = if wish.data_sets.is_empty() {
+    let begun = if is_single && paths.is_empty() {
+        invalid(ask.say(member::NONE_TICKED).to_owned())
+    } else if !is_single && wish.data_sets.is_empty() {
         invalid(ask.say(backup::NO_DATA_SET).to_owned())
     } else if wish
         .directory
@@ -372,6 +400,10 @@ pub(in crate::web) async fn restore(ask: Ask) -> Answer {
     };
     match begun {
         Ok(job) => jobs::follow(&ask, &job, &place(&stored)),
+        Err(error) if is_single => {
+            let problem = Some(look::problem(&ask, &error));
+            members::again(&ask, status_of(&error), &stored, &paths, problem).await
+        }
         Err(error) => shown(&ask, status_of(&error), &stored, &look::problem(&ask, &error), "").await,
     }
 }

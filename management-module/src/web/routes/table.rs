@@ -107,6 +107,7 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Get "/archives/{id}" SeeBackups archives::show;
     Get "/archives/{id}/download" RunBackups archives::download;
     Post "/archives/{id}/verify" ChangeBackups archives::verify;
+    Get "/archives/{id}/members" ChangeBackups archives::members;
     Post "/archives/{id}/restore" ChangeBackups archives::restore;
     Post "/archives/{id}/delete" ChangeBackups archives::delete;
     Get "/warnings" SeeBackups warnings::list;

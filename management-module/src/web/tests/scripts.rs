@@ -107,7 +107,7 @@ async fn world() -> World {
 }
 
 /// Pages, and whether something that is stored with a script in it stands on them.
-const PAGES: [(&str, bool); 43] = [
+const PAGES: [(&str, bool); 45] = [
     ("/", false),
     ("/account", false),
     ("/account/second-factor", false),
@@ -140,6 +140,8 @@ const PAGES: [(&str, bool); 43] = [
     ("/restores", true),
     ("/archives", true),
     ("/archives/id-a", true),
+    ("/archives/id-a/members", true),
+    ("/archives/id-a/members?find=<script>alert(1)</script>", true),
     ("/warnings", true),
     ("/warnings/new", false),
     ("/warnings/of/account", true),

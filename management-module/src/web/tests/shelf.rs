@@ -87,8 +87,65 @@ impl ArchiveService for Shelf {
         no()
     }
 
-    async fn read_archive(&self, _: Request<pb::ReadArchiveRequest>) -> Answer<Self::ReadArchiveStream> {
-        no()
+    async fn find_members(
+        &self,
+        request: Request<pb::FindMembersRequest>,
+    ) -> Answer<pb::FindMembersResponse> {
+        let asked = request.into_inner();
+        let said = &self
+            .archives
+            .iter()
+            .find(|archive| archive.id == asked.id)
+            .unwrap()
+            .data_sets[0]
+            .name;
+        // Names are bytes; those of the second are no UTF-8.
+        let names = [
+            format!("{said}/etc/pbx.conf").into_bytes(),
+            b"core/voice \xff.wav".to_vec(),
+        ];
+        let member = |path: &Vec<u8>| pb::FoundMember {
+            path: path.clone().into(),
+            r#type: pb::MemberType::File.into(),
+            size_bytes: 1500,
+        };
+        Ok(Response::new(pb::FindMembersResponse {
+            members: names.iter().map(member).collect(),
+            found: 1200,
+        }))
+    }
+
+    /// A file for each path that is asked for, with [`CONTENT`].
+    async fn read_archive(
+        &self,
+        request: Request<pb::ReadArchiveRequest>,
+    ) -> Answer<Self::ReadArchiveStream> {
+        let digest = satellite_proto::bundle::Digest::of(CONTENT.as_bytes());
+        let file = |path: bytes::Bytes| {
+            let at = path.iter().position(|byte| *byte == b'/').unwrap();
+            let member = pb::Member {
+                data_set: String::from_utf8_lossy(&path[..at]).into_owned(),
+                path: path.slice(at + 1..),
+                r#type: pb::MemberType::File.into(),
+                mode: 0o600,
+                size_bytes: CONTENT.len() as u64,
+                modify_time: Some(prost_types::Timestamp::default()),
+                ..pb::Member::default()
+            };
+            let end = pb::MemberEnd {
+                sha256: digest.as_bytes().to_vec().into(),
+            };
+            let kinds = [
+                pb::item::Kind::Begin(member),
+                pb::item::Kind::Content(CONTENT.into()),
+                pb::item::Kind::End(end),
+            ];
+            kinds.map(|kind| pb::Item { kind: Some(kind) })
+        };
+        let items = request.into_inner().paths.into_iter().flat_map(file).collect();
+        let batch = Some(pb::Batch { items });
+        let sent = futures_util::stream::iter([Ok(pb::ReadArchiveResponse { batch })]);
+        Ok(Response::new(Box::pin(sent)))
     }
 
     async fn verify_archive(

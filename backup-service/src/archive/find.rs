@@ -1,0 +1,50 @@
+//! Finds members of an archive by their names. Only the index is read, a line at a time.
+
+use super::MANIFEST;
+use super::index::Entry;
+use super::names::unescape;
+use super::read::{Archive, ReadError, damaged};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The first of them: the name as `DATA SET/PATH`, and what the index says.
+    pub first: Vec<(Vec<u8>, Entry)>,
+    /// How many there are in all.
+    pub count: u64,
+}
+
+/// The members whose names hold every word of `text`, however it is written; at most `most` of them, of at most `bytes` bytes
+/// of names.
+///
+/// # Errors
+/// [`ReadError`].
+pub fn find(archive: &Archive, text: &str, most: usize, mut bytes: usize) -> Result<Found, ReadError> {
+    let folded = text.to_lowercase();
+    let words: Vec<&str> = folded.split_whitespace().collect();
+    let mut found = Found {
+        first: Vec::new(),
+        count: 0,
+    };
+    let mut index = archive.index()?;
+    while let Some(entry) = index.entry()? {
+        if entry.path == MANIFEST {
+            continue;
+        }
+        let name = unescape(&entry.path).map_err(|_| damaged("a name in the index is badly escaped"))?;
+        let short = name
+            .strip_prefix(b"data/")
+            .ok_or_else(|| damaged("the index names a foreign member"))?;
+        let readable = String::from_utf8_lossy(short).to_lowercase();
+        if !words.iter().all(|word| readable.contains(word)) {
+            continue;
+        }
+        found.count += 1;
+        // Once one does not fit, those that come after are only counted: what is answered has no gap.
+        bytes = bytes.saturating_sub(short.len());
+        if found.first.len() < most && bytes > 0 {
+            found.first.push((short.to_vec(), entry));
+        }
+    }
+    Ok(found)
+}
