@@ -69,19 +69,6 @@ async fn an_archive_is_made_listed_read_verified_and_deleted() {
         read(&mut client, &archive.id, &["core/etc/b"]).await.unwrap(),
         all[1..2]
     );
-    let asked = |text: &str, most| FindMembersRequest {
-        id: archive.id.clone(),
-        text: text.to_owned(),
-        most,
-    };
-    let found = client.find_members(asked("ETC", 1)).await.unwrap().into_inner();
-    assert_eq!((found.members.len(), found.found), (1, 2));
-    assert_eq!(
-        (&found.members[0].path[..], found.members[0].size_bytes),
-        (&b"core/etc/a"[..], 5)
-    );
-    let long = client.find_members(asked(&"x".repeat(1001), 0)).await;
-    assert_eq!(long.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(
         read(&mut client, &archive.id, &["core/x"])
             .await
@@ -118,6 +105,25 @@ async fn an_archive_is_made_listed_read_verified_and_deleted() {
         Code::NotFound
     );
     assert_eq!(service.files(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_an_archive_are_found_by_a_part_of_their_name() {
+    let (_service, mut client) = Service::start(tempfile::tempdir().unwrap()).await;
+    let archive = create(&mut client, sample("run-1")).await.unwrap();
+    let asked = |text: &str, most| FindMembersRequest {
+        id: archive.id.clone(),
+        text: text.to_owned(),
+        most,
+    };
+    let found = client.find_members(asked("ETC", 1)).await.unwrap().into_inner();
+    assert_eq!((found.members.len(), found.found), (1, 2));
+    assert_eq!(
+        (&found.members[0].path[..], found.members[0].size_bytes),
+        (&b"core/etc/a"[..], 5)
+    );
+    let long = client.find_members(asked(&"x".repeat(1001), 0)).await;
+    assert_eq!(long.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use crate::store::Central;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
-use crate::web::look;
+use crate::web::look::{self, Tone};
 use crate::web::pager::Part;
 use crate::web::text::{backup, common};
 
@@ -55,7 +55,10 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                     th scope="col" { (ask.say(backup::SATELLITE)) }
                 } }
                 tbody { @for central in &part.rows { tr {
-                    th scope="row" { a href=(place(central)) { (central.name) } }
+                    th scope="row" {
+                        a href=(place(central)) { (central.name) }
+                        @if central.is_master { " " (look::badge(Tone::Quiet, ask.say(backup::MASTER))) }
+                    }
                     td data-label=(ask.say(backup::FROM)) { (central.address) }
                     td data-label=(ask.say(backup::TENANT)) { (central.tenant) }
                     td data-label=(ask.say(backup::SATELLITE)) { (central.satellite) }

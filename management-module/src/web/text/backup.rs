@@ -5,6 +5,7 @@ crate::language::texts! { pub(in crate::web),
     CENTRAL = "Central" | "Anlage" | "Central" | "Centrale";
     COUNT_AND_SIZE = "{} archives, {} in all" | "{} Archive, zusammen {}" | "{} archives, {} au total" | "{} archivi, {} in tutto";
     MORE_PROBLEMS = "{} more satellites do not answer" | "{} weitere Satelliten antworten nicht" | "{} autres satellites ne répondent pas" | "Altri {} satelliti non rispondono";
+    MASTER = "Master" | "Hauptanlage" | "Principal" | "Principale";
     NO_ARCHIVES = "There are no archives yet." | "Es gibt noch keine Archive." | "Il n'y a pas encore d'archives." | "Non ci sono ancora archivi.";
     FILE_NAME = "File name" | "Dateiname" | "Nom du fichier" | "Nome del file";
     DATE = "Date" | "Datum" | "Date" | "Data";

@@ -13,7 +13,7 @@ use crate::app::backup::Stored;
 use crate::web::ask::{Answer, Ask};
 use crate::web::failure::status_of;
 use crate::web::look;
-use crate::web::text::{backup, common, member};
+use crate::web::text::{common, member};
 
 /// Members on the page, and at most so many are ticked.
 const SHOWN: u32 = 200;
