@@ -90,7 +90,15 @@ impl Browser {
     ///
     /// If it cannot be loaded.
     pub async fn open(&self, address: &str) -> anyhow::Result<()> {
-        self.order("url", &json!({ "url": address })).await.map(drop)
+        for _ in 0..3 {
+            self.order("url", &json!({ "url": address })).await?;
+            // A network that changes under it, as one does that was just made, leaves the browser's own page for errors.
+            let shown = self.script("return document.documentURI").await?;
+            if !shown.as_str().unwrap_or_default().starts_with("chrome-error:") {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the browser does not get to {address}")
     }
 
     /// The address that is shown.

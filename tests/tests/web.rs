@@ -128,6 +128,7 @@ fn axe() -> String {
 async fn a_person_runs_everything_from_a_browser() {
     let world = World::new().await;
     world.open("/").await;
+    world.browser.says("User name", SOON).await.unwrap();
     finds_hindrances(&world).await;
     world.pictures("sign-in").await;
     world.sign_in().await;
