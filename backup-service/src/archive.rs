@@ -49,6 +49,9 @@ pub const LEVEL: i32 = 1;
 /// Name of the first member.
 pub const MANIFEST: &str = "manifest.json";
 
+/// What the names of members of data sets begin with.
+pub(crate) const DATA: &[u8] = b"data/";
+
 /// Name of the last member.
 pub const CHECKSUMS: &str = "checksums.json";
 

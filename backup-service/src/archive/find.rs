@@ -1,9 +1,7 @@
 //! Finds members of an archive by their names. Only the index is read, a line at a time.
 
-use super::MANIFEST;
 use super::index::Entry;
-use super::names::unescape;
-use super::read::{Archive, ReadError, damaged};
+use super::read::{Archive, ReadError};
 
 /// What was found.
 #[derive(Debug)]
@@ -27,23 +25,16 @@ pub fn find(archive: &Archive, text: &str, most: usize, mut bytes: usize) -> Res
         count: 0,
     };
     let mut index = archive.index()?;
-    while let Some(entry) = index.entry()? {
-        if entry.path == MANIFEST {
-            continue;
-        }
-        let name = unescape(&entry.path).map_err(|_| damaged("a name in the index is badly escaped"))?;
-        let short = name
-            .strip_prefix(b"data/")
-            .ok_or_else(|| damaged("the index names a foreign member"))?;
-        let readable = String::from_utf8_lossy(short).to_lowercase();
+    while let Some((entry, name)) = index.data_entry()? {
+        let readable = String::from_utf8_lossy(&name).to_lowercase();
         if !words.iter().all(|word| readable.contains(word)) {
             continue;
         }
         found.count += 1;
         // Once one does not fit, those that come after are only counted: what is answered has no gap.
-        bytes = bytes.saturating_sub(short.len());
+        bytes = bytes.saturating_sub(name.len());
         if found.first.len() < most && bytes > 0 {
-            found.first.push((short.to_vec(), entry));
+            found.first.push((name, entry));
         }
     }
     Ok(found)

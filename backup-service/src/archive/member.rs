@@ -147,5 +147,5 @@ impl Member {
 
 /// `data/<data set>/<path>`.
 pub(crate) fn tar_name(data_set: &DataSet, path: &MemberPath) -> Vec<u8> {
-    [b"data/", data_set.as_str().as_bytes(), b"/", path.as_bytes()].concat()
+    [super::DATA, data_set.as_str().as_bytes(), b"/", path.as_bytes()].concat()
 }

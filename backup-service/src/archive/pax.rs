@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::member::{Kind, Member, Moment, Origin};
 use super::names::{DataSet, MemberPath};
-use super::{BLOCK, padding};
+use super::{BLOCK, DATA, padding};
 
 const OCTAL_7: u64 = 0o777_7777;
 /// The comment of a file with holes: POSIX has every reader pass over comments, where unknown keys make some warn.
@@ -416,7 +416,7 @@ fn split_name(name: &[u8], directory: bool) -> Result<(DataSet, MemberPath), Bad
     } else {
         name
     };
-    let rest = name.strip_prefix(b"data/").ok_or(BadHeader::Foreign)?;
+    let rest = name.strip_prefix(DATA).ok_or(BadHeader::Foreign)?;
     let slash = rest.iter().position(|b| *b == b'/').ok_or(BadHeader::Foreign)?;
     let set = std::str::from_utf8(&rest[..slash]).map_err(|_| BadHeader::Field("data set"))?;
     let set = set.parse().map_err(|_| BadHeader::Field("data set"))?;

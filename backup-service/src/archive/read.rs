@@ -13,10 +13,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::index::{Entry, Head};
 use super::manifest::Manifest;
 use super::member::Member;
+use super::names::unescape;
 use super::pax::{BadHeader, Header};
 use super::seek::{BadEnd, FOOTER, SEAL, Table, read_seal};
 use super::stream::{TarStream, Way};
-use super::{BLOCK, CHECKSUMS, MANIFEST, MAX_LINE, MAX_MANIFEST, MAX_MEMBERS, MAX_PAX, padding};
+use super::{BLOCK, CHECKSUMS, DATA, MANIFEST, MAX_LINE, MAX_MANIFEST, MAX_MEMBERS, MAX_PAX, padding};
 
 /// Why an archive could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -273,6 +274,24 @@ impl Index {
         entry
             .map(Some)
             .map_err(|e| damaged(format!("line {} of the index: {e}", self.listed + 1)))
+    }
+
+    /// The next line of a member of a data set, with its name `DATA SET/PATH`; none after the last.
+    ///
+    /// # Errors
+    /// As [`Index::entry`], and if the index names something else than data.
+    pub(super) fn data_entry(&mut self) -> Result<Option<(Entry, Vec<u8>)>, ReadError> {
+        while let Some(entry) = self.entry()? {
+            if entry.path == MANIFEST {
+                continue;
+            }
+            let name = unescape(&entry.path).map_err(|_| damaged("a name in the index is badly escaped"))?;
+            let short = name
+                .strip_prefix(DATA)
+                .ok_or_else(|| damaged("the index names a foreign member"))?;
+            return Ok(Some((entry, short.to_vec())));
+        }
+        Ok(None)
     }
 
     fn line(&mut self) -> Result<Option<Vec<u8>>, ReadError> {

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::member::{Kind, Member};
-use super::names::{escape, unescape};
+use super::names::escape;
 use super::read::{Archive, Index, ReadError, damaged, hex, member, skip_padding};
 use super::stream::{TarStream, Way};
-use super::{MANIFEST, threads};
+use super::{DATA, threads};
 
 /// What to read.
 #[derive(Debug, Clone, Default)]
@@ -110,20 +110,13 @@ fn read_selected(
     found: &mut BTreeSet<Vec<u8>>,
     take: &mut impl FnMut(Piece<'_>) -> bool,
 ) -> Result<(), SelectError> {
-    while let Some(entry) = index.entry()? {
-        if entry.path == MANIFEST {
-            continue;
-        }
-        let name = unescape(&entry.path).map_err(|_| damaged("a name in the index is badly escaped"))?;
-        let short = name
-            .strip_prefix(b"data/")
-            .ok_or_else(|| damaged("the index names a foreign member"))?;
-        if !selection.takes(short, found) {
+    while let Some((entry, name)) = index.data_entry()? {
+        if !selection.takes(&name, found) {
             continue;
         }
         stream.seek(entry.offset)?;
         let mut member = member(stream)?;
-        if member.tar_name() != name || member.size() != entry.size {
+        if member.tar_name().strip_prefix(DATA) != Some(&name[..]) || member.size() != entry.size {
             return Err(damaged(format!("`{}` is not where the index says", entry.path)).into());
         }
         member.origin = entry.origin();

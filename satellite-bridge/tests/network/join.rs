@@ -129,21 +129,23 @@ async fn stands(lab: &Lab, state: JoinState) -> GetConsoleResponse {
     waited.unwrap_or_else(|_| panic!("it does not come to {state:?}"))
 }
 
+/// The desk of `manager`'s server, and a token for it that holds for ten minutes.
+async fn desk_of(manager: &Manager, refusal: JoinRefusal) -> (Desk, Token) {
+    let (listener, address) = listener().await;
+    let pin = manager.installation.pin();
+    let desk = serve(listener, &manager.admin, pin, refusal);
+    let token = token(address, pin, 600);
+    *desk.token.lock().unwrap() = Some(token.clone());
+    (desk, token)
+}
+
 #[tokio::test]
 async fn a_satellite_that_is_sent_away_comes_again_when_the_server_said_and_not_before() {
     let lab = Lab::start().await;
     let manager = Manager::new();
-    let (listener, address) = listener().await;
-    let desk = serve(
-        listener,
-        &manager.admin,
-        manager.installation.pin(),
-        JoinRefusal::Unspecified,
-    );
+    let (desk, token) = desk_of(&manager, JoinRefusal::Unspecified).await;
     let wait = Duration::from_millis(2500);
     *desk.sends_away.lock().unwrap() = (1, wait);
-    let token = token(address, manager.installation.pin(), 600);
-    *desk.token.lock().unwrap() = Some(token.clone());
     join::start(&lab.config, &token.to_string()).await.unwrap();
     crate::lab::until("the candidate", || lab.daemon.pairing.stage() == Stage::Candidate).await;
     let times = desk.times.lock().unwrap().clone();
@@ -155,15 +157,7 @@ async fn a_satellite_that_is_sent_away_comes_again_when_the_server_said_and_not_
 async fn a_satellite_joins_the_server_that_its_token_names() {
     let lab = Lab::start().await;
     let manager = Manager::new();
-    let (listener, address) = listener().await;
-    let desk = serve(
-        listener,
-        &manager.admin,
-        manager.installation.pin(),
-        JoinRefusal::Unspecified,
-    );
-    let token = token(address, manager.installation.pin(), 600);
-    *desk.token.lock().unwrap() = Some(token.clone());
+    let (desk, token) = desk_of(&manager, JoinRefusal::Unspecified).await;
     join::start(&lab.config, &token.to_string()).await.unwrap();
     crate::lab::until("the candidate", || lab.daemon.pairing.stage() == Stage::Candidate).await;
     let record = lab.config.state_dir.join("join.json");
@@ -251,10 +245,7 @@ async fn a_refused_token_is_told_at_the_console_and_not_tried_again() {
     ] {
         let lab = Lab::start().await;
         let manager = Manager::new();
-        let (listener, address) = listener().await;
-        let desk = serve(listener, &manager.admin, manager.installation.pin(), refusal);
-        let token = token(address, manager.installation.pin(), 600);
-        *desk.token.lock().unwrap() = Some(token.clone());
+        let (desk, token) = desk_of(&manager, refusal).await;
         join::start(&lab.config, &token.to_string()).await.unwrap();
         let status = stands(&lab, state).await;
         assert!(status.last_error.contains("join token"), "{}", status.last_error);

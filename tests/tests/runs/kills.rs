@@ -8,7 +8,7 @@ use e2e::network::write;
 use e2e::wait::until;
 
 use crate::points;
-use crate::world::{SETTLED, World, json, newest, said};
+use crate::world::{SETTLED, World, in_place, json, newest, said};
 
 /// Everything below a directory, to be compared; nothing if it is not there.
 fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -57,14 +57,7 @@ async fn a_restore_that_is_cut_anywhere_is_told_leaves_nothing_half_done_and_can
     said(&world, &["backup", "run", "sample", "--data-set", "core"]).await;
     let archives = json(&world, &["backup", "list"]).await;
     let archive = archives[0]["file_name"].as_str().unwrap().to_owned();
-    let restore = [
-        "backup",
-        "restore",
-        &archive,
-        "--in-place",
-        "--overwrite",
-        "--yes",
-    ];
+    let restore = in_place(&archive);
     let points = points("management-module/src/app/backup.rs");
     for point in &points {
         spoil(&core, &good, point);

@@ -9,7 +9,7 @@ use e2e::network::write;
 use e2e::wait::until;
 use tokio::process::{Child, Command};
 
-use crate::world::{SETTLED, World, json, newest, said};
+use crate::world::{SETTLED, World, in_place, json, newest, said};
 
 /// What belongs together changes in one transaction: accounts add up to nothing, and each is the sum of its entries.
 const SCHEMA: &str = "
@@ -220,14 +220,7 @@ async fn a_database_that_is_written_to_is_dumped_and_comes_back_whole_into_an_em
     let second = Cluster::new().await;
     adopt(&world, &second).await;
     std::fs::remove_file(world.at("etc/pbx.conf")).unwrap();
-    let restore = [
-        "backup",
-        "restore",
-        &archive,
-        "--in-place",
-        "--overwrite",
-        "--yes",
-    ];
+    let restore = in_place(&archive);
     let unsafe_restore = [&restore[..], &["--no-safety-backup"]].concat();
     said(&world, &unsafe_restore).await;
     let dumped = second.entries().await;

@@ -237,6 +237,11 @@ pub(crate) async fn json(world: &World, words: &[&str]) -> Value {
     serde_json::from_str(&said(world, &words).await).unwrap()
 }
 
+/// The words that put an archive back in place of what is there.
+pub(crate) fn in_place(archive: &str) -> [&str; 6] {
+    ["backup", "restore", archive, "--in-place", "--overwrite", "--yes"]
+}
+
 /// The newest run, once it has come to an end.
 pub(crate) async fn newest(world: &World) -> Value {
     let words = ["backup", "runs", "--limit", "1", "--output", "json"];

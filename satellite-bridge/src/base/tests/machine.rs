@@ -299,6 +299,29 @@ impl World {
     }
 }
 
+/// Brings what a satellite lacks of a bundle, and has it installed.
+pub(super) async fn install(updates: &Updates, bundle: &Parts, key: &str) -> Operation {
+    let (_, missing) = updates.begin(&bundle.manifest, &bundle.signatures).unwrap();
+    let wanted = bundle
+        .pieces
+        .iter()
+        .filter(|piece| missing.contains(&piece.digest));
+    updates
+        .put_all(bundle.digest, wanted.cloned().collect())
+        .await
+        .unwrap();
+    updates.install(bundle.digest, key, false).unwrap()
+}
+
+/// Whether nothing is under way.
+pub(super) fn is_at_rest(base: &Base, operations: &Operations) -> bool {
+    let over = |operation: &Operation| operation.state() != OperationState::Running;
+    let is_quiet = base
+        .describe()
+        .is_none_or(|part| part.state() != WorkloadState::Installing);
+    is_quiet && operations.list(100).iter().all(over)
+}
+
 impl Running {
     /// Waits until nothing is under way; false: the machine is to be started anew.
     pub(super) async fn rests(&self, is_reached: bool) -> bool {
@@ -309,12 +332,7 @@ impl Running {
             if self.units.calls().iter().any(|call| call == "reboot") {
                 return false;
             }
-            let over = |operation: &Operation| operation.state() != OperationState::Running;
-            let is_quiet = self
-                .base
-                .describe()
-                .is_none_or(|part| part.state() != WorkloadState::Installing);
-            if is_quiet && self.operations.list(100).iter().all(over) {
+            if is_at_rest(&self.base, &self.operations) {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -323,18 +341,7 @@ impl Running {
     }
 
     pub(super) async fn begin(&self, bundle: &Parts) -> Operation {
-        let (_, missing) = self.updates.begin(&bundle.manifest, &bundle.signatures).unwrap();
-        let wanted = bundle
-            .pieces
-            .iter()
-            .filter(|piece| missing.contains(&piece.digest));
-        self.updates
-            .put_all(bundle.digest, wanted.cloned().collect())
-            .await
-            .unwrap();
-        self.updates
-            .install(bundle.digest, &Uuid::new_v4().to_string(), false)
-            .unwrap()
+        install(&self.updates, bundle, &Uuid::new_v4().to_string()).await
     }
 
     pub(super) fn last(&self) -> Operation {

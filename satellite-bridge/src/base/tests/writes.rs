@@ -10,9 +10,10 @@ use futures_util::StreamExt as _;
 use satellite_host::files;
 use satellite_host::systemd::{FakeUnits, Units};
 use satellite_proto::bundle::{self, BRIDGE_FILE, Recipe};
-use satellite_proto::wire::bridge::v1::{Operation, OperationState, WorkloadState};
+use satellite_proto::wire::bridge::v1::OperationState;
 
 use super::Parts;
+use super::machine::{install, is_at_rest};
 use crate::base::{Base, Ground, Part, launch};
 use crate::operations::Operations;
 use crate::trust::Truster;
@@ -102,12 +103,7 @@ impl Running {
             if wants.await.is_ok() {
                 return false;
             }
-            let is_quiet = self
-                .base
-                .describe()
-                .is_none_or(|part| part.state() != WorkloadState::Installing);
-            let over = |operation: &Operation| operation.state() != OperationState::Running;
-            if is_quiet && self.operations.list(100).iter().all(over) {
+            if is_at_rest(&self.base, &self.operations) {
                 return true;
             }
         }
@@ -115,16 +111,7 @@ impl Running {
     }
 
     async fn begin(&self, bundle: &Parts, key: &str) {
-        let (_, missing) = self.updates.begin(&bundle.manifest, &bundle.signatures).unwrap();
-        let wanted = bundle
-            .pieces
-            .iter()
-            .filter(|piece| missing.contains(&piece.digest));
-        self.updates
-            .put_all(bundle.digest, wanted.cloned().collect())
-            .await
-            .unwrap();
-        self.updates.install(bundle.digest, key, false).unwrap();
+        install(&self.updates, bundle, key).await;
     }
 }
 
