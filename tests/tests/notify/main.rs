@@ -241,7 +241,19 @@ async fn an_account_is_warned_once_and_told_when_it_is_over() {
         ])
         .await;
     world.run().await;
-    assert_eq!(world.json(&["warning", "list"]).await[0]["account"], "silent");
+    // Warnings are looked for at intervals, not by the run itself.
+    let listed = until("a warning", SETTLED, async || {
+        let list = world.json(&["warning", "list"]).await;
+        list.as_array()
+            .is_some_and(|list| !list.is_empty())
+            .then_some(list)
+    });
+    let listed = listed.await.unwrap();
+    assert_eq!(
+        (listed.as_array().unwrap().len(), &listed[0]["account"]),
+        (1, &"silent".into()),
+        "{listed}"
+    );
     world.run().await;
     let raised = until("the account to be warned", SETTLED, async || {
         let list = world.json(&["warning", "list"]).await;
