@@ -6,6 +6,7 @@
 //! **Invariant:** a private key leaves this module only as PEM text that wipes itself, never through `Debug` or an error.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -188,14 +189,34 @@ pub fn role_of(certificate: &CertificateDer<'_>) -> Option<Role> {
     roles.next().is_none().then_some(role)
 }
 
+/// The time by which to judge whether the leaf of an installation has run out: `now`, by a clock that may be wrong, and never
+/// before the leaf was issued.
+///
+/// That it was issued, which its signature proves and the caller verifies, shows that this time has come. So a clock
+/// that is behind refuses nobody whom one that is right would take.
+#[must_use]
+pub fn time_for(leaf: &CertificateDer<'_>, now: SystemTime) -> SystemTime {
+    let issued = X509Certificate::from_der(leaf)
+        .ok()
+        .and_then(|(_, parsed)| u64::try_from(parsed.validity().not_before.timestamp()).ok())
+        .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    issued.map_or(now, |issued| now.max(issued))
+}
+
 /// How long a certificate holds from now on, by the clock of this machine; nothing if it cannot be read.
+#[must_use]
+pub fn lifetime_of(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    lifetime_after(certificate, SystemTime::now())
+}
+
+/// How long a certificate holds after `now`; nothing if it cannot be read.
 ///
 /// Whoever measures that time with a clock that nobody sets is not fooled by one that is set later.
 #[must_use]
-pub fn lifetime_of(certificate: &CertificateDer<'_>) -> Option<Duration> {
+pub fn lifetime_after(certificate: &CertificateDer<'_>, now: SystemTime) -> Option<Duration> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let until = u64::try_from(parsed.validity().not_after.timestamp()).ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     Some(Duration::from_secs(until).saturating_sub(now))
 }
 
@@ -384,24 +405,24 @@ impl Installation {
     /// # Errors
     /// [`IdentityError::Make`].
     pub fn issue(&self, role: Role, replica: &str, validity: Duration) -> Result<Identity, IdentityError> {
-        let until = SystemTime::now() + validity;
-        self.issue_until(role, replica, until)
+        let now = SystemTime::now();
+        self.issue_between(role, replica, now - BACKDATE..now + validity)
     }
 
-    /// As [`Self::issue`], up to a moment that may lie in the past.
+    /// As [`Self::issue`], for a time that may lie in the past or in the future.
     ///
     /// # Errors
     /// [`IdentityError::Make`].
-    pub fn issue_until(
+    pub fn issue_between(
         &self,
         role: Role,
         replica: &str,
-        until: SystemTime,
+        validity: Range<SystemTime>,
     ) -> Result<Identity, IdentityError> {
         let key = new_key()?;
         let mut params = params(replica, Duration::ZERO)?;
-        params.not_before = moment(until.min(SystemTime::now()) - BACKDATE);
-        params.not_after = moment(until);
+        params.not_before = moment(validity.start);
+        params.not_after = moment(validity.end);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ClientAuth,

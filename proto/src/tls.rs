@@ -18,11 +18,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
+    RootCertStore, ServerConfig, SignatureScheme,
 };
 
-use crate::identity::{Identity, IdentityError, Pin, Role, role_of};
+use crate::identity::{self, Identity, IdentityError, Pin, Role, role_of};
 
 mod accept;
 mod dial;
@@ -144,6 +144,13 @@ pub fn client_config(identity: &Identity, expect: Expect) -> Result<Arc<ClientCo
 #[must_use]
 pub fn is_refusal(error: &(dyn StdError + 'static)) -> bool {
     tls_cause(error).is_some_and(|cause| matches!(cause, Error::AlertReceived(_)))
+}
+
+/// Whether `error`, or what caused it, is that our certificate has run out by the other side's clock.
+#[must_use]
+pub fn is_expiry(error: &(dyn StdError + 'static)) -> bool {
+    let expired = Error::AlertReceived(AlertDescription::CertificateExpired);
+    tls_cause(error).is_some_and(|cause| *cause == expired)
 }
 
 /// Whether `error`, or what caused it, is that the other side has another key than expected.
@@ -274,7 +281,7 @@ impl ClientCertVerifier for PeerVerifier {
                 revoked,
                 floor,
             } => {
-                let now = now.max(*floor);
+                let now = time_for(leaf, now, *floor);
                 let verified = chains.verify_client_cert(leaf, intermediates, now)?;
                 let pin = Pin::of_certificate(leaf).map_err(|_| refused())?;
                 if revoked.contains(&pin) {
@@ -287,6 +294,13 @@ impl ClientCertVerifier for PeerVerifier {
     }
 
     signatures!();
+}
+
+/// The time by which a leaf is judged.
+fn time_for(leaf: &CertificateDer<'_>, now: UnixTime, floor: UnixTime) -> UnixTime {
+    let now = UNIX_EPOCH + Duration::from_secs(now.max(floor).as_secs());
+    let time = identity::time_for(leaf, now).duration_since(UNIX_EPOCH);
+    UnixTime::since_unix_epoch(time.unwrap_or_default())
 }
 
 /// Verifies whom we dialled: by the key alone. Names and times in the certificate mean nothing here.
@@ -334,7 +348,7 @@ impl ServerCertVerifier for PinVerifier {
     ) -> Result<ServerCertVerified, Error> {
         if let Expect::Installation { pin, floor } = self.expect {
             let floor = UnixTime::since_unix_epoch(floor.duration_since(UNIX_EPOCH).unwrap_or_default());
-            return self.verify_server(leaf, intermediates, pin, now.max(floor));
+            return self.verify_server(leaf, intermediates, pin, time_for(leaf, now, floor));
         }
         let pin = Pin::of_certificate(leaf)
             .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;

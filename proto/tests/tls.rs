@@ -2,13 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use satellite_proto::identity::{Identity, Installation, Pin, Role};
 use satellite_proto::tls::{
     Connection, Connections, DialError, Dialled, Expect, ServerTls, Trust, client_config, dial, incoming,
-    is_refusal, is_wrong_peer,
+    is_expiry, is_refusal, is_wrong_peer,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -27,7 +28,10 @@ struct Satellite {
 }
 
 async fn satellite(trust: &Trust) -> Satellite {
-    let identity = Identity::generate("s1").unwrap();
+    listening(Identity::generate("s1").unwrap(), trust).await
+}
+
+async fn listening(identity: Identity, trust: &Trust) -> Satellite {
     let tls = ServerTls::new(&identity, trust).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -91,7 +95,9 @@ async fn strangers_are_refused() {
     let strangers = [
         Identity::generate("admin").unwrap(),
         other.issue(Role::Admin, "r1", YEAR).unwrap(),
-        installation.issue_until(Role::Admin, "late", past).unwrap(),
+        installation
+            .issue_between(Role::Admin, "late", past - YEAR..past)
+            .unwrap(),
         Identity::from_pem(&revoked.key_pem(), &revoked.chain_pem()).unwrap(),
     ];
     let mut satellite = satellite(&trust(&installation, &[revoked.pin()])).await;
@@ -204,6 +210,100 @@ async fn a_clock_before_the_floor_does_not_lock_a_leaf_out_and_one_at_the_floor_
     assert!(is_refusal(&satellite.meet(&short).await.map(drop).unwrap_err()));
     let long = installation.issue(Role::Admin, "r1", 3 * YEAR).unwrap();
     assert!(satellite.meet(&long).await.is_ok());
+}
+
+/// Leaves of a time that has not come by the clock here. To a satellite whose clock is behind, each leaf of its server is one.
+fn not_yet() -> [Range<SystemTime>; 2] {
+    let now = SystemTime::now();
+    [2 * YEAR, 500 * YEAR].map(|ahead| now + ahead..now + ahead + YEAR)
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_refuses_no_leaf_of_the_installation_and_makes_it_no_stronger() {
+    let installation = Installation::generate().unwrap();
+    for validity in not_yet() {
+        let mut satellite = satellite(&trust(&installation, &[])).await;
+        for role in [Role::Viewer, Role::Admin] {
+            let leaf = installation.issue_between(role, "r1", validity.clone()).unwrap();
+            let (_dialled, connection) = satellite.meet(&leaf).await.unwrap();
+            assert_eq!(connection.connect_info().role, Some(role));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_lets_no_stranger_in() {
+    let (installation, other) = (
+        Installation::generate().unwrap(),
+        Installation::generate().unwrap(),
+    );
+    for validity in not_yet() {
+        let issue = |by: &Installation, validity| by.issue_between(Role::Admin, "r1", validity).unwrap();
+        let revoked = issue(&installation, validity.clone());
+        // Says it is of the installation, and is not.
+        let signed_by_another = issue(&other, validity.clone());
+        let end = "-----END CERTIFICATE-----\n";
+        let chain = signed_by_another.chain_pem();
+        let (leaf, _) = chain.split_once(end).unwrap();
+        let chain = format!("{leaf}{end}{}", installation.certificate_pem());
+        let in_disguise = Identity::from_pem(&signed_by_another.key_pem(), &chain).unwrap();
+        let inside_out = issue(&installation, validity.end..validity.start);
+        let mut satellite = satellite(&trust(&installation, &[revoked.pin()])).await;
+        for stranger in [signed_by_another, in_disguise, inside_out, revoked] {
+            let error = satellite.meet(&stranger).await.map(drop).unwrap_err();
+            assert!(is_refusal(&error), "{error:?}");
+        }
+        assert_eq!(satellite.connections.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn one_whose_leaf_has_run_out_by_the_other_sides_clock_is_told_so() {
+    let installation = Installation::generate().unwrap();
+    let mut satellite = satellite(&trust(&installation, &[])).await;
+    let now = SystemTime::now();
+    let late = now - 2 * YEAR..now - YEAR;
+    let late = installation.issue_between(Role::Admin, "r1", late).unwrap();
+    let error = satellite.meet(&late).await.map(drop).unwrap_err();
+    assert!(is_expiry(&error) && is_refusal(&error), "{error:?}");
+    let stranger = Identity::generate("admin").unwrap();
+    let error = satellite.meet(&stranger).await.map(drop).unwrap_err();
+    assert!(!is_expiry(&error) && is_refusal(&error), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_is_believed_by_a_clock_that_is_behind_and_only_if_the_installation_says_so() {
+    let (installation, other) = (
+        Installation::generate().unwrap(),
+        Installation::generate().unwrap(),
+    );
+    let expect = |pin, floor| Expect::Installation { pin, floor };
+    let dialled = async |leaf: Identity, expected| {
+        let mut server = listening(leaf, &Trust::Anyone).await;
+        let config = client_config(&Identity::generate("s1").unwrap(), expected).unwrap();
+        let address = server.address.clone();
+        let accepting = tokio::spawn(async move { server.incoming.next().await.is_some() });
+        let dialled = dial(&address, config, SOON).await;
+        accepting.abort();
+        dialled.map(drop)
+    };
+    let now = SystemTime::now();
+    for validity in not_yet() {
+        let leaf = installation
+            .issue_between(Role::Admin, "r1", validity.clone())
+            .unwrap();
+        dialled(leaf, expect(installation.pin(), now)).await.unwrap();
+        let viewer = installation.issue_between(Role::Viewer, "r1", validity.clone());
+        let strange = other.issue_between(Role::Admin, "r1", validity);
+        for leaf in [viewer, strange] {
+            let refused = dialled(leaf.unwrap(), expect(installation.pin(), now)).await;
+            assert!(is_wrong_peer(&refused.unwrap_err()));
+        }
+    }
+    // What ended before a moment that has passed for sure is over, however far behind the clock is.
+    let over = installation.issue(Role::Admin, "r1", YEAR).unwrap();
+    let refused = dialled(over, expect(installation.pin(), now + 2 * YEAR)).await;
+    assert!(is_wrong_peer(&refused.unwrap_err()));
 }
 
 #[tokio::test]

@@ -310,6 +310,13 @@ impl Task {
             );
             return End::Failed(Reachability::Refused, problem);
         }
+        if tls::is_expiry(status) {
+            let problem = format!(
+                "the clock of the satellite at {address} is wrong, or this server's: by it this server's certificate has run \
+                 out. Set the clock at its console, or let it reach a time server"
+            );
+            return End::Failed(Reachability::Refused, problem);
+        }
         let refused = tls::is_refusal(status)
             || matches!(status.code(), Code::PermissionDenied | Code::Unauthenticated);
         if refused {

@@ -9,7 +9,7 @@ use std::pin::Pin as Pinned;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::{EXPORTER_LABEL, TlsError, Trust, server_config};
-use crate::identity::{Identity, Pin, Role, lifetime_of, role_of};
+use crate::identity::{Identity, Pin, Role, lifetime_after, role_of, time_for};
 
 /// How long a peer may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -378,7 +378,8 @@ async fn handshake(
     let exporter = session
         .export_keying_material([0; 32], EXPORTER_LABEL, None)
         .map_err(io::Error::other)?;
-    let lifetime = lifetime_of(leaf);
+    // A clock that is behind makes no connection last longer.
+    let lifetime = lifetime_after(leaf, time_for(leaf, SystemTime::now()));
     let peer = Peer {
         address,
         pin: Pin::of_certificate(leaf).map_err(io::Error::other)?,

@@ -13,7 +13,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use satellite_proto::{
-    identity::{Pin, Role, role_of},
+    identity::{Pin, Role, role_of, time_for},
     tls::{Trust, provider},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -64,8 +64,7 @@ pub(super) fn installation_of(chain: &[CertificateDer<'static>]) -> Option<Certi
     let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider())
         .build()
         .ok()?;
-    let now = SystemTime::now()
-        .max(floor())
+    let now = time_for(leaf, SystemTime::now().max(floor()))
         .duration_since(SystemTime::UNIX_EPOCH)
         .ok()?;
     verifier

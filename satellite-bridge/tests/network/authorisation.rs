@@ -73,10 +73,11 @@ async fn whoever_is_not_a_member_is_refused_at_every_method() {
     let manager = lab.paired().await;
     let revoked = manager.leaf(Role::Admin);
     lab.daemon.pairing.revoke(revoked.pin(), None).unwrap();
-    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    let day = Duration::from_secs(24 * 3600);
+    let yesterday = SystemTime::now() - day;
     let expired = manager
         .installation
-        .issue_until(Role::Admin, "replica", yesterday)
+        .issue_between(Role::Admin, "replica", yesterday - day..yesterday)
         .unwrap();
     let callers = [
         (
