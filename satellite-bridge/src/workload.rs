@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use satellite_host::files::FileError;
 use satellite_host::systemd::Units;
 use satellite_proto::bundle::{Digest, Manifest, WorkloadName};
+use satellite_proto::pushback;
 use satellite_proto::wire::bridge::v1::{Operation, Workload};
 use tokio::sync::{Notify, watch};
 use tonic::{Code, Status};
@@ -46,6 +47,9 @@ use crate::update::ChunkStore;
 
 /// How long a workload may take to stop when the satellite is quarantined.
 const HOLD: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// When to ask again for what cannot be done because something else is being done: most of that takes seconds.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Why a call about a workload is refused.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +76,9 @@ impl From<WorkloadError> for Status {
     fn from(error: WorkloadError) -> Self {
         let code = match error {
             WorkloadError::Unknown(_) => Code::NotFound,
-            WorkloadError::Busy(_) => Code::Aborted,
+            WorkloadError::Busy(_) => {
+                return pushback::come_after(Self::aborted(error.to_string()), AGAIN);
+            }
             WorkloadError::Operation(error) => return error.into(),
             WorkloadError::Journal(_) | WorkloadError::File(_) => Code::Internal,
         };

@@ -15,7 +15,7 @@ use tonic::Code;
 use tracing::{info, warn};
 
 use super::reconcile::Pass;
-use super::remote::{RETRY, call, ended, new_key, wait_after, watch_operation};
+use super::remote::{RETRY, call, ended, is_busy, new_key, wait_after, watch_operation};
 use super::{Actor, App, AppError, JobFailure, firewall, history, push, trust};
 use crate::names::SatelliteName;
 use crate::plan::{Desired, Step};
@@ -23,6 +23,9 @@ use crate::store::{Attempt, BundleRow, Outcome};
 
 /// How often the start of an operation is tried while the satellite does not answer; the key makes it one start.
 const TRIES: u32 = 4;
+
+/// How long a start waits for the end of something else, such as the check of a workload by a bridge that has just started.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// Seconds within which this server proves, over a new connection, that it still reaches a satellite after an update.
 const CONTACT_SECONDS: u32 = 60;
@@ -248,7 +251,7 @@ impl Run<'_> {
     async fn switch(&self, name: &WorkloadName, starts: bool) -> Result<(), JobFailure> {
         let (name, key) = (name.to_string(), new_key());
         let (app, satellite) = (self.app, self.satellite);
-        let operation = begin(move || {
+        let operation = begin(BUSY, move || {
             let (name, idempotency_key) = (name.clone(), key.clone());
             async move {
                 let mut client = WorkloadServiceClient::new(app.fleet.channel(satellite)?);
@@ -295,7 +298,7 @@ impl Run<'_> {
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
         self.saw_end.store(false, Ordering::SeqCst);
         let (app, satellite) = (self.app, self.satellite);
-        let operation = begin(move || {
+        let operation = begin(BUSY, move || {
             let request = bridge::InstallUpdateRequest {
                 manifest_digest: digest.to_string(),
                 idempotency_key: key.clone(),
@@ -396,20 +399,68 @@ async fn meet_once(app: &App, satellite: &SatelliteName, operation: &str) -> Res
     Ok(())
 }
 
-/// Starts an operation; a call whose answer was lost is made again with its key.
-async fn begin<F>(start: impl Fn() -> F) -> Result<Operation, AppError>
+/// Starts an operation; a call whose answer was lost is made again with its key, and one that comes while something else is
+/// done is made again when that may have ended.
+async fn begin<F>(patience: Duration, start: impl Fn() -> F) -> Result<Operation, AppError>
 where
     F: Future<Output = Result<Option<Operation>, AppError>>,
 {
+    let patient = tokio::time::Instant::now() + patience;
     let mut attempt = 0;
     loop {
-        match start().await {
+        let error = match start().await {
             Ok(operation) => return Ok(operation.unwrap_or_default()),
-            Err(error) if error.code() == Code::Unavailable && attempt + 1 < TRIES => {
-                tokio::time::sleep(wait_after(&error, attempt)).await;
-                attempt += 1;
-            }
-            Err(error) => return Err(error),
+            Err(error) => error,
+        };
+        if error.code() == Code::Unavailable && attempt + 1 < TRIES {
+            tokio::time::sleep(wait_after(&error, attempt)).await;
+            attempt += 1;
+        } else if is_busy(&error) && tokio::time::Instant::now() < patient {
+            tokio::time::sleep(wait_after(&error, 0)).await;
+        } else {
+            return Err(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use satellite_proto::pushback;
+    use tonic::Status;
+
+    use super::*;
+
+    /// What becomes of a start that is answered like this at first, and how often it was tried.
+    async fn started(answer: Status, times: u32, patience: Duration) -> (Result<(), Code>, u32) {
+        let tries = Cell::new(0);
+        let begun = begin(patience, || {
+            tries.set(tries.get() + 1);
+            let refused = tries.get() <= times;
+            let answer = answer.clone();
+            async move {
+                if refused {
+                    return Err(AppError::remote("s1", answer));
+                }
+                Ok(Some(Operation::default()))
+            }
+        });
+        (begun.await.map(drop).map_err(|error| error.code()), tries.get())
+    }
+
+    #[tokio::test]
+    async fn a_start_waits_for_the_end_of_something_else_and_not_for_ever() {
+        let busy = pushback::come_after(Status::aborted("something else"), Duration::ZERO);
+        assert_eq!(started(busy.clone(), 1, BUSY).await, (Ok(()), 2));
+        let now = Duration::ZERO;
+        assert_eq!(started(busy, 1, now).await, (Err(Code::Aborted), 1));
+    }
+
+    #[tokio::test]
+    async fn a_start_whose_answer_was_lost_is_asked_for_again_and_one_that_lacks_chunks_is_not() {
+        assert_eq!(started(Status::unavailable("cut"), 1, BUSY).await, (Ok(()), 2));
+        let lost = Status::aborted("chunks are missing");
+        assert_eq!(started(lost, 1, BUSY).await, (Err(Code::Aborted), 1));
     }
 }

@@ -35,11 +35,19 @@ pub(super) fn new_key() -> String {
 
 /// The wait before a call that failed is made again: longer each time, and no shorter than the satellite asked for.
 pub(super) fn wait_after(error: &AppError, attempt: u32) -> Duration {
-    let asked = match error {
+    pushback::wait(RETRY.delay(attempt, rand::random()), asked(error), rand::random())
+}
+
+/// Whether the satellite does something else at the moment, and says when to ask again.
+pub(super) fn is_busy(error: &AppError) -> bool {
+    error.code() == Code::Aborted && asked(error).is_some()
+}
+
+fn asked(error: &AppError) -> Option<Duration> {
+    match error {
         AppError::Remote { status, .. } => pushback::asked(status),
         _ => None,
-    };
-    pushback::wait(RETRY.delay(attempt, rand::random()), asked, rand::random())
+    }
 }
 
 /// Waits for the answer to one call, at most `deadline`.
