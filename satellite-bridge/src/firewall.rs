@@ -24,6 +24,8 @@ pub mod render;
 pub mod ruleset;
 mod store;
 pub mod wire;
+#[cfg(test)]
+mod writes;
 
 pub use ruleset::{Action, Ruleset, RulesetError};
 

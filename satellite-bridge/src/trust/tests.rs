@@ -10,6 +10,7 @@ use satellite_proto::bundle::{KeyPair, Keys, Root, SecretKey};
 
 use super::*;
 use crate::workload::world::World;
+use crate::writes::{Disk, cuts, record};
 
 const WORLD: &str = "SATELLITE_TEST_WORLD";
 
@@ -120,6 +121,39 @@ fn killed_while_it_follows_a_satellite_trusts_the_old_keys_or_the_new_ones() {
         let trusted = Truster::new(&world.places).release_keys().unwrap();
         assert_eq!(trusted.keys().collect::<Vec<_>>(), [new.public_key()], "{point}");
     }
+}
+
+#[tokio::test]
+async fn cut_after_any_write_while_it_follows_a_satellite_trusts_the_old_keys_or_the_new_ones() {
+    let (a, b, old, new) = (key(), key(), key(), key());
+    let (world, truster) = world(&root(1, 1, &[&a]));
+    truster.follow(&offer(&[], Some(keys(1, &old, &[&a])))).unwrap();
+    let next = signed(root(2, 1, &[&b]).to_bytes().unwrap(), &[&a, &b]);
+    let offered = offer(&[next], Some(keys(2, &new, &[&b])));
+    journal::write(&world.root.join("offered.json"), &offered).unwrap();
+    let disk = Disk::read(&world.root);
+    let calls = record("trust::tests::the_child", &[(WORLD, world.root.as_os_str())]).await;
+    let (mut disks, mut followed) = (0, 0);
+    let changes = cuts(&disk, &calls, |left| {
+        let point = format!("{:?} after {} calls", left.cut, left.after);
+        let dir = tempfile::tempdir().unwrap();
+        left.lay_out(dir.path());
+        let truster = Truster::new(&World::at(dir.path()).places);
+        let trusted = truster.release_keys().unwrap();
+        let trusted: Vec<_> = trusted.keys().collect();
+        let is_new = trusted == [new.public_key()];
+        assert!(is_new || trusted == [old.public_key()], "{point}");
+        assert_eq!(truster.follow(&offered).unwrap(), !is_new, "{point}");
+        let trusted = truster.release_keys().unwrap();
+        let trusted: Vec<_> = trusted.keys().collect();
+        assert_eq!(trusted, [new.public_key()], "{point}");
+        disks += 1;
+        followed += usize::from(is_new);
+    });
+    println!(
+        "cut after each of {changes} calls that write: {disks} different disks, {followed} with the new keys"
+    );
+    assert!(followed > 0 && followed < disks, "{followed} of {disks}");
 }
 
 fn kill_child_at(point: &str, root: &Path) {
