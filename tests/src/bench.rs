@@ -15,6 +15,7 @@ pub mod peers;
 pub mod process;
 pub mod satellite;
 pub mod transport;
+pub mod update;
 
 /// One thing measured once.
 #[derive(Debug, Clone, Copy, PartialEq)]

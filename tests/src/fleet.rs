@@ -3,6 +3,7 @@
 //! **Invariant:** it ends with its owner, and its disks are in memory.
 
 use std::fs::Permissions;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -28,6 +29,9 @@ pub const WORKLOAD: &str = "emulated";
 /// Satellites that are paired at once.
 const PAIRED_AT_ONCE: usize = 16;
 
+/// Satellites in one process: up to six open files each.
+const IN_ONE: usize = 2500;
+
 /// How long an answer of the emulator may take.
 const ANSWER: Duration = Duration::from_mins(5);
 
@@ -44,24 +48,27 @@ pub struct Emulated {
     code: String,
 }
 
-/// The emulator.
+/// The emulator: as many processes as it takes, for each may have so many files open only.
 #[derive(Debug)]
 pub struct Fleet {
     /// Its satellites.
     pub members: Vec<Emulated>,
+    processes: Vec<Process>,
+}
+
+/// A part of the fleet.
+#[derive(Debug)]
+struct Process {
+    numbers: Range<usize>,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     _child: Child,
     _disks: TempDir,
 }
 
-impl Fleet {
-    /// Starts `count` satellites beside the laboratory's server.
-    ///
-    /// # Errors
-    ///
-    /// If the emulator is not built or does not come up.
-    pub async fn start(lab: &Lab, count: usize) -> anyhow::Result<Self> {
+impl Process {
+    /// Starts the satellites with these numbers, and answers them.
+    async fn start(lab: &Lab, numbers: Range<usize>) -> anyhow::Result<(Self, Vec<Emulated>)> {
         let disks = if Path::new(MEMORY).is_dir() {
             tempfile::tempdir_in(MEMORY)?
         } else {
@@ -71,23 +78,25 @@ impl Fleet {
         anyhow::ensure!(program.is_file(), "the emulator is not built: run `make build`");
         let mut command = lab.lan.at_server(program);
         command.arg("--directory").arg(disks.path());
-        command.arg("--count").arg(count.to_string());
+        command.arg("--count").arg(numbers.len().to_string());
+        command.arg("--first").arg(numbers.start.to_string());
         command.arg("--trust").arg(lab.release.trust().await?);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start the emulator")?;
         let stdin = child.stdin.take().context("the emulator hears nothing")?;
         let stdout = child.stdout.take().context("the emulator says nothing")?;
-        let mut fleet = Self {
-            members: Vec::with_capacity(count),
+        let mut members = Vec::with_capacity(numbers.len());
+        let mut process = Self {
+            numbers,
             stdin,
             lines: BufReader::new(stdout).lines(),
             _child: child,
             _disks: disks,
         };
         loop {
-            let line = fleet.next().await?;
+            let line = process.next().await?;
             if line.get("ready").is_some() {
-                return Ok(fleet);
+                return Ok((process, members));
             }
             let text = |key: &str| {
                 line[key]
@@ -95,7 +104,7 @@ impl Fleet {
                     .map(str::to_owned)
                     .context("it speaks otherwise")
             };
-            fleet.members.push(Emulated {
+            members.push(Emulated {
                 name: text("satellite")?,
                 address: text("address")?,
                 code: text("code")?,
@@ -109,16 +118,59 @@ impl Fleet {
         Ok(serde_json::from_str(&line.context("the emulator has ended")?)?)
     }
 
+    async fn tell(&mut self, command: &str) -> anyhow::Result<Value> {
+        self.stdin.write_all(format!("{command}\n").as_bytes()).await?;
+        let answer = self.next().await?;
+        anyhow::ensure!(answer.get("error").is_none(), "{answer}");
+        Ok(answer)
+    }
+
+    /// A command for this part of the fleet; none if it is about others only.
+    fn own(&self, command: &str) -> Option<String> {
+        let numbers = command.split_once(' ').and_then(|(verb, part)| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some((verb, first.parse::<usize>().ok()?, last.parse::<usize>().ok()?))
+        });
+        let Some((verb, first, last)) = numbers else {
+            return Some(command.to_owned());
+        };
+        let (from, to) = (first.max(self.numbers.start), last.min(self.numbers.end - 1));
+        (from <= to).then(|| format!("{verb} {}-{}", from - self.numbers.start, to - self.numbers.start))
+    }
+}
+
+impl Fleet {
+    /// Starts `count` satellites beside the laboratory's server.
+    ///
+    /// # Errors
+    ///
+    /// If the emulator is not built or does not come up.
+    pub async fn start(lab: &Lab, count: usize) -> anyhow::Result<Self> {
+        let mut fleet = Self {
+            members: Vec::with_capacity(count),
+            processes: Vec::new(),
+        };
+        for first in (0..count).step_by(IN_ONE) {
+            let numbers = first..count.min(first + IN_ONE);
+            let (process, members) = Process::start(lab, numbers).await?;
+            fleet.members.extend(members);
+            fleet.processes.push(process);
+        }
+        Ok(fleet)
+    }
+
     /// Does something to a part of the fleet, as the emulator's commands say it, and waits until it is done.
     ///
     /// # Errors
     ///
     /// If it does not understand, or cannot.
-    pub async fn tell(&mut self, command: &str) -> anyhow::Result<Value> {
-        self.stdin.write_all(format!("{command}\n").as_bytes()).await?;
-        let answer = self.next().await?;
-        anyhow::ensure!(answer.get("error").is_none(), "{answer}");
-        Ok(answer)
+    pub async fn tell(&mut self, command: &str) -> anyhow::Result<()> {
+        for process in &mut self.processes {
+            if let Some(own) = process.own(command) {
+                process.tell(&own).await?;
+            }
+        }
+        Ok(())
     }
 
     /// How often servers met satellites, for each second since the first time after `forget`.
@@ -127,8 +179,21 @@ impl Fleet {
     ///
     /// If the emulator has ended.
     pub async fn met(&mut self) -> anyhow::Result<Vec<u64>> {
-        let answer = self.tell("count").await?;
-        Ok(serde_json::from_value(answer["met"].clone())?)
+        let mut moments: Vec<u64> = Vec::new();
+        for process in &mut self.processes {
+            let answer = process.tell("count").await?;
+            moments.extend(serde_json::from_value::<Vec<u64>>(answer["met"].clone())?);
+        }
+        let first = moments.iter().min().copied().unwrap_or_default();
+        let mut seconds = Vec::new();
+        for moment in moments {
+            let second = usize::try_from((moment - first) / 1000)?;
+            if seconds.len() <= second {
+                seconds.resize(second + 1, 0);
+            }
+            seconds[second] += 1;
+        }
+        Ok(seconds)
     }
 
     /// Has the server pair all of them; each is to run `workloads`, or nothing.

@@ -34,6 +34,9 @@ struct Cli {
     /// How many there are.
     #[arg(long)]
     count: usize,
+    /// The number of the first one; the names say it.
+    #[arg(long, default_value_t = 0)]
+    first: usize,
     /// Keys whose signatures on bundles count.
     #[arg(long)]
     trust: PathBuf,
@@ -47,7 +50,8 @@ struct Fleet {
 impl Fleet {
     async fn start(cli: &Cli) -> anyhow::Result<Self> {
         let meetings = Meetings::default();
-        let places = (0..cli.count).map(|number| Place::new(&cli.directory, &cli.trust, number));
+        let numbers = cli.first..cli.first.saturating_add(cli.count);
+        let places = numbers.map(|number| Place::new(&cli.directory, &cli.trust, number));
         let members: Vec<_> = places.map(|place| Member::new(place, meetings.clone())).collect();
         let mut fleet = Self { members, meetings };
         fleet
@@ -98,7 +102,7 @@ impl Fleet {
             Command::Wait(time) => tokio::time::sleep(time).await,
             Command::Forget => self.meetings.forget(),
             Command::Count => {
-                println!("{}", json!({ "met": self.meetings.by_second() }));
+                println!("{}", json!({ "met": self.meetings.moments() }));
                 return Ok(());
             }
         }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::Context as _;
 use satellite_bridge::config::Config;
 use satellite_bridge::daemon::{Daemon, Options};
 use satellite_bridge::pairing::Clock;
+use satellite_host::clock;
 use satellite_host::iptables::FakeFilter;
 use satellite_host::systemd::{Behaviour, FakeUnits};
 use serde_json::json;
@@ -18,13 +18,14 @@ use tokio::task::JoinHandle;
 /// When servers met members of the fleet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Meetings {
-    moments: Arc<Mutex<Vec<Instant>>>,
+    /// In milliseconds since 1970: fleets of several processes are counted together.
+    moments: Arc<Mutex<Vec<i64>>>,
 }
 
 impl Meetings {
     fn note(&self) {
         let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        moments.push(Instant::now());
+        moments.push(clock::now().as_millisecond());
     }
 
     /// Forgets them.
@@ -35,21 +36,12 @@ impl Meetings {
             .clear();
     }
 
-    /// How many there were in each second from the first one on.
-    pub(crate) fn by_second(&self) -> Vec<u64> {
-        let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut seconds = Vec::new();
-        let Some(first) = moments.iter().min() else {
-            return seconds;
-        };
-        for moment in moments.iter() {
-            let second = usize::try_from(moment.duration_since(*first).as_secs()).unwrap_or(usize::MAX);
-            if seconds.len() <= second {
-                seconds.resize(second.saturating_add(1), 0);
-            }
-            seconds[second] += 1;
-        }
-        seconds
+    /// When they were, in milliseconds since 1970.
+    pub(crate) fn moments(&self) -> Vec<i64> {
+        self.moments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

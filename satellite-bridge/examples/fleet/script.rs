@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-/// One line. A part of the fleet is `FIRST-LAST`, one number, or `all`.
+/// One line. A part of the fleet is `FIRST-LAST`, one number, or `all`, counted from 0 in each process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     /// `stop PART`: switched off, without a word to the server.
@@ -19,7 +19,7 @@ pub(crate) enum Command {
     Break(Range<usize>, bool),
     /// `wait DURATION`, such as `1500ms`: nothing, for so long.
     Wait(Duration),
-    /// `count`: how often servers met members, for each second since the first time.
+    /// `count`: when servers met members, in milliseconds since 1970.
     Count,
     /// `forget`: what was counted.
     Forget,

@@ -169,6 +169,23 @@ pub async fn scp(server: &Server, file: &Path, target: &Path) -> anyhow::Result<
     measured(server, scp).await
 }
 
+/// Brings the copy `target` of an earlier `file` up to date with rsync.
+///
+/// # Errors
+///
+/// If it fails.
+pub async fn rsync(server: &Server, file: &Path, target: &Path) -> anyhow::Result<Sample> {
+    let shell = format!(
+        "ssh -q -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i {} -p {}",
+        server.dir.join("client").display(),
+        server.address.port()
+    );
+    let mut rsync = command("rsync");
+    rsync.args(["-z", "--no-whole-file", "-e", &shell]).arg(file);
+    rsync.arg(format!("{}:{}", server.address.ip(), target.display()));
+    measured(server, rsync).await
+}
+
 async fn measured(server: &Server, client: tokio::process::Command) -> anyhow::Result<Sample> {
     let cpu = || server.cpu() + own_cpu_with_children();
     let (sample, ended) = Sample::of(cpu, finish(client, LIMIT)).await?;

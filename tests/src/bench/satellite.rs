@@ -117,12 +117,25 @@ impl Client {
         Ok(())
     }
 
-    /// Installs an upload, starts it, and waits for the end.
+    /// Installs an upload and starts it.
     ///
     /// # Errors
     ///
     /// If it fails.
     pub async fn install(&self, name: &str) -> anyhow::Result<()> {
+        let ended = self.installed(name).await?;
+        let good = ended.state() == pb::OperationState::Succeeded;
+        let error = ended.error.unwrap_or_default();
+        anyhow::ensure!(good, "{}\n{}", error.message, error.log_tail.join("\n"));
+        Ok(())
+    }
+
+    /// The same, however it ends.
+    ///
+    /// # Errors
+    ///
+    /// If it does not begin, or its end is not told.
+    pub async fn installed(&self, name: &str) -> anyhow::Result<pb::Operation> {
         let mut client = UpdateServiceClient::new(self.channel.clone());
         let manifest_digest = name.to_owned();
         let request = pb::InstallUpdateRequest {
@@ -142,11 +155,7 @@ impl Client {
         while let Some(state) = states.message().await? {
             last = state.operation;
         }
-        let last = last.context("the operation showed no state")?;
-        let error = last.error.unwrap_or_default();
-        let good = last.state == i32::from(pb::OperationState::Succeeded);
-        anyhow::ensure!(good, "{}\n{}", error.message, error.log_tail.join("\n"));
-        Ok(())
+        last.context("the operation showed no state")
     }
 
     /// Reads a log source to its end, decompresses it, and answers its bytes.

@@ -11,7 +11,7 @@ use e2e::bench::commission::{idle, pair_to_healthy, pid_of};
 use e2e::bench::peers::Site;
 use e2e::bench::satellite::Client;
 use e2e::bench::transport::{Bench, LOG_WORKLOAD, recipe};
-use e2e::bench::{LIMIT, RUNS, Row, backup, fleet, peers, table};
+use e2e::bench::{LIMIT, RUNS, Row, backup, fleet, peers, table, update};
 use e2e::command::finish;
 use e2e::lab::Lab;
 use e2e::network::Lan;
@@ -35,6 +35,9 @@ struct Cli {
     /// Measures only this; commissioning comes first in any case. Writes no file.
     #[arg(long, value_enum)]
     only: Option<Only>,
+    /// The backup-service of an earlier release, from which to update; without, the later one is made up.
+    #[arg(long)]
+    before: Option<PathBuf>,
 }
 
 /// A group of rows.
@@ -44,6 +47,8 @@ enum Only {
     Idle,
     /// Push, logs and status calls.
     Transfers,
+    /// One release to the next.
+    Update,
     /// The first backup.
     Backup,
     /// A server with many emulated satellites; in a laboratory of its own, without commissioning.
@@ -88,13 +93,27 @@ struct Transport {
     logs: PathBuf,
     dir: PathBuf,
     runs: usize,
+    group: Group,
+    #[arg(long)]
+    before: Option<PathBuf>,
+}
+
+/// What is measured in the laboratory's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// Push, logs and status calls.
+    Transfers,
+    /// One release to the next.
+    Update,
 }
 
 impl Transport {
     async fn run(&self) -> anyhow::Result<()> {
         let client = Client::new(&self.installation, &self.address, &self.fingerprint)?;
         let key = SecretKey::from_file_text(&std::fs::read_to_string(&self.key)?, None)?;
-        self.install_log_source(&client, &key).await?;
+        if self.group == Group::Transfers {
+            self.install_log_source(&client, &key).await?;
+        }
         let lan = Lan::new(LABORATORY, &self.dir);
         let site = Site::lay(&lan.server_side(), &self.dir).await?;
         let bench = Bench {
@@ -104,7 +123,20 @@ impl Transport {
             key: &key,
             runs: self.runs,
         };
-        let rows = bench.all(&self.logs.join("large.log"), "backup-service").await;
+        let rows = match self.group {
+            Group::Transfers => bench.all(&self.logs.join("large.log"), "backup-service").await,
+            Group::Update => {
+                let bench = update::Bench {
+                    client: &client,
+                    site: &site,
+                    key: &key,
+                    program: &self.program,
+                    before: self.before.as_deref(),
+                    runs: self.runs,
+                };
+                bench.all().await
+            }
+        };
         site.remove().await;
         println!("{}", serde_json::to_string(&rows?)?);
         Ok(())
@@ -143,7 +175,11 @@ async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
     }
     if cli.wants(Only::Transfers) {
         eprintln!("Transfers, {} times each …", cli.runs);
-        rows.extend(transfers(lab, &satellite, cli.runs).await?);
+        rows.extend(transfers(lab, &satellite, cli, "transfers").await?);
+    }
+    if cli.wants(Only::Update) {
+        eprintln!("One release to the next, {} times …", cli.runs);
+        rows.extend(transfers(lab, &satellite, cli, "update").await?);
     }
     if cli.wants(Only::Backup) {
         eprintln!("Backups of {} MiB, {} times each …", cli.bytes >> 20, cli.runs);
@@ -178,7 +214,12 @@ async fn many() -> anyhow::Result<Vec<Row>> {
 }
 
 /// What crosses the laboratory's network, from a process in it.
-async fn transfers(lab: &Lab, satellite: &FleetSatellite, runs: usize) -> anyhow::Result<Vec<Row>> {
+async fn transfers(
+    lab: &Lab,
+    satellite: &FleetSatellite,
+    cli: &Cli,
+    group: &str,
+) -> anyhow::Result<Vec<Row>> {
     let dir = lab.data().join("bench");
     std::fs::create_dir_all(&dir)?;
     let state = format!("lib/private/satellite-{LOG_WORKLOAD}/logs");
@@ -195,7 +236,11 @@ async fn transfers(lab: &Lab, satellite: &FleetSatellite, runs: usize) -> anyhow
     inside
         .arg(lab.satellite().var().join(state))
         .arg(&dir)
-        .arg(runs.to_string());
+        .arg(cli.runs.to_string())
+        .arg(group);
+    if let Some(before) = &cli.before {
+        inside.arg("--before").arg(before);
+    }
     let ended = finish(inside, LIMIT * 4).await?;
     anyhow::ensure!(ended.code == Some(0), "the transfers failed: {}", ended.stderr);
     Ok(serde_json::from_str(ended.stdout.trim())?)
