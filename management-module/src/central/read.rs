@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::batch::Batcher;
-use self::seen::{Base, SeenFile};
+use self::seen::{Base, Recorder};
 use super::command::{self, CommandError};
 use super::profile::{DataSet, DumpCommand};
 use super::quiesce::{QuiesceError, Quiesced, StopNotes};
@@ -60,8 +60,17 @@ pub struct Totals {
 pub struct Read {
     /// How much it was.
     pub totals: Totals,
-    /// The files.
-    pub seen: Vec<SeenFile>,
+    /// The files, if they were to be noted.
+    pub seen: Option<Recorder>,
+}
+
+/// What is known of the last archive, and where this one is noted.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What has not changed since is neither read nor sent.
+    pub base: Option<Arc<Base>>,
+    /// Takes what is read.
+    pub recorder: Option<Recorder>,
 }
 
 /// Data sets could not be read.
@@ -121,7 +130,7 @@ pub struct Reading {
     pub task: tokio::task::JoinHandle<Result<Read, ReadError>>,
 }
 
-/// Starts to read `data_sets` in a blocking thread. What has not changed since `base` is neither read nor sent.
+/// Starts to read `data_sets` in a blocking thread.
 ///
 /// # Cancel safety
 ///
@@ -131,11 +140,11 @@ pub fn start(
     data_sets: Vec<DataSet>,
     notes: StopNotes,
     cancel: CancellationToken,
-    base: Option<Arc<Base>>,
+    memory: Memory,
 ) -> Reading {
     let (sender, output) = mpsc::channel(AHEAD);
     let bytes = Arc::new(AtomicU64::new(0));
-    let mut batcher = Batcher::new(sender, cancel.clone(), Arc::clone(&bytes), base);
+    let mut batcher = Batcher::new(sender, cancel.clone(), Arc::clone(&bytes), memory);
     let task = tokio::task::spawn_blocking(move || {
         for set in &data_sets {
             read_data_set(&mut batcher, set, &notes, &cancel)?;

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use prost::Message as _;
 use satellite_proto::wire::MAX_PIECE;
@@ -13,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::profile::{DataSet, Profile};
 use super::quiesce::StopNotes;
-use super::read::seen::{Base, SeenFile};
-use super::read::{self, Output, ReadError, Totals};
+use super::read::seen::Recorder;
+use super::read::{self, Memory, Output, ReadError, Totals};
 use super::restore::{Report, RestoreError, Restorer, Target, Traces};
 
 /// What a reading sent.
@@ -22,7 +21,6 @@ pub(super) struct Read {
     pub(super) items: Vec<Item>,
     pub(super) notices: Vec<String>,
     pub(super) result: Result<Totals, ReadError>,
-    pub(super) seen: Vec<SeenFile>,
 }
 
 pub(super) fn profile(more: &str) -> Profile {
@@ -40,11 +38,12 @@ fn notes() -> StopNotes {
 }
 
 pub(super) async fn read(sets: Vec<DataSet>) -> Read {
-    read_since(sets, None).await
+    read_since(sets, Memory::default()).await.0
 }
 
-pub(super) async fn read_since(sets: Vec<DataSet>, base: Option<Arc<Base>>) -> Read {
-    let mut reading = read::start(sets, notes(), CancellationToken::new(), base);
+/// Reads with what is known of the last archive, and answers what is to be known of this one.
+pub(super) async fn read_since(sets: Vec<DataSet>, memory: Memory) -> (Read, Option<Recorder>) {
+    let mut reading = read::start(sets, notes(), CancellationToken::new(), memory);
     let (mut items, mut notices) = (Vec::new(), Vec::new());
     while let Some(output) = reading.output.recv().await {
         match output {
@@ -61,14 +60,14 @@ pub(super) async fn read_since(sets: Vec<DataSet>, base: Option<Arc<Base>>) -> R
     }
     let (result, seen) = match reading.task.await.unwrap() {
         Ok(read) => (Ok(read.totals), read.seen),
-        Err(error) => (Err(error), Vec::new()),
+        Err(error) => (Err(error), None),
     };
-    Read {
+    let read = Read {
         items,
         notices,
         result,
-        seen,
-    }
+    };
+    (read, seen)
 }
 
 pub(super) fn restore(target: Target, items: Vec<Item>) -> Result<Report, RestoreError> {

@@ -21,7 +21,7 @@ use crate::app::remote::RETRY;
 use crate::app::{Actor, AppError, Begun, Job, JobFailure, leases};
 use crate::central::command::CommandError;
 use crate::central::profile::DataSet;
-use crate::central::read::{self, Output, Read, ReadError, Reading, Totals};
+use crate::central::read::{self, Memory, Output, Read, ReadError, Reading, Totals};
 use crate::names::SatelliteName;
 use crate::plan::space::refusal;
 use crate::store::{Central, LeaseKind};
@@ -213,7 +213,11 @@ impl Backups {
         let mut client = self.client(&plan.satellite).map_err(said)?;
         let total = plan.weight.content;
         let cancel = CancellationToken::new();
-        let reading = read::start(plan.sets.clone(), self.notes(), cancel.clone(), base);
+        let memory = Memory {
+            base,
+            recorder: self.recorder(plan).await,
+        };
+        let reading = read::start(plan.sets.clone(), self.notes(), cancel.clone(), memory);
         let bytes = Arc::clone(&reading.bytes);
         let (notices, mut noticed) = mpsc::channel(NOTICES);
         let (outcome, read) = oneshot::channel();

@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use prost::Message as _;
 use satellite_proto::wire::backup::v1 as pb;
 
 use super::{Backups, Making};
 use crate::app::remote::call;
-use crate::central::read::seen::{Base, Seen, SeenFile};
-use crate::files;
+use crate::central::read::seen::{Base, Head, Recorder};
 
 /// The last archive, and what it holds.
 pub(super) struct LastSeen {
@@ -27,15 +25,9 @@ impl Backups {
             return None;
         }
         let path = self.seen_path(plan);
-        let read = move || {
-            let seen = Seen::decode(std::fs::read(path).ok()?.as_slice()).ok()?;
-            Some((
-                seen.archive.clone(),
-                seen.satellite.clone(),
-                Arc::new(Base::new(seen)),
-            ))
-        };
-        let (archive, satellite, base) = tokio::task::spawn_blocking(read).await.ok()??;
+        let base = tokio::task::spawn_blocking(move || Base::open(&path).ok());
+        let base = base.await.ok()??;
+        let Head { archive, satellite } = base.head().clone();
         if satellite != plan.satellite.as_str() {
             return None;
         }
@@ -52,30 +44,34 @@ impl Backups {
         let request = pb::GetArchiveRequest { id: archive.clone() };
         let there = client.get_archive(request);
         call(&plan.satellite, deadline, there).await.ok()?;
-        Some(LastSeen { archive, base })
+        // Not before it is sure to be of use: it takes room.
+        let base = tokio::task::spawn_blocking(move || base.indexed().ok());
+        Some(LastSeen {
+            archive,
+            base: Arc::new(base.await.ok()??),
+        })
     }
 
-    /// Keeps what an archive holds, for the next one.
-    pub(super) async fn note_seen(&self, plan: &Making, archive: &pb::Archive, files: Vec<SeenFile>) {
-        if files.is_empty() || plan.sets.iter().any(|set| set.changed_before.is_some()) {
-            return;
+    /// Where what is read is noted, for the next one; none if that would be of no use.
+    pub(super) async fn recorder(&self, plan: &Making) -> Option<Recorder> {
+        if plan.sets.iter().any(|set| set.changed_before.is_some()) {
+            return None;
         }
-        let seen = Seen {
+        let path = self.seen_path(plan);
+        let created = tokio::task::spawn_blocking(move || Recorder::create(path)).await;
+        let created = created.map_err(std::io::Error::other).flatten();
+        created.inspect_err(unnoted).ok()
+    }
+
+    /// Keeps what an archive holds.
+    pub(super) async fn note_seen(&self, plan: &Making, archive: &pb::Archive, recorder: Option<Recorder>) {
+        let Some(recorder) = recorder else { return };
+        let head = Head {
             archive: archive.id.clone(),
             satellite: plan.satellite.to_string(),
-            files,
         };
-        let path = self.seen_path(plan);
-        let write = move || {
-            if let Some(directory) = path.parent() {
-                files::make_directory(directory, 0o700)?;
-            }
-            files::write_atomic(&path, &seen.encode_to_vec(), 0o600)
-        };
-        let written = tokio::task::spawn_blocking(write).await;
-        if let Err(error) = written.map_err(std::io::Error::other).flatten() {
-            tracing::warn!(%error, "The next backup will send everything");
-        }
+        let kept = tokio::task::spawn_blocking(move || recorder.keep(&head)).await;
+        let _warned = kept.map_err(std::io::Error::other).flatten().inspect_err(unnoted);
     }
 
     /// Forgets it.
@@ -91,4 +87,8 @@ impl Backups {
         let name = data_encoding::HEXLOWER.encode(digest.as_ref().get(..16).unwrap_or_default());
         self.app.config.seen().join(name)
     }
+}
+
+fn unnoted(error: &std::io::Error) {
+    tracing::warn!(%error, "What the archive holds cannot be noted; the next backup will send everything");
 }

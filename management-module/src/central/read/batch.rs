@@ -16,8 +16,8 @@ use satellite_proto::wire::backup::v1::{Batch, CopiedContent, Item, Member, Memb
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::seen::{Base, Chunk, Recorder, SeenFile};
-use super::{Output, Read, ReadError, Totals, count};
+use super::seen::{Chunks, SeenFile};
+use super::{Memory, Output, Read, ReadError, Totals, count};
 
 /// What an item's and a content's tag and length take at most.
 const FRAMING: usize = 16;
@@ -27,6 +27,9 @@ const MOST_XATTR_BYTES: usize = 192 * 1024;
 /// Content in smaller pieces than this is not worth an item at the end of a batch.
 const LEAST_PIECE: usize = 4 * 1024;
 
+/// A file from this size on is cut into chunks, so that of one that changes little is sent. A smaller one is sent again:
+/// what is cut is hashed twice, and few files between are changed in parts.
+const CUT: u64 = 8 * 1024 * 1024;
 /// Sizes of chunks.
 const SMALLEST: usize = 64 * 1024;
 const USUAL: usize = 256 * 1024;
@@ -52,13 +55,15 @@ pub(super) struct Batcher {
     buffer: BytesMut,
     hash: Option<Context>,
     totals: Totals,
-    base: Option<Arc<Base>>,
-    recorder: Recorder,
-    /// Digest of the file that was ended last, and its chunks.
+    memory: Memory,
+    /// Size and digest of the file that was ended last.
     ended: SeenFile,
-    /// What of a large file has no chunk yet, and the chunks that it has.
-    uncut: BytesMut,
-    chunks: Vec<Chunk>,
+    /// Whether the file is cut into chunks; the chunks that it has, and what has none yet.
+    is_cut: bool,
+    chunks: Chunks,
+    uncut: Window,
+    /// Bytes of the file so far.
+    length: u64,
     data_set: String,
 }
 
@@ -67,7 +72,7 @@ impl Batcher {
         sender: mpsc::Sender<Output>,
         cancel: CancellationToken,
         progress: Arc<AtomicU64>,
-        base: Option<Arc<Base>>,
+        memory: Memory,
     ) -> Self {
         Self {
             sender,
@@ -78,11 +83,12 @@ impl Batcher {
             buffer: BytesMut::new(),
             hash: None,
             totals: Totals::default(),
-            base,
-            recorder: Recorder::default(),
+            memory,
             ended: SeenFile::default(),
-            uncut: BytesMut::new(),
-            chunks: Vec::new(),
+            is_cut: false,
+            chunks: Chunks::default(),
+            uncut: Window::default(),
+            length: 0,
             data_set: String::new(),
         }
     }
@@ -90,24 +96,30 @@ impl Batcher {
     pub(super) fn read(self) -> Read {
         Read {
             totals: self.totals,
-            seen: self.recorder.files(),
+            seen: self.memory.recorder,
         }
     }
 
     /// The file as the archive before has it, if it has not changed since.
-    pub(super) fn unchanged(&self, member: &Member, stat: &FileStat) -> Option<SeenFile> {
-        self.base.as_ref()?.unchanged(member, stat).cloned()
+    pub(super) fn unchanged(&self, member: &Member, stat: &FileStat) -> Option<(SeenFile, Chunks)> {
+        self.memory.base.as_ref()?.unchanged(member, stat)
     }
 
     /// A file that the receiver has as a whole.
-    pub(super) fn copied_file(&mut self, mut member: Member, file: SeenFile) -> Result<(), ReadError> {
+    pub(super) fn copied_file(
+        &mut self,
+        mut member: Member,
+        (file, chunks): (SeenFile, Chunks),
+    ) -> Result<(), ReadError> {
         member.size_bytes = file.size;
         self.begin(member)?;
         self.copied(file.path.clone(), 0, file.size)?;
         self.push(item::Kind::End(MemberEnd {
             sha256: file.sha256.clone(),
         }))?;
-        self.recorder.push(file);
+        if let Some(recorder) = &mut self.memory.recorder {
+            recorder.push(file, &chunks);
+        }
         Ok(())
     }
 
@@ -119,12 +131,15 @@ impl Batcher {
 
     /// Remembers the file that was ended last; `stat` is how it was while it was read.
     pub(super) fn remember(&mut self, path: Bytes, stat: Option<&FileStat>) {
+        let Some(recorder) = &mut self.memory.recorder else {
+            return;
+        };
         let file = SeenFile {
             data_set: self.data_set.clone(),
             path,
             ..std::mem::take(&mut self.ended)
         };
-        self.recorder.add(file, stat);
+        recorder.add(file, &self.chunks, stat);
     }
 
     /// Members sent so far.
@@ -159,8 +174,10 @@ impl Batcher {
             member.xattrs.clear();
         }
         self.hash = None;
+        self.is_cut = member.size_unknown || member.size_bytes >= CUT;
         self.chunks.clear();
         self.uncut.clear();
+        self.length = 0;
         self.data_set.clone_from(&member.data_set);
         self.totals.members += 1;
         self.push(item::Kind::Begin(member))
@@ -180,12 +197,16 @@ impl Batcher {
         self.push(item::Kind::End(MemberEnd { sha256 }))
     }
 
-    /// Content of a large file: cut into chunks, of which those are sent that the receiver has not.
+    /// Content of a large file. If it is cut into chunks, those are sent that the receiver has not.
     pub(super) fn content(&mut self, data: Bytes) -> Result<(), ReadError> {
         let hash = self.hash.get_or_insert_with(|| Context::new(&SHA256));
         hash.update(&data);
-        self.uncut.extend_from_slice(&data);
-        while self.uncut.len() >= LARGEST {
+        self.length += data.len() as u64;
+        if !self.is_cut {
+            return self.pieces(data);
+        }
+        self.uncut.fill(&data);
+        while self.uncut.bytes().len() >= LARGEST {
             self.cut()?;
         }
         Ok(())
@@ -193,20 +214,17 @@ impl Batcher {
 
     /// Cuts the next chunk off.
     fn cut(&mut self) -> Result<(), ReadError> {
-        let length = FastCDC::new(&self.uncut, SMALLEST, USUAL, LARGEST)
+        let uncut = self.uncut.bytes();
+        let length = FastCDC::new(uncut, SMALLEST, USUAL, LARGEST)
             .next()
-            .map_or(self.uncut.len(), |chunk| chunk.length);
-        let chunk = self.uncut.split_to(length).freeze();
-        let sha256 = Bytes::copy_from_slice(digest(&SHA256, &chunk).as_ref());
-        let there = self
-            .base
-            .as_ref()
-            .and_then(|base| base.chunk(&self.data_set, &sha256));
-        self.chunks.push(Chunk {
-            sha256,
-            length: u32::try_from(length).unwrap_or_default(),
-        });
-        match there {
+            .map_or(uncut.len(), |chunk| chunk.length);
+        let chunk = Bytes::copy_from_slice(uncut.get(..length).unwrap_or(uncut));
+        let sha256 = digest(&SHA256, &chunk);
+        self.uncut.take(length);
+        self.chunks
+            .push(sha256.as_ref(), u32::try_from(length).unwrap_or_default());
+        let base = self.memory.base.as_ref();
+        match base.and_then(|base| base.chunk(&self.data_set, sha256.as_ref())) {
             Some((path, offset)) => self.copied(path, offset, length as u64),
             None => self.pieces(chunk),
         }
@@ -269,16 +287,14 @@ impl Batcher {
     }
 
     pub(super) fn end(&mut self) -> Result<(), ReadError> {
-        while !self.uncut.is_empty() {
+        while !self.uncut.bytes().is_empty() {
             self.cut()?;
         }
         let hash = self.hash.take().unwrap_or_else(|| Context::new(&SHA256));
         let sha256 = Bytes::copy_from_slice(hash.finish().as_ref());
-        let chunks = std::mem::take(&mut self.chunks);
         self.ended = SeenFile {
-            size: chunks.iter().map(|chunk| u64::from(chunk.length)).sum(),
+            size: self.length,
             sha256: sha256.clone(),
-            chunks,
             ..SeenFile::default()
         };
         self.push(item::Kind::End(MemberEnd { sha256 }))
@@ -312,6 +328,36 @@ impl Batcher {
         self.sender
             .blocking_send(output)
             .map_err(|_| ReadError::Cancelled)
+    }
+}
+
+/// Bytes that are filled in at the end and taken from the beginning; what is left is moved seldom.
+#[derive(Default)]
+struct Window {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Window {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    fn fill(&mut self, data: &[u8]) {
+        if self.start >= 2 * LARGEST {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(data);
+    }
+
+    fn take(&mut self, length: usize) {
+        self.start += length;
+    }
+
+    fn clear(&mut self) {
+        self.buffer.clear();
+        self.start = 0;
     }
 }
 

@@ -1,21 +1,37 @@
 //! What the last archive holds of a central's files, so that what has not changed since is neither read nor sent again.
 //!
+//! It is kept in a file and written as the files are read: per file a length of four bytes, a [`SeenFile`], and of a large one
+//! its chunks, 36 bytes each; at the end a [`Head`], its length, and a mark. In memory is only where to look.
+//!
 //! **Invariants:** a file counts as unchanged only if size, inode and both times are what they were when it was read, and
 //! it was at rest then; what is wrong all the same is found by its digest when the archive is read back.
 
 use std::collections::HashMap;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use nix::sys::stat::FileStat;
 use prost::Message;
 use satellite_proto::wire::backup::v1::Member;
 
+use crate::files;
+
 /// Files that are remembered; of more the rest is sent each time.
-const MOST: usize = 200_000;
+const MOST: u64 = 200_000;
 /// Chunks that are remembered.
-const MOST_CHUNKS: usize = 200_000;
+const MOST_CHUNKS: u64 = 200_000;
 /// A file that was changed so few seconds before it was read may be changed again within the same tick of its clock.
 const RESTLESS: i64 = 2;
+/// A description of a file is never longer.
+const MOST_BYTES: u32 = 64 * 1024;
+/// The end of what is kept: other than in what an earlier version wrote, which is of no use.
+const MARK: [u8; 4] = *b"sfn1";
+/// The length of the head, and the mark.
+const TAIL: u64 = 8;
 
 /// A file as it is in an archive.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -25,7 +41,7 @@ pub struct SeenFile {
     pub data_set: String,
     /// Path, as the archive has it.
     #[prost(bytes = "bytes", tag = "2")]
-    pub path: bytes::Bytes,
+    pub path: Bytes,
     /// Bytes of it.
     #[prost(uint64, tag = "3")]
     pub size: u64,
@@ -37,52 +53,84 @@ pub struct SeenFile {
     pub times: Vec<i64>,
     /// Digest of the content.
     #[prost(bytes = "bytes", tag = "6")]
-    pub sha256: bytes::Bytes,
-    /// Its chunks in order, if it is large.
-    #[prost(message, repeated, tag = "7")]
-    pub chunks: Vec<Chunk>,
+    pub sha256: Bytes,
+    /// Its chunks, if it is large: so many follow.
+    #[prost(uint32, tag = "7")]
+    pub chunks: u32,
 }
 
-/// A part of a large file, cut where its content says.
+/// What the description of files is of.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub struct Chunk {
-    /// Its digest.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub sha256: bytes::Bytes,
-    /// Bytes of it.
-    #[prost(uint32, tag = "2")]
-    pub length: u32,
-}
-
-/// What an archive holds, as it is kept.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct Seen {
+pub struct Head {
     /// The archive.
     #[prost(string, tag = "1")]
     pub archive: String,
     /// The satellite that has it.
     #[prost(string, tag = "2")]
     pub satellite: String,
-    /// Its files.
-    #[prost(message, repeated, tag = "3")]
-    pub files: Vec<SeenFile>,
 }
 
-/// Where a chunk lies: number of the file, first byte.
-type Place = (usize, u64);
+/// The chunks of a large file in order, cut where its content says: digest and length of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chunks(Vec<u8>);
 
-/// The same, to be asked.
-#[derive(Debug, Default)]
+impl Chunks {
+    const DIGEST: usize = 32;
+    const EACH: usize = Self::DIGEST + 4;
+
+    pub(super) fn push(&mut self, sha256: &[u8], length: u32) {
+        self.0.extend_from_slice(sha256);
+        self.0.extend_from_slice(&length.to_be_bytes());
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.0.len() / Self::EACH).unwrap_or(u32::MAX)
+    }
+
+    /// Digest and length of each.
+    fn iter(&self) -> impl Iterator<Item = (&[u8], u32)> {
+        let (each, _) = self.0.as_chunks::<{ Self::EACH }>();
+        each.iter().map(|each| {
+            let (sha256, length) = each.split_at(Self::DIGEST);
+            let length = <[u8; 4]>::try_from(length).unwrap_or_default();
+            (sha256, u32::from_be_bytes(length))
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Where in what is kept a file is described.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: u64,
+    length: u32,
+}
+
+/// What the last archive holds, to be asked.
+#[derive(Debug)]
 pub struct Base {
-    files: Vec<SeenFile>,
-    by_name: HashMap<u64, usize>,
-    chunks: HashMap<bytes::Bytes, Place>,
+    file: File,
+    head: Head,
+    /// Where the head begins.
+    end: u64,
+    by_name: HashMap<u64, Place>,
+    /// Files that have chunks.
+    large: Vec<Place>,
+    /// By the beginning of a chunk's digest: number of the file in `large`, first byte.
+    chunks: HashMap<u128, (u32, u64)>,
 }
 
 fn name(data_set: &str, path: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     (data_set, path).hash(&mut hasher);
     hasher.finish()
+}
+
+fn beginning(sha256: &[u8]) -> Option<u128> {
+    sha256.first_chunk().map(|first| u128::from_be_bytes(*first))
 }
 
 fn times(stat: &FileStat) -> [i64; 4] {
@@ -94,63 +142,165 @@ fn times(stat: &FileStat) -> [i64; 4] {
     ]
 }
 
+fn invalid() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is not what was written")
+}
+
+fn decoded<M: Message + Default>(bytes: Vec<u8>) -> io::Result<M> {
+    M::decode(Bytes::from(bytes)).map_err(|_| invalid())
+}
+
+fn read_number(source: &mut impl Read) -> io::Result<u32> {
+    let mut number = [0; 4];
+    source.read_exact(&mut number)?;
+    Ok(u32::from_be_bytes(number))
+}
+
+fn read_bytes(source: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(|_| invalid())?];
+    source.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl Base {
-    /// Of what is kept.
-    #[must_use]
-    pub fn new(seen: Seen) -> Self {
-        let files = seen.files;
-        let mut by_name = HashMap::with_capacity(files.len());
-        let mut chunks = HashMap::new();
-        for (number, file) in files.iter().enumerate() {
-            by_name.insert(name(&file.data_set, &file.path), number);
-            let mut at = 0;
-            for chunk in &file.chunks {
-                if chunks.len() < MOST_CHUNKS {
-                    chunks.entry(chunk.sha256.clone()).or_insert((number, at));
-                }
-                at += u64::from(chunk.length);
-            }
-        }
-        Self {
-            files,
-            by_name,
-            chunks,
-        }
+    /// Opens what is kept and reads what it is of; nothing is found in it before [`Self::indexed`].
+    ///
+    /// # Errors
+    /// It is not there, or not what was written.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let all = file.metadata()?.len();
+        file.seek(SeekFrom::Start(all.checked_sub(TAIL).ok_or_else(invalid)?))?;
+        let length = read_number(&mut file)?;
+        let mark = read_bytes(&mut file, MARK.len() as u64)?;
+        let end = all.checked_sub(TAIL + u64::from(length));
+        let end = end
+            .filter(|_| mark == MARK && length <= MOST_BYTES)
+            .ok_or_else(invalid)?;
+        file.seek(SeekFrom::Start(end))?;
+        let head = decoded(read_bytes(&mut file, length.into())?)?;
+        Ok(Self {
+            file,
+            head,
+            end,
+            by_name: HashMap::new(),
+            large: Vec::new(),
+            chunks: HashMap::new(),
+        })
     }
 
-    /// The file, if it is there and has not changed since.
+    /// What it is of.
     #[must_use]
-    pub fn unchanged(&self, member: &Member, stat: &FileStat) -> Option<&SeenFile> {
-        let file = self
-            .files
-            .get(*self.by_name.get(&name(&member.data_set, &member.path))?)?;
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Notes where each file and chunk is.
+    ///
+    /// # Errors
+    /// It is not what was written.
+    pub fn indexed(mut self) -> io::Result<Self> {
+        self.file.rewind()?;
+        let mut source = BufReader::new(&self.file);
+        let mut at = 0;
+        while at < self.end {
+            let length = read_number(&mut source)?;
+            if length > MOST_BYTES {
+                return Err(invalid());
+            }
+            let place = Place { at: at + 4, length };
+            let seen: SeenFile = decoded(read_bytes(&mut source, length.into())?)?;
+            let of_chunks = u64::from(seen.chunks) * Chunks::EACH as u64;
+            at = place.at + u64::from(length) + of_chunks;
+            if at > self.end || u64::from(seen.chunks) > MOST_CHUNKS {
+                return Err(invalid());
+            }
+            self.by_name.insert(name(&seen.data_set, &seen.path), place);
+            if seen.chunks > 0 {
+                let number = u32::try_from(self.large.len()).map_err(|_| invalid())?;
+                self.large.push(place);
+                let chunks = Chunks(read_bytes(&mut source, of_chunks)?);
+                let mut first_byte = 0;
+                for (sha256, length) in chunks.iter() {
+                    if let Some(beginning) = beginning(sha256) {
+                        self.chunks.entry(beginning).or_insert((number, first_byte));
+                    }
+                    first_byte += u64::from(length);
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    fn file_at(&self, place: Place) -> Option<SeenFile> {
+        let mut bytes = vec![0; place.length as usize];
+        self.file.read_exact_at(&mut bytes, place.at).ok()?;
+        decoded(bytes).ok()
+    }
+
+    /// The file and its chunks, if it is there and has not changed since.
+    #[must_use]
+    pub fn unchanged(&self, member: &Member, stat: &FileStat) -> Option<(SeenFile, Chunks)> {
+        let place = *self.by_name.get(&name(&member.data_set, &member.path))?;
+        let file = self.file_at(place)?;
         let is_it = file.data_set == member.data_set && file.path == member.path;
         let is_same = file.size == super::file::size(stat)
             && file.inode == stat.st_ino
             && file.inode != 0
             && file.times == times(stat);
-        (is_it && is_same && file.size > 0).then_some(file)
+        if !(is_it && is_same && file.size > 0) {
+            return None;
+        }
+        let mut chunks = vec![0; file.chunks as usize * Chunks::EACH];
+        let at = place.at + u64::from(place.length);
+        self.file.read_exact_at(&mut chunks, at).ok()?;
+        Some((file, Chunks(chunks)))
     }
 
     /// Where a chunk of a data set lies: path of the file, first byte.
     #[must_use]
-    pub fn chunk(&self, data_set: &str, sha256: &[u8]) -> Option<(bytes::Bytes, u64)> {
-        let (number, at) = self.chunks.get(sha256)?;
-        let file = self.files.get(*number)?;
-        (file.data_set == data_set).then(|| (file.path.clone(), *at))
+    pub fn chunk(&self, data_set: &str, sha256: &[u8]) -> Option<(Bytes, u64)> {
+        let (number, at) = *self.chunks.get(&beginning(sha256)?)?;
+        let file = self.file_at(*self.large.get(number as usize)?)?;
+        (file.data_set == data_set).then_some((file.path, at))
     }
 }
 
-/// Remembers what was read.
-#[derive(Debug, Default)]
-pub(super) struct Recorder {
-    files: Vec<SeenFile>,
-    chunks: usize,
+/// Remembers what is read, beside where it is to be kept.
+#[derive(Debug)]
+pub struct Recorder {
+    /// None: it could not be written, and the next backup sends everything.
+    file: Option<BufWriter<File>>,
+    path: PathBuf,
+    files: u64,
+    chunks: u64,
 }
 
 impl Recorder {
+    /// Begins a list that will be kept at `path`. What one before has left unfinished there is replaced.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn create(path: PathBuf) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            files::make_directory(directory, 0o700)?;
+        }
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(draft(&path))?;
+        Ok(Self {
+            file: Some(BufWriter::new(file)),
+            path,
+            files: 0,
+            chunks: 0,
+        })
+    }
+
     /// A file that was read while it did not change: `stat` is of then. None: the output of a command.
-    pub(super) fn add(&mut self, mut file: SeenFile, stat: Option<&FileStat>) {
+    pub(super) fn add(&mut self, mut file: SeenFile, chunks: &Chunks, stat: Option<&FileStat>) {
         let now = jiff::Timestamp::now().as_second();
         if stat.is_some_and(|stat| now - stat.st_ctime.max(stat.st_mtime) < RESTLESS) {
             // Its chunks are what they are.
@@ -159,18 +309,63 @@ impl Recorder {
             file.inode = stat.st_ino;
             file.times = times(stat).to_vec();
         }
-        self.push(file);
+        self.push(file, chunks);
     }
 
-    pub(super) fn push(&mut self, file: SeenFile) {
-        self.chunks += file.chunks.len();
-        let is_of_use = file.inode != 0 || !file.chunks.is_empty();
-        if is_of_use && self.files.len() < MOST && self.chunks <= MOST_CHUNKS {
-            self.files.push(file);
+    pub(super) fn push(&mut self, mut file: SeenFile, chunks: &Chunks) {
+        file.chunks = chunks.count();
+        let chunks_then = self.chunks + u64::from(file.chunks);
+        let is_of_use = file.inode != 0 || file.chunks > 0;
+        let Some(writer) = self.file.as_mut() else { return };
+        if !is_of_use || self.files >= MOST || chunks_then > MOST_CHUNKS {
+            return;
+        }
+        let written = write_record(writer, &file).and_then(|()| writer.write_all(&chunks.0));
+        match written {
+            Ok(()) => (self.files, self.chunks) = (self.files + 1, chunks_then),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "What the archive holds cannot be noted; the next backup will send everything");
+                self.file = None;
+            }
         }
     }
 
-    pub(super) fn files(self) -> Vec<SeenFile> {
-        self.files
+    /// Keeps the list: it is of that archive.
+    ///
+    /// # Errors
+    /// What the operating system says; what was kept before stays then.
+    pub fn keep(mut self, head: &Head) -> io::Result<()> {
+        let Some(mut writer) = self.file.take().filter(|_| self.files > 0) else {
+            return Ok(());
+        };
+        let head = head.encode_to_vec();
+        writer.write_all(&head)?;
+        writer.write_all(&u32::try_from(head.len()).map_err(|_| invalid())?.to_be_bytes())?;
+        writer.write_all(&MARK)?;
+        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        fs::rename(draft(&self.path), &self.path)?;
+        self.path.parent().map_or(Ok(()), files::sync_directory)
     }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        // Gone already if it was kept; what cannot be removed is replaced by the next one.
+        let _gone = fs::remove_file(draft(&self.path));
+    }
+}
+
+fn draft(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+fn write_record(writer: &mut impl Write, file: &SeenFile) -> io::Result<()> {
+    let bytes = file.encode_to_vec();
+    let length = u32::try_from(bytes.len()).ok();
+    let length = length
+        .filter(|length| *length <= MOST_BYTES)
+        .ok_or_else(invalid)?;
+    writer.write_all(&length.to_be_bytes())?;
+    writer.write_all(&bytes)
 }

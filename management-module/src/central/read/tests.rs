@@ -6,12 +6,13 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rand::{RngCore as _, SeedableRng as _};
 use satellite_proto::wire::backup::v1::{Item, Member, MemberType, item};
 
 use super::super::command::CommandError;
 use super::super::testing::{data_set_of, profile, read, read_since};
-use super::seen::{Base, Seen};
-use super::{Measured, ReadError, measure};
+use super::seen::{Base, Chunks, Head, Recorder, SeenFile};
+use super::{Measured, Memory, ReadError, measure};
 
 fn members(items: &[Item]) -> Vec<&Member> {
     let begin = |item: &'_ Item| match item.kind {
@@ -204,24 +205,38 @@ async fn what_has_not_changed_is_named_and_what_has_is_sent() {
     for name in ["still", "touched", "grown"] {
         aged(name).unwrap();
     }
-    let first = read(data_set_of(dir.path())).await;
-    // They were changed a moment ago, says the time that nobody can set: none of them is trusted.
-    assert_eq!(first.seen, []);
-    let mut files = first.seen;
-    for name in ["still", "touched", "grown"] {
-        files.push(seen_by_hand(&path(name)));
-    }
-    let base = Base::new(Seen {
+    let kept = tempfile::tempdir().unwrap();
+    let list = |name: &str| kept.path().join(name);
+    let head = Head {
         archive: "a".into(),
         satellite: "s".into(),
-        files,
-    });
+    };
+    let noting = |name: &str| Memory {
+        base: None,
+        recorder: Some(Recorder::create(list(name)).unwrap()),
+    };
+    let (_, first) = read_since(data_set_of(dir.path()), noting("first")).await;
+    first.unwrap().keep(&head).unwrap();
+    // They were changed a moment ago, says the time that nobody can set: none of them is trusted, and nothing is kept.
+    assert_eq!(fs::read_dir(kept.path()).unwrap().count(), 0);
+    let mut by_hand = Recorder::create(list("by hand")).unwrap();
+    for name in ["still", "touched", "grown"] {
+        by_hand.push(seen_by_hand(&path(name)), &Chunks::default());
+    }
+    by_hand.keep(&head).unwrap();
+    let base = Base::open(&list("by hand")).unwrap();
+    assert_eq!(base.head(), &head);
     // The same content and time, and yet it was touched: the time of the last change of anything tells.
     fs::remove_file(path("touched")).unwrap();
     put(&path("touched"), "touched");
     aged("touched").unwrap();
     put(&path("grown"), "grown and more");
-    let second = read_since(data_set_of(dir.path()), Some(Arc::new(base))).await;
+    let memory = Memory {
+        base: Some(Arc::new(base.indexed().unwrap())),
+        ..noting("second")
+    };
+    let (second, noted) = read_since(data_set_of(dir.path()), memory).await;
+    noted.unwrap().keep(&head).unwrap();
     let totals = second.result.unwrap();
     assert_eq!((totals.bytes, totals.sent), (5 + 7 + 14, 7 + 14));
     assert_eq!(sent(&second.items), 7 + 14);
@@ -235,18 +250,95 @@ async fn what_has_not_changed_is_named_and_what_has_is_sent() {
         .collect();
     assert_eq!((copied.len(), copied[0].offset, copied[0].length), (1, 0, 5));
     assert!(copied[0].path.ends_with(b"/still"));
-    assert!(second.seen.iter().any(|file| file.path.ends_with(b"/still")));
+    let again = Base::open(&list("second")).unwrap().indexed().unwrap();
+    let memory = Memory {
+        base: Some(Arc::new(again)),
+        recorder: None,
+    };
+    let (third, _) = read_since(data_set_of(dir.path()), memory).await;
+    assert_eq!(third.result.unwrap().sent, 7 + 14);
+}
+
+/// Reads a file of `size` bytes, and once more after a few bytes were inserted in its middle; answers how many were sent then.
+async fn sent_again(size: usize) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, list) = (dir.path().join("data/dump"), dir.path().join("list"));
+    fs::create_dir(dir.path().join("data")).unwrap();
+    let mut content = vec![0; size];
+    rand::rngs::StdRng::seed_from_u64(1).fill_bytes(&mut content);
+    let sets = || data_set_of(&dir.path().join("data"));
+    fs::write(&file, &content).unwrap();
+    let memory = Memory {
+        base: None,
+        recorder: Some(Recorder::create(list.clone()).unwrap()),
+    };
+    let (first, noted) = read_since(sets(), memory).await;
+    assert_eq!(first.result.unwrap().sent, size as u64);
+    noted.unwrap().keep(&Head::default()).unwrap();
+    // A row is inserted: what follows lies elsewhere.
+    content.splice(size / 2..size / 2, *b"INSERT");
+    fs::write(&file, &content).unwrap();
+    let memory = Memory {
+        base: Base::open(&list)
+            .ok()
+            .map(|base| Arc::new(base.indexed().unwrap())),
+        recorder: None,
+    };
+    let (second, _) = read_since(sets(), memory).await;
+    let totals = second.result.unwrap();
+    assert_eq!(
+        (totals.bytes, sent(&second.items)),
+        (size as u64 + 6, totals.sent)
+    );
+    totals.sent
+}
+
+#[tokio::test]
+async fn of_a_large_file_that_changed_a_little_little_is_sent() {
+    assert!(sent_again(12 * 1024 * 1024).await <= 2 * 1024 * 1024);
+    // It would not be worth it.
+    assert_eq!(sent_again(3 * 1024 * 1024).await, 3 * 1024 * 1024 + 6);
+}
+
+#[test]
+fn what_is_damaged_or_cut_off_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    let mut recorder = Recorder::create(list.clone()).unwrap();
+    let mut chunks = Chunks::default();
+    chunks.push(&[7; 32], 1000);
+    for name in ["one", "two"] {
+        let file = SeenFile {
+            path: name.into(),
+            ..SeenFile::default()
+        };
+        recorder.push(file, &chunks);
+    }
+    recorder.keep(&Head::default()).unwrap();
+    let whole = fs::read(&list).unwrap();
+    let is_used = |bytes: &[u8]| {
+        fs::write(&list, bytes).unwrap();
+        Base::open(&list).and_then(Base::indexed).is_ok()
+    };
+    assert!(is_used(&whole));
+    for length in 0..whole.len() {
+        assert!(!is_used(&whole[..length]), "{length}");
+    }
+    // A length that leads beyond the end.
+    let mut wrong = whole.clone();
+    wrong[0] = 255;
+    assert!(!is_used(&wrong));
 }
 
 fn put(path: &std::path::Path, text: &str) {
     File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-fn seen_by_hand(path: &std::path::Path) -> super::seen::SeenFile {
+fn seen_by_hand(path: &std::path::Path) -> SeenFile {
     use std::os::unix::fs::MetadataExt as _;
     let (found, content) = (fs::metadata(path).unwrap(), fs::read(path).unwrap());
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
-    super::seen::SeenFile {
+    SeenFile {
         data_set: "core".into(),
         path: path
             .to_str()
@@ -264,6 +356,6 @@ fn seen_by_hand(path: &std::path::Path) -> super::seen::SeenFile {
             found.ctime_nsec(),
         ],
         sha256: digest.as_ref().to_vec().into(),
-        chunks: Vec::new(),
+        chunks: 0,
     }
 }
