@@ -267,7 +267,7 @@ async fn sent_again(size: usize) -> u64 {
     let mut content = vec![0; size];
     rand::rngs::StdRng::seed_from_u64(1).fill_bytes(&mut content);
     let sets = || data_set_of(&dir.path().join("data"));
-    fs::write(&file, &content).unwrap();
+    put(&file, &content);
     let memory = Memory {
         base: None,
         recorder: Some(Recorder::create(list.clone()).unwrap()),
@@ -277,7 +277,7 @@ async fn sent_again(size: usize) -> u64 {
     noted.unwrap().keep(&Head::default()).unwrap();
     // A row is inserted: what follows lies elsewhere.
     content.splice(size / 2..size / 2, *b"INSERT");
-    fs::write(&file, &content).unwrap();
+    put(&file, &content);
     let memory = Memory {
         base: Base::open(&list)
             .ok()
@@ -317,7 +317,7 @@ fn what_is_damaged_or_cut_off_is_not_used() {
     recorder.keep(&Head::default()).unwrap();
     let whole = fs::read(&list).unwrap();
     let is_used = |bytes: &[u8]| {
-        fs::write(&list, bytes).unwrap();
+        put(&list, bytes);
         Base::open(&list).and_then(Base::indexed).is_ok()
     };
     assert!(is_used(&whole));
@@ -330,8 +330,8 @@ fn what_is_damaged_or_cut_off_is_not_used() {
     assert!(!is_used(&wrong));
 }
 
-fn put(path: &std::path::Path, text: &str) {
-    File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+fn put(path: &std::path::Path, content: impl AsRef<[u8]>) {
+    File::create(path).unwrap().write_all(content.as_ref()).unwrap();
 }
 
 fn seen_by_hand(path: &std::path::Path) -> SeenFile {
