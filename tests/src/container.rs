@@ -217,18 +217,22 @@ impl Container {
         Ok(shown.trim().parse().ok().filter(|pid| *pid != 0))
     }
 
-    /// Kills the bridge's daemon with SIGKILL; systemd starts it again.
+    /// Kills the bridge's daemon with SIGKILL, and waits until systemd has started it again.
     ///
     /// # Errors
     ///
-    /// If it does not run.
+    /// If it does not run, before or after.
     pub async fn kill_bridge(&self) -> anyhow::Result<()> {
-        let pid = self
-            .main_pid("satellite-bridge.service")
-            .await?
-            .context("the bridge does not run")?;
-        self.exec(&["kill", "-9", &pid.to_string()]).await?;
-        Ok(())
+        let unit = "satellite-bridge.service";
+        let killed = self.main_pid(unit).await?.context("the bridge does not run")?;
+        self.exec(&["kill", "-9", &killed.to_string()]).await?;
+        until("the bridge to be back", BOOT_LIMIT, async || {
+            let now = self.main_pid(unit).await.ok()??;
+            // It fails if the state is another one.
+            let active = self.exec(&["systemctl", "is-active", unit]).await;
+            (now != killed && active.is_ok()).then_some(())
+        })
+        .await
     }
 
     /// Resident memory of the bridge's daemon in bytes.
