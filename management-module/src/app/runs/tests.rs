@@ -27,10 +27,14 @@ pub(in crate::app) async fn plans() -> (tempfile::TempDir, Runs) {
     (dir, runs)
 }
 
+/// A configuration whose time comes in half a day: whatever hour it is, a test that lets some hours pass does not meet it.
 pub(in crate::app) fn configuration(name: &str, more: &str) -> Configuration {
+    let zone = "Europe/Berlin";
+    let now = Timestamp::now().in_tz(zone).unwrap();
+    let hour = (now.hour() + 12) % 24;
     let text = format!(
-        "name = '{name}'\ncentral = 'pbx'\n{more}\n[schedule]\nevery = 'daily'\nstart = '2026-01-01T02:00'\n\
-         time-zone = 'Europe/Berlin'\n"
+        "name = '{name}'\ncentral = 'pbx'\n{more}\n[schedule]\nevery = 'daily'\nstart = '2026-01-01T{hour:02}:00'\n\
+         time-zone = '{zone}'\n"
     );
     toml::from_str(&text).unwrap()
 }
