@@ -161,6 +161,27 @@ impl Configurations {
         Ok(rows.into_iter().map(shown).collect())
     }
 
+    /// One configuration with its last run, if it is known.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn get(&self, name: &str) -> Result<Option<Shown>, AppError> {
+        let store = &self.app.store;
+        let Some(row) = store.configuration(name).await? else {
+            return Ok(None);
+        };
+        let last_run = store.last_run(name).await?;
+        let last_result = match &last_run {
+            Some(run) if !run.state.is_result() => store.last_results(&[name]).await?.pop(),
+            other => other.clone(),
+        };
+        Ok(Some(Shown {
+            row,
+            last_run,
+            last_result,
+        }))
+    }
+
     /// Forgets a configuration. Its archives and its history stay.
     ///
     /// # Errors

@@ -253,6 +253,14 @@ impl Runs {
         Ok(self.app.store.restores(central, limited(limit)).await?)
     }
 
+    /// Restores of the archives of some centrals, newest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn restores_of(&self, centrals: &[&str], limit: u32) -> Result<Vec<RestoreRow>, AppError> {
+        Ok(self.app.store.restores_of(centrals, limited(limit)).await?)
+    }
+
     /// Ends a run that waits, or one that is under way.
     ///
     /// # Errors

@@ -319,12 +319,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] may be retried.
     pub async fn space(&self, tenant: &str) -> Result<Space, StoreError> {
-        let (on_satellites, at_destinations, count): (i64, i64, i64) = sqlx::query_as(
-            "WITH own AS (SELECT runs.* FROM runs JOIN centrals ON centrals.name = runs.central \
-             WHERE centrals.tenant = $1 AND archive_id <> '') SELECT \
-             (SELECT COALESCE(SUM(bytes), 0) FROM own WHERE spool_removed_at IS NULL), \
+        let (on_satellites, at_destinations, has_archive): (i64, i64, bool) = sqlx::query_as(
+            "SELECT (SELECT COALESCE(SUM(bytes), 0) FROM runs WHERE archive_id <> '' AND spool_removed_at IS NULL \
+             AND central IN (SELECT name FROM centrals WHERE tenant = $1)), \
              (SELECT COALESCE(SUM(size_bytes), 0) FROM run_destinations WHERE state = 'done' AND removed_at IS NULL \
-             AND run IN (SELECT id FROM own)), (SELECT COUNT(*) FROM own)",
+             AND run IN (SELECT id FROM runs WHERE archive_id <> '' AND central IN (SELECT name FROM centrals \
+             WHERE tenant = $1))), \
+             EXISTS (SELECT 1 FROM runs WHERE archive_id <> '' AND central IN (SELECT name FROM centrals \
+             WHERE tenant = $1))",
         )
         .bind(tenant)
         .fetch_one(&self.pool)
@@ -333,7 +335,7 @@ impl Store {
         let what = "size of an archive";
         Ok(Space {
             used_bytes: to_u64(on_satellites, what)?.saturating_add(to_u64(at_destinations, what)?),
-            has_archive: count > 0,
+            has_archive,
         })
     }
 }

@@ -268,20 +268,26 @@ impl Store {
         workload: &str,
         limit: u32,
     ) -> Result<Vec<HistoryRow>, StoreError> {
-        sqlx::query_as::<_, Row>(
+        // Of all satellites the newest are near the end of the table; those of one are found by its index.
+        let which = if satellite.is_empty() {
+            "$1 = ''"
+        } else {
+            "satellite = $1"
+        };
+        let query = format!(
             "SELECT satellite, workload, from_version, version, outcome, problem, started_at, ended_at, bytes_sent, \
-             bytes_saved FROM update_history WHERE ($1 = '' OR satellite = $1) AND ($2 = '' OR workload = $2) \
-             ORDER BY id DESC LIMIT $3",
-        )
-        .bind(satellite)
-        .bind(workload)
-        .bind(i64::from(limit))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(failed("list updates"))?
-        .into_iter()
-        .map(HistoryRow::try_from)
-        .collect()
+             bytes_saved FROM update_history WHERE {which} AND ($2 = '' OR workload = $2) ORDER BY id DESC LIMIT $3"
+        );
+        sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(query))
+            .bind(satellite)
+            .bind(workload)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("list updates"))?
+            .into_iter()
+            .map(HistoryRow::try_from)
+            .collect()
     }
 }
 

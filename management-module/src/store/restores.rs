@@ -196,15 +196,38 @@ impl Store {
     /// # Errors
     /// [`StoreError::Busy`] may be retried.
     pub async fn restores(&self, central: &str, limit: u32) -> Result<Vec<RestoreRow>, StoreError> {
+        let query = if central.is_empty() {
+            "SELECT * FROM restores WHERE $1 = '' ORDER BY started_at DESC, id DESC LIMIT $2"
+        } else {
+            "SELECT * FROM restores WHERE central = $1 OR target_central = $1 ORDER BY started_at DESC, id DESC LIMIT $2"
+        };
+        sqlx::query_as::<_, Row>(query)
+            .bind(central)
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("list restores"))?
+            .into_iter()
+            .map(RestoreRow::try_from)
+            .collect()
+    }
+
+    /// The newest restores of the archives of some centrals, newest first; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn restores_of(&self, centrals: &[&str], limit: u32) -> Result<Vec<RestoreRow>, StoreError> {
+        let what = "name of a central";
+        let names = serde_json::to_string(centrals).map_err(|_| StoreError::Corrupt { what })?;
         sqlx::query_as::<_, Row>(
-            "SELECT * FROM restores WHERE $1 = '' OR central = $1 OR target_central = $1 \
+            "SELECT * FROM restores WHERE central IN (SELECT value FROM json_each($1)) \
              ORDER BY started_at DESC, id DESC LIMIT $2",
         )
-        .bind(central)
+        .bind(names)
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await
-        .map_err(failed("list restores"))?
+        .map_err(failed("list restores of some centrals"))?
         .into_iter()
         .map(RestoreRow::try_from)
         .collect()

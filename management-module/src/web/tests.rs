@@ -1,5 +1,6 @@
 //! The page as a browser and a wrongdoer see it: over TLS, from the whole module.
 
+mod asked;
 mod budget;
 mod client;
 mod members;
