@@ -33,6 +33,8 @@ pub const FAIL_POINTS: &[&str] = &["mail.filed", "mail.sending", "mail.sent", "m
 const LEASE: &str = "#mails";
 /// The longest time between two looks: the clock may have been set meanwhile.
 const LONGEST: Duration = Duration::from_secs(30);
+/// How soon a process that does not tell looks again whether the one that does has ended.
+const FOLLOW: Duration = Duration::from_secs(5);
 /// Events or mails of one look.
 const BATCH: u32 = 100;
 /// How long mails that were sent or given up are kept.
@@ -41,6 +43,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24 * 90);
 /// Tells what happened, until `stop`.
 pub async fn run(app: App, stop: CancellationToken) {
     loop {
+        let mut again = FOLLOW;
         let taken = leases::take(&app.store, LEASE, LeaseKind::Mails, "mails").await;
         match taken {
             Ok(Taken::Lease(lease)) => {
@@ -54,11 +57,14 @@ pub async fn run(app: App, stop: CancellationToken) {
             }
             // Another process does it; should that die, its lease ends.
             Ok(Taken::Held(_)) => {}
-            Err(error) => error!(error = %crate::error_chain(&error), "Mails not looked at"),
+            Err(error) => {
+                error!(error = %crate::error_chain(&error), "Mails not looked at");
+                again = LONGEST;
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LONGEST) => {}
+            () = tokio::time::sleep(again) => {}
         }
     }
 }
@@ -392,3 +398,6 @@ pub(super) fn mails_to(
     }
     mails
 }
+
+#[cfg(test)]
+mod tests;
