@@ -1,20 +1,30 @@
-//! The logs of satellites: which there are, and their lines as people read them.
+//! The logs of satellites: which there are, and their lines as people read them, also of several in one.
 
 pub(crate) mod lines;
+pub(crate) mod merge;
 
 use std::io::Write as _;
+use std::pin::Pin;
 
-use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::bridge::v1::log_service_client::LogServiceClient;
 use satellite_proto::wire::bridge::v1::{FetchLogsRequest, ListLogSourcesRequest, LogSource};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use self::lines::{Lines, Style};
+use self::lines::Style;
+use self::merge::Merge;
 use super::remote::call;
 use super::{App, AppError};
 use crate::names::SatelliteName;
+
+/// Lines of a satellite that wait to be merged.
+const AHEAD: usize = 64;
+
+/// The longest piece that waits for the end of its line, in bytes.
+const LONGEST: usize = 1024 * 1024;
 
 /// The logs of a satellite.
 ///
@@ -26,41 +36,144 @@ pub async fn sources(app: &App, satellite: &SatelliteName) -> Result<Vec<LogSour
     Ok(call(satellite, app.config.call_deadline, asked).await?.sources)
 }
 
-/// The lines of a log, in pieces as they come; a piece may end within a line.
+/// The lines of the same log of several satellites, whole and in the order of their times, each after the name of its
+/// satellite; those of one as they come. With `with` only those that hold it, in upper or lower case. What cannot be read is
+/// told as a line of its own, and the others go on.
 ///
 /// # Errors
-/// The satellite is not known, does not answer, or has no such log.
-pub async fn fetch(
+/// Of one satellite: it is not known, does not answer, or has no such log.
+pub async fn read(
+    app: &App,
+    satellites: &[SatelliteName],
+    query: FetchLogsRequest,
+    with: &str,
+) -> Result<Pin<Box<dyn Stream<Item = String> + Send>>, AppError> {
+    let wanted = with.to_lowercase();
+    let is_wanted = move |line: &String| {
+        let fits = wanted.is_empty() || line.to_lowercase().contains(&wanted);
+        std::future::ready(fits)
+    };
+    if let [satellite] = satellites {
+        let style = Style::of(&query.source);
+        let lines = whole(app, satellite, query).await?;
+        let shown = lines.map(move |line| match line {
+            Ok(line) => style.shown(&line),
+            Err(error) => crate::error_chain(&error),
+        });
+        return Ok(Box::pin(shown.filter(is_wanted)));
+    }
+    Ok(Box::pin(merged(app, satellites, query).filter(is_wanted)))
+}
+
+fn merged(
+    app: &App,
+    satellites: &[SatelliteName],
+    query: FetchLogsRequest,
+) -> impl Stream<Item = String> + Send + use<> {
+    let style = Style::of(&query.source);
+    let width = satellites
+        .iter()
+        .map(|name| name.as_str().len())
+        .max()
+        .unwrap_or(0);
+    // They end with the stream.
+    let mut readers = JoinSet::new();
+    let mut sources = Vec::new();
+    for name in satellites {
+        let (sender, lines) = mpsc::channel(AHEAD);
+        let (app, name, query) = (app.clone(), name.clone(), query.clone());
+        sources.push((name.to_string(), lines));
+        readers.spawn(async move {
+            match whole(&app, &name, query).await {
+                Ok(lines) => {
+                    let mut lines = Box::pin(lines);
+                    while let Some(line) = lines.next().await {
+                        if sender.send(line).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => drop(sender.send(Err(error)).await),
+            }
+        });
+    }
+    let mut merge = Merge::new(sources, query.follow);
+    async_stream::stream! {
+        let _readers = readers;
+        while let Some((name, line)) = merge.next().await {
+            for (name, error) in std::mem::take(&mut merge.failures) {
+                yield format!("{name:<width$} {}", crate::error_chain(&error));
+            }
+            yield format!("{name:<width$} {}", style.shown(&line));
+        }
+        for (name, error) in std::mem::take(&mut merge.failures) {
+            yield format!("{name:<width$} {}", crate::error_chain(&error));
+        }
+    }
+}
+
+/// The lines of a log without their ends, as the satellite has them.
+async fn whole(
     app: &App,
     satellite: &SatelliteName,
     query: FetchLogsRequest,
-) -> Result<impl Stream<Item = Result<Bytes, AppError>> + Send + use<>, AppError> {
-    let style = Style::of(&query.source);
+) -> Result<impl Stream<Item = Result<String, AppError>> + Send + use<>, AppError> {
     let mut client = client(app, satellite)?;
     let mut pieces = call(satellite, app.config.call_deadline, client.fetch_logs(query)).await?;
     let name = satellite.clone();
     let unpack = |source| AppError::machine("unpack the lines of a log", source);
     Ok(async_stream::try_stream! {
-        let lines = Lines::new(Vec::new(), style);
-        let mut decoder = zstd::stream::write::Decoder::new(lines).map_err(unpack)?;
+        let mut decoder = zstd::stream::write::Decoder::new(Vec::new()).map_err(unpack)?;
         loop {
             let message = pieces.message().await;
             let message = message.map_err(|status| AppError::remote(name.as_str(), status))?;
             let Some(piece) = message else { break };
             decoder.write_all(&piece.data).and_then(|()| decoder.flush()).map_err(unpack)?;
-            let ready = decoder.get_mut().take();
-            if !ready.is_empty() {
-                yield Bytes::from(ready);
+            for line in take_lines(decoder.get_mut()) {
+                yield line;
             }
         }
-        let rest = decoder.into_inner().into_inner().map_err(unpack)?;
+        let rest = decoder.get_mut();
         if !rest.is_empty() {
-            yield Bytes::from(rest);
+            yield String::from_utf8_lossy(rest).into_owned();
         }
     })
+}
+
+/// Takes the lines that have come whole; one that is too long to wait for comes in pieces.
+fn take_lines(text: &mut Vec<u8>) -> Vec<String> {
+    let end = match text.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => end + 1,
+        None if text.len() > LONGEST => text.len(),
+        None => return Vec::new(),
+    };
+    let rest = text.split_off(end);
+    let whole = std::mem::replace(text, rest);
+    let whole = whole.strip_suffix(b"\n").unwrap_or(&whole);
+    whole
+        .split(|byte| *byte == b'\n')
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect()
 }
 
 fn client(app: &App, satellite: &SatelliteName) -> Result<LogServiceClient<Channel>, AppError> {
     let channel = app.fleet.channel(satellite)?;
     Ok(LogServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_when_they_are_whole_or_too_long_to_wait_for() {
+        let mut text = b"one\n\ntwo\nthr".to_vec();
+        assert_eq!(take_lines(&mut text), ["one", "", "two"]);
+        assert!(take_lines(&mut text).is_empty());
+        text.extend_from_slice(b"ee\n");
+        assert_eq!(take_lines(&mut text), ["three"]);
+        text.resize(LONGEST + 1, b'x');
+        assert_eq!(take_lines(&mut text)[0].len(), LONGEST + 1);
+        assert!(text.is_empty());
+    }
 }

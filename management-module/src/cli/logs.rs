@@ -1,6 +1,5 @@
 //! `satellite logs`
 
-mod merge;
 mod reader;
 
 use std::fs::File;
@@ -13,11 +12,11 @@ use satellite_proto::wire::bridge::v1::{FetchLogsRequest as Query, LogFormat, Lo
 use satellite_proto::wire::management::v1::{FetchLogsRequest, ListLogSourcesRequest, ListSatellitesRequest};
 use serde::Serialize;
 
-use self::merge::Merge;
 use self::reader::Reader;
 use super::texts::Text;
 use super::{CliError, Global, Output, client, render, texts};
 use crate::app::logs::lines::{Lines, PRIORITIES, Style};
+use crate::app::logs::merge::Merge;
 
 /// Stands for all satellites.
 const ALL: &str = "all";

@@ -10,7 +10,7 @@ use super::access::Need;
 use super::ask::Ask;
 use super::failure::{Failure, heading_of, status_of};
 use super::statics;
-use super::text::{Text, common, warn};
+use super::text::{Text, common, machine, warn};
 use crate::app::AppError;
 use crate::language::Language;
 
@@ -278,6 +278,12 @@ pub(super) fn moment(ask: &Ask, time: Option<Timestamp>) -> Markup {
 pub(super) fn wire_moment(time: Option<&prost_types::Timestamp>) -> Option<Timestamp> {
     let time = time?;
     Timestamp::new(time.seconds, time.nanos).ok()
+}
+
+/// How long it takes until a change that waits to be confirmed goes back by itself.
+pub(super) fn countdown(ask: &Ask, seconds: u64) -> Markup {
+    let left = ask.language.number(seconds);
+    html! { div.note.warn role="timer" { p { (ask.fill(machine::OPEN_CHANGE, &[&left])) } } }
 }
 
 /// Progress, as a bar and in numbers.

@@ -94,13 +94,6 @@ impl<W: Write> Lines<W> {
     }
 }
 
-impl Lines<Vec<u8>> {
-    /// What has been written on so far; it is gone from here then.
-    pub(crate) fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.sink)
-    }
-}
-
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if self.style == Style::AsTheyAre {

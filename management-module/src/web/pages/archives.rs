@@ -2,6 +2,9 @@
 
 mod members;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use futures_util::StreamExt as _;
@@ -16,6 +19,7 @@ use crate::app::later::{self, Task};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
+use crate::web::live::{Seen, live};
 use crate::web::look::{self, Tone, wire_moment};
 use crate::web::pager::Part;
 use crate::web::pages::jobs;
@@ -43,6 +47,9 @@ fn place(stored: &Stored) -> String {
     format!("/archives/{}", escaped(&stored.archive.id))
 }
 
+/// How often a look is taken: each asks every satellite that has archives.
+const EVERY: Duration = Duration::from_secs(15);
+
 /// Problems that are told one by one.
 const PROBLEMS: usize = 5;
 
@@ -50,23 +57,47 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
     listed(&ask, StatusCode::OK, &html! {}).await
 }
 
-async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
+pub(in crate::web) async fn events(ask: Ask) -> Answer {
+    live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
+        let html = there(&ask, &asked(&ask).await?);
+        Ok(Seen { html, over: None })
+    })
+}
+
+/// The archives that are the reader's business.
+struct There {
+    part: Part<Stored>,
+    count: u64,
+    bytes: u64,
+    /// Why archives of some satellites are not listed.
+    problems: Vec<String>,
+}
+
+async fn asked(ask: &Ask) -> Result<There, Failure> {
     let user = ask.user()?;
     let listed = ask.web.backups().list("").await?;
     let mut own = listed.archives;
     own.retain(|stored| user.may_see_tenant(tenant(stored)));
+    Ok(There {
+        count: own.len() as u64,
+        bytes: own.iter().map(|stored| stored.archive.size_bytes).sum(),
+        problems: listed.problems,
+        part: Part::asked(ask, own, |stored| {
+            let archive = &stored.archive;
+            format!("{} {}", archive.file_name, archive.central_address)
+        }),
+    })
+}
+
+async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
+    let user = ask.user()?;
+    let shown = asked(ask).await?;
     let centrals = ask.web.backups().centrals().await?;
     let centrals: Vec<(String, String)> = centrals
         .into_iter()
         .filter(|central| user.may_see_tenant(&central.tenant))
         .map(|central| (central.name.clone(), central.name))
         .collect();
-    let total: u64 = own.iter().map(|stored| stored.archive.size_bytes).sum();
-    let count = own.len() as u64;
-    let part = Part::asked(ask, own, |stored| {
-        let archive = &stored.archive;
-        format!("{} {}", archive.file_name, archive.central_address)
-    });
     let content = html! {
         div.head {
             h1 { (ask.say(common::ARCHIVES)) }
@@ -81,10 +112,19 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
             }
         }
         (said)
-        @if ask.may(Need::SeeFleet) { (problems(ask, &listed.problems)) }
-        p.soft { (ask.fill(backup::COUNT_AND_SIZE, &[&ask.language.number(count), &ask.language.size(total)])) }
+        @if !shown.part.is_empty() { (shown.part.field(ask, "/archives")) }
+        div data-live=(ask.again("/archives/events")) { (there(ask, &shown)) }
+    };
+    Ok(look::page_with(ask, status, ask.say(common::ARCHIVES), &content))
+}
+
+fn there(ask: &Ask, shown: &There) -> Markup {
+    let part = &shown.part;
+    let (count, bytes) = (ask.language.number(shown.count), ask.language.size(shown.bytes));
+    html! {
+        @if ask.may(Need::SeeFleet) { (problems(ask, &shown.problems)) }
+        p.soft { (ask.fill(backup::COUNT_AND_SIZE, &[&count, &bytes])) }
         @if part.is_empty() { p { (ask.say(backup::NO_ARCHIVES)) } } @else {
-            (part.field(ask, "/archives"))
             @if !part.rows.is_empty() { div.sheet { table.stack #archives {
                 thead { tr {
                     th scope="col" { (ask.say(backup::FILE_NAME)) }
@@ -97,8 +137,7 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
             } } }
             (part.steps(ask, "/archives"))
         }
-    };
-    Ok(look::page_with(ask, status, ask.say(common::ARCHIVES), &content))
+    }
 }
 
 /// Why archives of some satellites are not listed: the first ones in words, of a fleet the others by their number.

@@ -1,10 +1,13 @@
 //! Backup configurations: which there are, how their runs went, and running one now.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
+use satellite_proto::bundle::Digest;
 
 use super::pair::to_the_end;
 use crate::app::AppError;
@@ -16,6 +19,7 @@ use crate::store::{CopyRow, RunRow};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
+use crate::web::live::{Seen, live};
 use crate::web::look::{self, Tone};
 use crate::web::pager::Part;
 use crate::web::pages::jobs;
@@ -23,6 +27,9 @@ use crate::web::text::{Text, backup, common, fleet, plan};
 
 /// Where the list is.
 const PLACE: &str = "/backups";
+
+/// How often a look is taken.
+const EVERY: Duration = Duration::from_secs(3);
 
 /// Runs on the page of a configuration.
 const SHOWN: u32 = 100;
@@ -75,16 +82,18 @@ pub(in crate::web) async fn own(ask: &Ask) -> Result<Vec<Shown>, Failure> {
 }
 
 async fn find(ask: &Ask) -> Result<Shown, Failure> {
-    let name = ask.param("name");
-    let found = own(ask)
-        .await?
-        .into_iter()
-        .find(|shown| shown.row.configuration.name.as_str() == name);
-    found.ok_or(Failure::NoPage)
+    let found = Configurations::new(ask.app().clone())
+        .get(ask.param("name"))
+        .await?;
+    let shown = found.ok_or(Failure::NoPage)?;
+    let central = ask.app().store.central(&shown.row.configuration.central).await?;
+    let user = ask.user()?;
+    let is_own = central.is_some_and(|central| user.may_see_tenant(&central.tenant));
+    if is_own { Ok(shown) } else { Err(Failure::NoPage) }
 }
 
-pub(in crate::web) async fn list(ask: Ask) -> Answer {
-    let part = Part::asked(&ask, own(&ask).await?, |shown| {
+async fn asked(ask: &Ask) -> Result<Part<Shown>, Failure> {
+    Ok(Part::asked(ask, own(ask).await?, |shown| {
         let plan = &shown.row.configuration;
         let last = shown.last_run.as_ref().map(|run| ask.say(state(run.state).1));
         let names = [
@@ -93,7 +102,11 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
             last.unwrap_or_default(),
         ];
         format!("{} {}", names.join(" "), plan.destinations.join(" "))
-    });
+    }))
+}
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    let part = asked(&ask).await?;
     let content = html! {
         div.head {
             h1 { (ask.say(common::BACKUPS)) }
@@ -102,8 +115,22 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                 a.button href="/destinations" { (ask.say(plan::DESTINATIONS)) }
             } }
         }
+        @if !part.is_empty() { (part.field(&ask, PLACE)) }
+        div data-live=(ask.again("/backups/events")) { (listed(&ask, &part)) }
+    };
+    Ok(look::page(&ask, ask.say(common::BACKUPS), &content))
+}
+
+pub(in crate::web) async fn list_events(ask: Ask) -> Answer {
+    live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
+        let html = listed(&ask, &asked(&ask).await?);
+        Ok(Seen { html, over: None })
+    })
+}
+
+fn listed(ask: &Ask, part: &Part<Shown>) -> Markup {
+    html! {
         @if part.is_empty() { p { (ask.say(plan::NONE_YET)) } } @else {
-            (part.field(&ask, PLACE))
             @if !part.rows.is_empty() { div.sheet { table.stack {
                 thead { tr {
                     th scope="col" { (ask.say(common::NAME)) }
@@ -113,12 +140,11 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                     th scope="col" { (ask.say(plan::DESTINATIONS)) }
                     th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
                 } }
-                tbody { @for shown in &part.rows { (row(&ask, shown)) } }
+                tbody { @for shown in &part.rows { (row(ask, shown)) } }
             } } }
-            (part.steps(&ask, PLACE))
+            (part.steps(ask, PLACE))
         }
-    };
-    Ok(look::page(&ask, ask.say(common::BACKUPS), &content))
+    }
 }
 
 /// How often, in words.
@@ -165,19 +191,37 @@ fn row(ask: &Ask, shown: &Shown) -> Markup {
             td data-label=(ask.say(plan::DESTINATIONS)) {
                 @if plan.destinations.is_empty() { (ask.say(plan::ON_SATELLITE)) } @else { (plan.destinations.join(", ")) }
             }
-            td.empty { @if ask.may(Need::RunBackups) { (run_button(ask, name)) } }
+            td.empty { @if ask.may(Need::RunBackups) { (run_button(ask, shown)) } }
         }
     }
 }
 
-fn run_button(ask: &Ask, name: &str) -> Markup {
+fn run_button(ask: &Ask, shown: &Shown) -> Markup {
+    let name = shown.row.configuration.name.as_str();
     html! {
         form method="post" action={ (place(name)) "/run" } {
             (look::token(ask))
-            input type="hidden" name="key" value=(uuid::Uuid::new_v4().to_string());
+            input type="hidden" name="key" value=(run_key(ask, shown));
             button { "+ " (ask.say(backup::BACK_UP_NOW)) span.unseen { " " (name) } }
         }
     }
+}
+
+/// Tells a run that is asked for from one that is asked for twice. It follows from what is seen, so that a button that is
+/// looked at stays the same: who sees the last run may begin one more.
+fn run_key(ask: &Ask, shown: &Shown) -> String {
+    let last = shown.last_run.as_ref().map_or("", |run| run.id.as_str());
+    let session = ask
+        .session
+        .as_ref()
+        .map_or("", |session| session.form_token.as_str());
+    let seen = [session, shown.row.configuration.name.as_str(), last].join("\n");
+    Digest::of(seen.as_bytes())
+        .to_string()
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(32)
+        .collect()
 }
 
 /// How a run went, in a word, and when.
@@ -198,16 +242,45 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
 async fn page(ask: &Ask, status: StatusCode, shown: &Shown, said: &Markup, wrong_word: bool) -> Answer {
     let plan = &shown.row.configuration;
     let name = plan.name.as_str();
-    let runs = Runs::new(ask.app().clone()).list(name, SHOWN).await?;
     let content = html! {
         div.head {
             h1 { (name) }
             div.actions {
-                @if ask.may(Need::RunBackups) { (run_button(ask, name)) }
+                @if ask.may(Need::RunBackups) { (run_button(ask, shown)) }
                 @if ask.may(Need::ChangeBackups) { a.button href={ "/backups/new?of=" (escaped(name)) } { (ask.say(plan::CHANGE)) } }
             }
         }
         (said)
+        div data-live={ (place(name)) "/events" } { (standing(ask, shown).await?) }
+        @if ask.may(Need::ChangeBackups) {
+            details open[wrong_word] {
+                summary { (ask.say(plan::REMOVE)) }
+                form.card method="post" action={ (place(name)) "/remove" } {
+                    (look::token(ask))
+                    p { (ask.say(plan::REMOVE_WHAT)) }
+                    (look::typed_word(ask, "remove", name, wrong_word))
+                    button.danger { (ask.say(plan::REMOVE)) }
+                }
+            }
+        }
+    };
+    Ok(look::page_with(ask, status, name, &content))
+}
+
+pub(in crate::web) async fn events(ask: Ask) -> Answer {
+    live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
+        let html = standing(&ask, &find(&ask).await?).await?;
+        Ok(Seen { html, over: None })
+    })
+}
+
+/// What a configuration is and how its runs went.
+async fn standing(ask: &Ask, shown: &Shown) -> Result<Markup, Failure> {
+    let plan = &shown.row.configuration;
+    let runs = Runs::new(ask.app().clone())
+        .list(plan.name.as_str(), SHOWN)
+        .await?;
+    Ok(html! {
         div.columns {
             section.card { dl {
                 dt { (ask.say(backup::CENTRAL)) } dd { a href={ "/centrals/" (escaped(&plan.central)) } { (plan.central) } }
@@ -236,19 +309,7 @@ async fn page(ask: &Ask, status: StatusCode, shown: &Shown, said: &Markup, wrong
                 tbody { @for run in &runs { (run_row(ask, run)) } }
             } }
         }
-        @if ask.may(Need::ChangeBackups) {
-            details open[wrong_word] {
-                summary { (ask.say(plan::REMOVE)) }
-                form.card method="post" action={ (place(name)) "/remove" } {
-                    (look::token(ask))
-                    p { (ask.say(plan::REMOVE_WHAT)) }
-                    (look::typed_word(ask, "remove", name, wrong_word))
-                    button.danger { (ask.say(plan::REMOVE)) }
-                }
-            }
-        }
-    };
-    Ok(look::page_with(ask, status, name, &content))
+    })
 }
 
 fn run_row(ask: &Ask, run: &RunRow) -> Markup {

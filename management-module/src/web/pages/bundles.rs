@@ -1,5 +1,8 @@
 //! Bundles, and bringing their versions to satellites.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -16,15 +19,19 @@ use crate::store::BundleRow;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::{Failure, heading_of, status_of};
+use crate::web::live::{Seen, live};
 use crate::web::look;
 use crate::web::pages::jobs;
 use crate::web::text::{common, fleet, machine, rollout};
+
+/// How often a look is taken.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Pieces of a file between the connection and the disk.
 const AHEAD: usize = 16;
 
 /// How long nothing may come of a file that is sent.
-const SILENCE: std::time::Duration = std::time::Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(60);
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
     listed(&ask, StatusCode::OK, &html! {}).await
@@ -39,20 +46,7 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
             div.actions { a.button href="/rollouts" { (ask.say(rollout::ROLLOUTS)) } }
         }
         (said)
-        @if rows.is_empty() { p { (ask.say(machine::NO_BUNDLES)) } } @else {
-            div.sheet { table.stack {
-                thead { tr {
-                    th scope="col" { (ask.say(fleet::WORKLOAD)) }
-                    th scope="col" { (ask.say(fleet::VERSION)) }
-                    th scope="col" { (ask.say(machine::CHANNEL)) }
-                    th scope="col" { (ask.say(machine::ARCHITECTURE)) }
-                    th.number scope="col" { (ask.say(common::SIZE)) }
-                    th scope="col" { (ask.say(machine::ADDED)) }
-                    th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
-                } }
-                tbody { @for bundle in &rows { (row(ask, bundle)) } }
-            } }
-        }
+        div data-live="/bundles/events" { (table(ask, &rows)) }
         @if ask.may(Need::ChangeFleet) {
             form.card data-upload="/bundles" data-token=(token) data-failed=(ask.say(machine::UPLOAD_FAILED)) {
                 h2 { (ask.say(machine::ADD_BUNDLE)) }
@@ -69,6 +63,32 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
         }
     };
     Ok(look::page_with(ask, status, ask.say(common::BUNDLES), &content))
+}
+
+pub(in crate::web) async fn events(ask: Ask) -> Answer {
+    live(ask, Need::SeeFleet, EVERY, |ask: Arc<Ask>| async move {
+        let html = table(&ask, &ask.app().store.bundles().await?);
+        Ok(Seen { html, over: None })
+    })
+}
+
+fn table(ask: &Ask, rows: &[BundleRow]) -> Markup {
+    html! {
+        @if rows.is_empty() { p { (ask.say(machine::NO_BUNDLES)) } } @else {
+            div.sheet { table.stack {
+                thead { tr {
+                    th scope="col" { (ask.say(fleet::WORKLOAD)) }
+                    th scope="col" { (ask.say(fleet::VERSION)) }
+                    th scope="col" { (ask.say(machine::CHANNEL)) }
+                    th scope="col" { (ask.say(machine::ARCHITECTURE)) }
+                    th.number scope="col" { (ask.say(common::SIZE)) }
+                    th scope="col" { (ask.say(machine::ADDED)) }
+                    th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
+                } }
+                tbody { @for bundle in rows { (row(ask, bundle)) } }
+            } }
+        }
+    }
 }
 
 fn row(ask: &Ask, bundle: &BundleRow) -> Markup {

@@ -11,7 +11,7 @@ use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
 use crate::web::look::{self, Tone};
 use crate::web::pager::Part;
-use crate::web::text::{backup, common};
+use crate::web::text::{account, backup, common};
 
 fn place(central: &Central) -> String {
     format!("/centrals/{}", escaped(&central.name))
@@ -83,10 +83,15 @@ async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, 
         div.columns {
             section.card {
                 dl {
+                    dt { (ask.say(account::ROLE)) }
+                    dd { (ask.say(if central.is_master { backup::MASTER } else { backup::SECONDARY })) }
                     dt { (ask.say(backup::FROM)) } dd { (central.address) }
                     dt { (ask.say(backup::TENANT)) } dd { (central.tenant) }
                     dt { (ask.say(backup::SATELLITE)) } dd { (central.satellite) }
                     dt { (ask.say(backup::KNOWN_SINCE)) } dd { (look::moment(ask, Some(central.added_at))) }
+                }
+                @if !central.is_master && ask.may(Need::ChangeBackups) {
+                    div.actions { (look::button(ask, &format!("{}/master", place(central)), backup::MAKE_MASTER, "")) }
                 }
             }
             section.card {
@@ -175,6 +180,19 @@ pub(in crate::web) async fn add(ask: Ask) -> Answer {
     match added.await {
         Ok(central) => Ok(go(&format!("{}?done=saved", place(&central)))),
         Err(error) => form_shown(&ask, status_of(&error), &look::problem(&ask, &error)).await,
+    }
+}
+
+pub(in crate::web) async fn set_master(ask: Ask) -> Answer {
+    let central = find(&ask).await?;
+    let (backups, actor, name) = (ask.web.backups().clone(), ask.actor()?, central.name.clone());
+    let set = to_the_end(Box::pin(async move { backups.set_master(&actor, &name).await }));
+    match set.await {
+        Ok(()) => Ok(go(&format!("{}?done=saved", place(&central)))),
+        Err(error) => {
+            let said = look::problem(&ask, &error);
+            shown(&ask, status_of(&error), &central, &said, false).await
+        }
     }
 }
 

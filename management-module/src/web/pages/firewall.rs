@@ -106,14 +106,11 @@ fn state(ask: &Ask, there: &GetFirewallResponse) -> Markup {
     }
 }
 
-/// How long it takes until an open change goes back by itself.
+/// Until when an open change waits.
 fn countdown(ask: &Ask, open: &Change) -> Markup {
     let ends = wire_moment(open.deadline.as_ref());
     let left = ends.map(|ends| ends.duration_since(Timestamp::now()).as_secs().max(0));
-    let left = left.unwrap_or_default().unsigned_abs();
-    html! {
-        div.note.warn role="timer" { p { (ask.fill(machine::OPEN_CHANGE, &[&ask.language.number(left)])) } }
-    }
+    look::countdown(ask, left.unwrap_or_default().unsigned_abs())
 }
 
 fn rules(ask: &Ask, there: &GetFirewallResponse) -> Markup {

@@ -17,14 +17,20 @@ use crate::web::access::{Need, may};
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
 use crate::web::live::event;
-use crate::web::look;
+use crate::web::look::{self, Field};
 use crate::web::text::{common, machine};
 
 /// Lines on the page.
 const SHOWN: u64 = 500;
 
-/// The longest piece that waits for the end of its line, in bytes.
-const WAITING: usize = 64 * 1024;
+/// Lines that are sent together, if they are there.
+const TOGETHER: usize = 500;
+
+/// Satellites whose lines are shown in one.
+const MOST: usize = 50;
+
+/// Characters that are looked for.
+const LONGEST: usize = 200;
 
 /// What is read, unless another is chosen.
 const USUAL: &str = "bridge";
@@ -55,11 +61,32 @@ fn chosen(ask: &Ask) -> String {
     let query = query(ask);
     let text = |name: &str| escaped(ask.query.text(name));
     format!(
-        "source={}&hours={}&priority={}",
+        "source={}&hours={}&priority={}&find={}&also={}",
         escaped(&query.source),
         text("hours"),
-        text("priority")
+        text("priority"),
+        text("find"),
+        text("also")
     )
+}
+
+/// What lines are to hold; empty: all are wanted.
+fn find(ask: &Ask) -> String {
+    ask.query.text("find").chars().take(LONGEST).collect()
+}
+
+/// The satellite of the page, and those whose lines are wanted as well; or the first that there is not.
+fn satellites(ask: &Ask) -> Result<Result<Vec<SatelliteName>, String>, Failure> {
+    let mut all: Vec<SatelliteName> = vec![ask.named("name")?];
+    let also = ask.query.text("also").split(',').map(str::trim);
+    for text in also.filter(|text| !text.is_empty()) {
+        match text.parse::<SatelliteName>() {
+            Ok(name) if all.contains(&name) => {}
+            Ok(name) if all.len() < MOST && ask.app().fleet.observed(&name).is_ok() => all.push(name),
+            _ => return Ok(Err(text.to_owned())),
+        }
+    }
+    Ok(Ok(all))
 }
 
 pub(in crate::web) async fn show(ask: Ask) -> Answer {
@@ -84,6 +111,26 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
         ("24".to_owned(), ask.say(machine::LAST_DAY).to_owned()),
         ("168".to_owned(), ask.say(machine::LAST_WEEK).to_owned()),
     ];
+    let fault = match satellites(&ask)? {
+        Ok(_) => String::new(),
+        Err(other) => ask.fill(machine::NO_SUCH_SATELLITE, &[&other]),
+    };
+    let lines_with = Field {
+        name: "find",
+        label: ask.say(machine::LINES_WITH),
+        kind: "search",
+        value: ask.query.text("find"),
+        hint: ask.say(machine::LINES_WITH_HINT),
+        ..Field::default()
+    };
+    let also = Field {
+        name: "also",
+        label: ask.say(machine::ALSO_OF),
+        value: ask.query.text("also"),
+        hint: ask.say(machine::ALSO_HINT),
+        fault: &fault,
+        ..Field::default()
+    };
     let content = html! {
         (head(&ask, &name, "/logs"))
         form.card method="get" action=(place) {
@@ -92,50 +139,44 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
                 (look::select("priority", ask.say(machine::PRIORITY), ask.query.text("priority"), &priorities))
                 (look::select("hours", ask.say(common::TIME), ask.query.text("hours"), &times))
             }
+            div.row { (lines_with.show()) (also.show()) }
             div.actions {
                 button.main { (ask.say(machine::SHOW)) }
                 a.button href={ (place) "/download?" (chosen(&ask)) } { (ask.say(common::DOWNLOAD)) }
             }
         }
-        div.field {
+        @if fault.is_empty() { div.field {
             label for="filter" { (ask.say(machine::SEARCH)) }
             input #filter type="search" data-filter="lines" autocomplete="off";
         }
         pre.log #lines tabindex="0" role="log" aria-label=(ask.say(machine::LOGS)) data-lines={ (place) "/events?" (chosen(&ask)) } {}
-        noscript { p { a href={ (place) "/download?" (chosen(&ask)) } { (ask.say(common::DOWNLOAD)) } } }
+        noscript { p { a href={ (place) "/download?" (chosen(&ask)) } { (ask.say(common::DOWNLOAD)) } } } }
     };
     Ok(look::page(&ask, ask.say(machine::LOGS), &content))
 }
 
-/// Lines as they come, as server-sent events.
+/// Lines as they come, as server-sent events. Those that hold something are looked for in the whole log.
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
-    let name: SatelliteName = ask.named("name")?;
+    let names = satellites(&ask)?.map_err(|_| Failure::NoPage)?;
     let slot = std::sync::Arc::clone(&ask.web.0.live).try_acquire_owned();
     let slot = slot.map_err(|_| Failure::Busy)?;
+    let find = find(&ask);
     let query = FetchLogsRequest {
         follow: true,
-        lines: SHOWN,
+        lines: if find.is_empty() { SHOWN } else { 0 },
         ..query(&ask)
     };
     let token_hash = ask.session()?.token_hash.clone();
-    let pieces = logs::fetch(ask.app(), &name, query).await?;
+    let lines = logs::read(ask.app(), &names, query, &find).await?;
     let events = async_stream::stream! {
         let _slot = slot;
-        let mut pieces = Box::pin(pieces);
-        let mut waiting = Vec::new();
+        let mut lines = lines.ready_chunks(TOGETHER);
         let mut looks = tokio::time::interval(std::time::Duration::from_secs(10));
         loop {
             tokio::select! {
-                piece = pieces.next() => {
-                    let Some(Ok(piece)) = piece else { break };
-                    waiting.extend_from_slice(&piece);
-                    let end = waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-                    let end = if waiting.len() > WAITING { waiting.len() } else { end };
-                    if end > 0 {
-                        let lines: Vec<u8> = waiting.drain(..end).collect();
-                        let text = String::from_utf8_lossy(&lines);
-                        yield Ok::<_, std::convert::Infallible>(Bytes::from(event("line", text.trim_end_matches('\n'))));
-                    }
+                some = lines.next() => {
+                    let Some(some) = some else { break };
+                    yield Ok::<_, std::convert::Infallible>(Bytes::from(event("line", &some.join("\n"))));
                 }
                 _ = looks.tick() => {
                     let session = Session::of_hash(ask.app(), &token_hash, false).await;
@@ -155,10 +196,18 @@ pub(in crate::web) async fn events(ask: Ask) -> Answer {
 }
 
 pub(in crate::web) async fn download(ask: Ask) -> Answer {
-    let name: SatelliteName = ask.named("name")?;
-    let query = query(&ask);
-    let file = format!("{name}-{}.log", query.source);
-    let pieces = logs::fetch(ask.app(), &name, query).await?;
+    let names = satellites(&ask)?.map_err(|_| Failure::NoPage)?;
+    let (query, find) = (query(&ask), find(&ask));
+    let named: Vec<&str> = names.iter().map(SatelliteName::as_str).take(3).collect();
+    let file = format!("{}-{}.log", named.join("+"), query.source);
+    let lines = logs::read(ask.app(), &names, query, &find).await?;
+    let pieces = lines.ready_chunks(TOGETHER).map(|some| {
+        let text: String = some
+            .into_iter()
+            .flat_map(|line| [line, "\n".to_owned()])
+            .collect();
+        Ok::<_, std::convert::Infallible>(Bytes::from(text))
+    });
     Ok(attachment(
         &file,
         "text/plain; charset=utf-8",

@@ -1,8 +1,13 @@
 //! The network of a satellite: as it is, and changed with a way back.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use maud::{Markup, html};
-use satellite_proto::wire::bridge::v1::{AddressMethod, AddressSettings, Finding, NetworkSettings, Severity};
+use satellite_proto::wire::bridge::v1::{
+    AddressMethod, AddressSettings, Finding, GetNetworkResponse, NetworkSettings, Severity,
+};
 
 use super::satellite::head;
 use crate::app::later::{self, Task};
@@ -11,9 +16,13 @@ use crate::names::SatelliteName;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::{Failure, status_of};
+use crate::web::live::{Seen, live};
 use crate::web::look::{self, Field, Tone};
 use crate::web::pages::jobs;
 use crate::web::text::{Text, common, machine};
+
+/// How often a look is taken.
+const EVERY: Duration = Duration::from_secs(1);
 
 pub(in crate::web) async fn show(ask: Ask) -> Answer {
     shown(&ask, StatusCode::OK, &html! {}, None).await
@@ -27,9 +36,26 @@ async fn shown(ask: &Ask, status: StatusCode, said: &Markup, typed: Option<&Netw
     let content = html! {
         (head(ask, &name, "/network"))
         (said)
-        @if let Some(open) = &there.open_change {
-            (look::warning(&ask.fill(machine::OPEN_CHANGE, &[&ask.language.number(open.remaining_seconds.into())])))
-        }
+        div data-live={ (place) "/events" } { (state(ask, &there)) }
+        @if ask.may(Need::ChangeFleet) { (form(ask, &place, &settings)) }
+    };
+    Ok(look::page_with(ask, status, ask.say(machine::NETWORK), &content))
+}
+
+pub(in crate::web) async fn events(ask: Ask) -> Answer {
+    live(ask, Need::SeeFleet, EVERY, |ask: Arc<Ask>| async move {
+        let html = match network::show(ask.app(), &ask.named("name")?).await {
+            Ok(there) => state(&ask, &there),
+            // While its address changes it may not answer: that passes, or the network goes back.
+            Err(error) => look::problem(&ask, &error),
+        };
+        Ok(Seen { html, over: None })
+    })
+}
+
+fn state(ask: &Ask, there: &GetNetworkResponse) -> Markup {
+    html! {
+        @if let Some(open) = &there.open_change { (look::countdown(ask, open.remaining_seconds.into())) }
         div.card {
             h2 { (ask.say(machine::IN_FORCE)) }
             dl {
@@ -48,9 +74,7 @@ async fn shown(ask: &Ask, status: StatusCode, said: &Markup, typed: Option<&Netw
                 dt { "NTP" } dd { (there.ntp.join(", ")) }
             }
         }
-        @if ask.may(Need::ChangeFleet) { (form(ask, &place, &settings)) }
-    };
-    Ok(look::page_with(ask, status, ask.say(machine::NETWORK), &content))
+    }
 }
 
 fn form(ask: &Ask, place: &str, settings: &NetworkSettings) -> Markup {

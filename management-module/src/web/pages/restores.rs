@@ -1,18 +1,26 @@
 //! The list of restores.
 
-use maud::html;
+use std::sync::Arc;
+use std::time::Duration;
+
+use maud::{Markup, html};
 
 use crate::app::runs::Runs;
 use crate::app::users::Role;
 use crate::store::{Central, RestoreOutcome, RestoreRow};
+use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask};
 use crate::web::failure::Failure;
+use crate::web::live::{Seen, live};
 use crate::web::look::{self, Tone};
 use crate::web::pager::Part;
 use crate::web::text::{Text, backup, common};
 
 /// Rows on the page.
 const SHOWN: u32 = 500;
+
+/// How often a look is taken.
+const EVERY: Duration = Duration::from_secs(3);
 
 fn outcome(value: RestoreOutcome) -> (Tone, Text) {
     match value {
@@ -23,28 +31,20 @@ fn outcome(value: RestoreOutcome) -> (Tone, Text) {
     }
 }
 
-/// The newest restores of what is the reader's business. Who sees some tenants only is asked for one central after the
-/// other: what is others' must not take the place of the own.
+/// The newest restores of what is the reader's business: what is others' must not take the place of the own.
 async fn newest(ask: &Ask, centrals: &[Central]) -> Result<Vec<RestoreRow>, Failure> {
     let (user, runs) = (ask.user()?, Runs::new(ask.app().clone()));
     if user.role != Role::Customer {
         return Ok(runs.restores("", SHOWN).await?);
     }
-    let mut rows = Vec::new();
-    for central in centrals
+    let own = centrals
         .iter()
-        .filter(|central| user.may_see_tenant(&central.tenant))
-    {
-        let of_central = runs.restores(&central.name, SHOWN).await?;
-        // What came onto it from elsewhere is told where it came from.
-        rows.extend(of_central.into_iter().filter(|row| row.central == central.name));
-    }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.started_at));
-    rows.truncate(SHOWN as usize);
-    Ok(rows)
+        .filter(|central| user.may_see_tenant(&central.tenant));
+    let names: Vec<&str> = own.map(|central| central.name.as_str()).collect();
+    Ok(runs.restores_of(&names, SHOWN).await?)
 }
 
-pub(in crate::web) async fn list(ask: Ask) -> Answer {
+async fn asked(ask: &Ask) -> Result<Part<RestoreRow>, Failure> {
     let user = ask.user()?;
     let centrals = ask.web.backups().centrals().await?;
     let is_own = |row: &RestoreRow| {
@@ -52,9 +52,9 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
         // Of a central that is gone nobody knows the tenant any more.
         user.may_see_tenant(central.map_or("", |central| central.tenant.as_str()))
     };
-    let rows = newest(&ask, &centrals).await?;
-    let part = Part::asked(
-        &ask,
+    let rows = newest(ask, &centrals).await?;
+    Ok(Part::asked(
+        ask,
         rows.into_iter().filter(is_own).collect(),
         |row: &RestoreRow| {
             let state = ask.say(outcome(row.outcome).1);
@@ -69,11 +69,29 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
             ]
             .join(" ")
         },
-    );
+    ))
+}
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    let part = asked(&ask).await?;
     let content = html! {
         h1 { (ask.say(common::RESTORES)) }
+        @if !part.is_empty() { (part.field(&ask, "/restores")) }
+        div data-live=(ask.again("/restores/events")) { (listed(&ask, &part)) }
+    };
+    Ok(look::page(&ask, ask.say(common::RESTORES), &content))
+}
+
+pub(in crate::web) async fn events(ask: Ask) -> Answer {
+    live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
+        let html = listed(&ask, &asked(&ask).await?);
+        Ok(Seen { html, over: None })
+    })
+}
+
+fn listed(ask: &Ask, part: &Part<RestoreRow>) -> Markup {
+    html! {
         @if part.is_empty() { p { (ask.say(backup::NO_RESTORES)) } } @else {
-            (part.field(&ask, "/restores"))
             @if !part.rows.is_empty() { div.sheet { table.stack {
                 thead { tr {
                     th scope="col" { (ask.say(common::RESULT)) }
@@ -87,7 +105,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                     @let (tone, text) = outcome(row.outcome);
                     tr {
                         td data-label=(ask.say(common::RESULT)) { (look::badge(tone, ask.say(text))) }
-                        td data-label=(ask.say(backup::DATE)) { (look::moment(&ask, Some(row.started_at))) }
+                        td data-label=(ask.say(backup::DATE)) { (look::moment(ask, Some(row.started_at))) }
                         td data-label=(ask.say(backup::ONTO)) {
                             @if row.directory.is_empty() { (row.target_central) " " span.soft { (row.url) } }
                             @else { code.small { (row.directory) } }
@@ -98,8 +116,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
                     }
                 } }
             } } }
-            (part.steps(&ask, "/restores"))
+            (part.steps(ask, "/restores"))
         }
-    };
-    Ok(look::page(&ask, ask.say(common::RESTORES), &content))
+    }
 }

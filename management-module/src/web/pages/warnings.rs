@@ -2,6 +2,9 @@
 
 mod form;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::tz::TimeZone;
@@ -15,11 +18,15 @@ use crate::store::{AccountRow, AccountSource, WarningRow};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
+use crate::web::live::{Seen, live};
 use crate::web::look::{self, Field, Tone};
 use crate::web::pager::Part;
 use crate::web::text::{Text, backup, common, plan, warn};
 
 pub(in crate::web) use self::form::{add, add_form, change};
+
+/// How often a look is taken.
+const EVERY: Duration = Duration::from_secs(5);
 
 fn place(row: &AccountRow) -> String {
     format!("/warnings/of/{}", escaped(&row.account.name))
@@ -93,13 +100,33 @@ fn warned(ask: &Ask, row: &AccountRow) -> Markup {
     }
 }
 
-pub(in crate::web) async fn list(ask: Ask) -> Answer {
-    let (accounts, standing) = (own(&ask).await?, standing(&ask).await?);
-    let standing = Part::asked(&ask, standing, |(account, warning)| {
+async fn asked(ask: &Ask) -> Result<Part<(AccountRow, WarningRow)>, Failure> {
+    Ok(Part::asked(ask, standing(ask).await?, |(account, warning)| {
         let kind = ask.say(kind_name(warning.kind));
         [account.account.name.as_str(), &account.account.tenant, kind].join(" ")
-    });
-    let accounts = Part::second(&ask, accounts, |row| {
+    }))
+}
+
+pub(in crate::web) async fn events(ask: Ask) -> Answer {
+    live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
+        let html = listed(&ask, &asked(&ask).await?);
+        Ok(Seen { html, over: None })
+    })
+}
+
+/// What stands now.
+fn listed(ask: &Ask, standing: &Part<(AccountRow, WarningRow)>) -> Markup {
+    html! {
+        @if standing.is_empty() { p { (ask.say(warn::NO_WARNINGS)) } } @else {
+            @if !standing.rows.is_empty() { (table(ask, &standing.rows)) }
+            (standing.steps(ask, "/warnings"))
+        }
+    }
+}
+
+pub(in crate::web) async fn list(ask: Ask) -> Answer {
+    let standing = asked(&ask).await?;
+    let accounts = Part::second(&ask, own(&ask).await?, |row| {
         let warned = accounts::warned(ask.app(), &row.account).join(" ");
         [row.account.name.as_str(), &row.account.tenant, &warned].join(" ")
     });
@@ -109,11 +136,8 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
             @if ask.may(Need::ChangeBackups) { a.button.main href="/warnings/new" { (ask.say(warn::NEW_ACCOUNT)) } }
         }
         @if ask.app().config.mail.is_none() { (look::warning(ask.say(warn::NO_MAIL))) }
-        @if standing.is_empty() { p { (ask.say(warn::NO_WARNINGS)) } } @else {
-            (standing.field(&ask, "/warnings"))
-            @if !standing.rows.is_empty() { (table(&ask, &standing.rows)) }
-            (standing.steps(&ask, "/warnings"))
-        }
+        @if !standing.is_empty() { (standing.field(&ask, "/warnings")) }
+        div data-live=(ask.again("/warnings/events")) { (listed(&ask, &standing)) }
         h2 { (ask.say(warn::ACCOUNTS)) }
         @if accounts.is_empty() { p { (ask.say(warn::NO_ACCOUNTS)) } } @else {
             p.soft { (ask.say(warn::ACCOUNTS_WHAT)) }

@@ -72,9 +72,11 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Post "/satellites/{name}/firewall/apply" ChangeFleet firewall::apply;
     Post "/satellites/{name}/firewall/reset" ChangeFleet firewall::reset;
     Get "/satellites/{name}/network" SeeFleet network::show;
+    Get "/satellites/{name}/network/events" SeeFleet network::events;
     Post "/satellites/{name}/network" ChangeFleet network::apply;
     Post "/satellites/{name}/network/probe" ChangeFleet network::probe;
     Get "/bundles" SeeFleet bundles::list;
+    Get "/bundles/events" SeeFleet bundles::events;
     Upload "/bundles" ChangeFleet bundles::add;
     Post "/bundles/{workload}/push" ChangeFleet bundles::push;
     Get "/rollouts" SeeFleet rollouts::list;
@@ -88,10 +90,12 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Post "/rollouts/{id}/abort" ChangeFleet rollouts::abort;
 
     Get "/backups" SeeBackups backups::list;
+    Get "/backups/events" SeeBackups backups::list_events;
     Get "/backups/new" ChangeBackups wizard::begin;
     Get "/backups/draft/{draft}/{step}" ChangeBackups wizard::show;
     Post "/backups/draft/{draft}/{step}" ChangeBackups wizard::go_on;
     Get "/backups/of/{name}" SeeBackups backups::show;
+    Get "/backups/of/{name}/events" SeeBackups backups::events;
     Post "/backups/of/{name}/run" RunBackups backups::run;
     Post "/backups/of/{name}/remove" ChangeBackups backups::remove;
     Get "/destinations" ChangeBackups destinations::list;
@@ -102,7 +106,9 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Post "/destinations/{name}/test" ChangeBackups destinations::test;
     Post "/destinations/{name}/remove" ChangeBackups destinations::remove;
     Get "/restores" SeeBackups restores::list;
+    Get "/restores/events" SeeBackups restores::events;
     Get "/archives" SeeBackups archives::list;
+    Get "/archives/events" SeeBackups archives::events;
     Post "/archives/new" RunBackups archives::make;
     Get "/archives/{id}" SeeBackups archives::show;
     Get "/archives/{id}/download" RunBackups archives::download;
@@ -111,6 +117,7 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Post "/archives/{id}/restore" ChangeBackups archives::restore;
     Post "/archives/{id}/delete" ChangeBackups archives::delete;
     Get "/warnings" SeeBackups warnings::list;
+    Get "/warnings/events" SeeBackups warnings::events;
     Get "/warnings/new" ChangeBackups warnings::add_form;
     Post "/warnings/new" ChangeBackups warnings::add;
     Get "/warnings/of/{name}" SeeBackups warnings::show;
@@ -121,5 +128,6 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Get "/centrals/new" ChangeBackups centrals::form;
     Post "/centrals/new" ChangeBackups centrals::add;
     Get "/centrals/{name}" SeeBackups centrals::show;
+    Post "/centrals/{name}/master" ChangeBackups centrals::set_master;
     Post "/centrals/{name}/remove" ChangeBackups centrals::remove;
 };

@@ -6,6 +6,8 @@ crate::language::texts! { pub(in crate::web),
     COUNT_AND_SIZE = "{} archives, {} in all" | "{} Archive, zusammen {}" | "{} archives, {} au total" | "{} archivi, {} in tutto";
     MORE_PROBLEMS = "{} more satellites do not answer" | "{} weitere Satelliten antworten nicht" | "{} autres satellites ne répondent pas" | "Altri {} satelliti non rispondono";
     MASTER = "Master" | "Hauptanlage" | "Principal" | "Principale";
+    SECONDARY = "Secondary" | "Nebenanlage" | "Secondaire" | "Secondaria";
+    MAKE_MASTER = "Make it the master" | "Zur Hauptanlage machen" | "En faire le central principal" | "Rendila la principale";
     NO_ARCHIVES = "There are no archives yet." | "Es gibt noch keine Archive." | "Il n'y a pas encore d'archives." | "Non ci sono ancora archivi.";
     FILE_NAME = "File name" | "Dateiname" | "Nom du fichier" | "Nome del file";
     DATE = "Date" | "Datum" | "Date" | "Data";
@@ -37,7 +39,7 @@ crate::language::texts! { pub(in crate::web),
     DELETE_WHAT = "The file is removed from the satellite. It cannot be brought back." | "Die Datei wird vom Satelliten entfernt. Sie lässt sich nicht zurückholen." | "Le fichier est supprimé du satellite. Il ne peut pas être récupéré." | "Il file viene rimosso dal satellite. Non può essere recuperato.";
     NEW_CENTRAL = "New central" | "Neue Anlage" | "Nouveau central" | "Nuova centrale";
     NO_CENTRALS = "There are no centrals yet." | "Es gibt noch keine Anlagen." | "Il n'y a pas encore de centraux." | "Non ci sono ancora centrali.";
-    FIRST_CENTRAL = "The first central is the master: the one this server belongs to." | "Die erste Anlage ist die Hauptanlage: die, zu der dieser Server gehört." | "Le premier central est le maître : celui auquel appartient ce serveur." | "La prima centrale è la principale: quella a cui appartiene questo server.";
+    FIRST_CENTRAL = "The first central is the master: the one this server belongs to." | "Die erste Anlage ist die Hauptanlage: die, zu der dieser Server gehört." | "Le premier central est le principal : celui auquel appartient ce serveur." | "La prima centrale è la principale: quella a cui appartiene questo server.";
     PROFILE = "Profile" | "Profil" | "Profil" | "Profilo";
     PROFILE_HINT = "What its data is, as TOML; docs/central-profile.md describes every key." | "Was ihre Daten sind, als TOML; docs/central-profile.md beschreibt jeden Schlüssel." | "Ce que sont ses données, en TOML ; docs/central-profile.md décrit chaque clé." | "Quali sono i suoi dati, in TOML; docs/central-profile.md descrive ogni chiave.";
     REPLACE = "Change it if it is known already" | "Ändern, falls sie schon bekannt ist" | "La modifier si elle est déjà connue" | "Modificala se è già nota";

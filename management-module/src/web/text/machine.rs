@@ -35,7 +35,12 @@ crate::language::texts! { pub(in crate::web),
     LAST_DAY = "last day" | "letzter Tag" | "dernier jour" | "ultimo giorno";
     LAST_WEEK = "last week" | "letzte Woche" | "dernière semaine" | "ultima settimana";
     SHOW = "Show" | "Zeigen" | "Afficher" | "Mostra";
-    SEARCH = "Search in the lines" | "In den Zeilen suchen" | "Chercher dans les lignes" | "Cerca nelle righe";
+    SEARCH = "Of these lines show only those with" | "Von diesen Zeilen nur zeigen, die enthalten" | "De ces lignes, n'afficher que celles contenant" | "Di queste righe mostrare solo quelle con";
+    LINES_WITH = "Lines with" | "Zeilen mit" | "Lignes contenant" | "Righe con";
+    LINES_WITH_HINT = "Is looked for in the whole log of the time that is chosen." | "Wird im ganzen Protokoll der gewählten Zeit gesucht." | "Est cherché dans tout le journal de la période choisie." | "Viene cercato in tutto il registro del periodo scelto.";
+    ALSO_OF = "Also of these satellites" | "Auch von diesen Satelliten" | "Aussi de ces satellites" | "Anche di questi satelliti";
+    ALSO_HINT = "Names with commas between. The lines of all come in the order of their times." | "Namen, durch Kommas getrennt. Die Zeilen aller kommen in der Folge ihrer Zeiten." | "Noms séparés par des virgules. Les lignes de tous viennent dans l'ordre de leurs heures." | "Nomi separati da virgole. Le righe di tutti vengono nell'ordine dei loro orari.";
+    NO_SUCH_SATELLITE = "There is no satellite “{}”, or there are too many." | "Es gibt keinen Satelliten «{}», oder es sind zu viele." | "Il n'y a pas de satellite « {} », ou il y en a trop." | "Non c'è alcun satellite «{}», o sono troppi.";
     FIREWALL = "Firewall" | "Firewall" | "Pare-feu" | "Firewall";
     RULE = "Rule" | "Regel" | "Règle" | "Regola";
     RULES = "Rules" | "Regeln" | "Règles" | "Regole";

@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
-use tonic::Status;
 
 /// How long a line that is followed waits for an older one of another satellite.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -20,9 +19,9 @@ struct Head {
     since: Instant,
 }
 
-struct Source {
+struct Source<E> {
     name: String,
-    lines: Receiver<Result<String, Status>>,
+    lines: Receiver<Result<String, E>>,
     head: Option<Head>,
     /// Time of its last line: a line without one comes after it.
     last: String,
@@ -30,15 +29,15 @@ struct Source {
 }
 
 /// The lines of all.
-pub(super) struct Merge {
-    sources: Vec<Source>,
+pub(crate) struct Merge<E> {
+    sources: Vec<Source<E>>,
     follow: bool,
     /// What could not be read to its end, and why.
-    pub(super) failures: Vec<(String, Status)>,
+    pub(crate) failures: Vec<(String, E)>,
 }
 
-impl Merge {
-    pub(super) fn new(sources: Vec<(String, Receiver<Result<String, Status>>)>, follow: bool) -> Self {
+impl<E> Merge<E> {
+    pub(crate) fn new(sources: Vec<(String, Receiver<Result<String, E>>)>, follow: bool) -> Self {
         let sources = sources.into_iter().map(|(name, lines)| Source {
             name,
             lines,
@@ -54,7 +53,7 @@ impl Merge {
     }
 
     /// The next line and whose it is; none when all have ended.
-    pub(super) async fn next(&mut self) -> Option<(String, String)> {
+    pub(crate) async fn next(&mut self) -> Option<(String, String)> {
         loop {
             if self.follow {
                 self.take_what_is_there();
@@ -82,7 +81,7 @@ impl Merge {
     }
 
     fn take_oldest(&mut self) -> Option<(String, String)> {
-        let key = |source: &&mut Source| source.head.as_ref().map(|head| head.key.clone());
+        let key = |source: &&mut Source<E>| source.head.as_ref().map(|head| head.key.clone());
         let with_line = self.sources.iter_mut().filter(|source| source.head.is_some());
         let oldest = with_line.min_by_key(key)?;
         let head = oldest.head.take()?;
@@ -114,8 +113,8 @@ impl Merge {
     }
 }
 
-impl Source {
-    fn note(&mut self, came: Option<Result<String, Status>>, failures: &mut Vec<(String, Status)>) {
+impl<E> Source<E> {
+    fn note(&mut self, came: Option<Result<String, E>>, failures: &mut Vec<(String, E)>) {
         match came {
             Some(Ok(line)) => {
                 if let Some(time) = time_of(&line) {
@@ -127,8 +126,8 @@ impl Source {
                     since: Instant::now(),
                 });
             }
-            Some(Err(status)) => {
-                failures.push((self.name.clone(), status));
+            Some(Err(error)) => {
+                failures.push((self.name.clone(), error));
                 self.ended = true;
             }
             None => self.ended = true,
@@ -149,6 +148,7 @@ fn time_of(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
+    use tonic::Status;
 
     use super::*;
 
@@ -156,7 +156,7 @@ mod tests {
         Ok(format!("2026-11-22T10:00:{second:02}.000000Z a.service 6 {text}"))
     }
 
-    async fn all(mut merge: Merge) -> Vec<String> {
+    async fn all(mut merge: Merge<Status>) -> Vec<String> {
         let mut told = Vec::new();
         while let Some((name, line)) = merge.next().await {
             let text = line.split(' ').next_back().unwrap();
