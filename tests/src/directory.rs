@@ -60,8 +60,10 @@ pub struct Account {
 /// An LDAP server; it ends when dropped.
 #[derive(Debug)]
 pub struct Slapd {
-    /// Its port.
+    /// Its port, for connections that are encrypted by StartTLS.
     pub port: u16,
+    /// Its port for those that are from their beginning.
+    pub tls_port: u16,
     _process: Child,
 }
 
@@ -73,8 +75,22 @@ impl Slapd {
     /// If it does not come up.
     pub async fn start(
         directory: &Path,
+        certificate: &(PathBuf, PathBuf),
+        accounts: &[Account],
+    ) -> anyhow::Result<Self> {
+        Self::referring(directory, certificate, accounts, None).await
+    }
+
+    /// The same, whose accounts are also elsewhere: at the server with that port, it says.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub async fn referring(
+        directory: &Path,
         (certificate, key): &(PathBuf, PathBuf),
         accounts: &[Account],
+        elsewhere: Option<u16>,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory.join("data"))?;
         let at = |name: &str| directory.join(name);
@@ -98,26 +114,39 @@ impl Slapd {
             at("data").display(),
         );
         write(&at("slapd.conf"), config)?;
-        write(&at("content.ldif"), ldif(accounts))?;
+        let mut content = ldif(accounts);
+        if let Some(port) = elsewhere {
+            let _ = write!(
+                content,
+                "dn: cn=elsewhere,ou=accounts,{SUFFIX}\nobjectClass: referral\nobjectClass: extensibleObject\n\
+                 cn: elsewhere\nref: ldap://127.0.0.1:{port}/ou=accounts,{SUFFIX}\n\n"
+            );
+        }
+        write(&at("content.ldif"), content)?;
         let mut load = command("/usr/sbin/slapadd");
         load.arg("-f")
             .arg(at("slapd.conf"))
             .arg("-l")
             .arg(at("content.ldif"));
         stdout_of(load, Duration::from_secs(60)).await?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let free = || anyhow::Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+        let (port, tls_port) = (free()?, free()?);
         let mut slapd = command("/usr/sbin/slapd");
-        slapd
-            .arg("-f")
-            .arg(at("slapd.conf"))
-            .args(["-h", &format!("ldap://127.0.0.1:{port}"), "-d", "0"]);
+        slapd.arg("-f").arg(at("slapd.conf")).args([
+            "-h",
+            &format!("ldap://127.0.0.1:{port} ldaps://127.0.0.1:{tls_port}"),
+            "-d",
+            "0",
+        ]);
         let process = slapd.spawn().context("cannot start slapd")?;
         until("slapd to listen", Duration::from_secs(60), async || {
-            TcpStream::connect(("127.0.0.1", port)).await.ok()
+            TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+            TcpStream::connect(("127.0.0.1", tls_port)).await.ok()
         })
         .await?;
         Ok(Self {
             port,
+            tls_port,
             _process: process,
         })
     }

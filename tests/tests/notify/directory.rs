@@ -6,10 +6,10 @@ use e2e::browser::Browser;
 use e2e::command::command;
 use e2e::directory::{Account, OPERATOR, OPERATORS, PASSWORD, PERSON_PASSWORD, READER, SUFFIX, Slapd};
 use e2e::network::write;
-use e2e::smtp::certificate;
+use e2e::smtp::{Wish, certificate};
 use e2e::wait::until;
 
-use super::world::{SETTLED, World};
+use super::world::{SETTLED, World, mail};
 
 fn directory(slapd: &Slapd, more: &str) -> String {
     format!(
@@ -146,6 +146,73 @@ async fn accounts_come_from_a_directory_and_stay_while_it_is_down() {
     down.await.unwrap();
     assert_eq!(world.json(&["account", "list"]).await, read);
     assert!(!world.log().contains("w0rd"));
+}
+
+/// Waits until the log of the module says something once more.
+async fn says_again(world: &World, text: &str, before: usize) {
+    let said = until(text, SETTLED, async || {
+        (world.log().matches(text).count() > before).then_some(())
+    });
+    said.await
+        .unwrap_or_else(|error| panic!("{error}: {}", world.log()));
+}
+
+#[tokio::test]
+async fn a_directory_over_tls_is_verified_sends_us_nowhere_and_holds_up_no_warning_when_it_is_silent() {
+    let mut world = World::new();
+    let good = certificate(world.dir.path(), "good").await.unwrap();
+    let other = certificate(world.dir.path(), "other").await.unwrap();
+    write(&world.at("password"), PASSWORD).unwrap();
+    // Whoever follows the referral comes here; and a directory that takes connections and says nothing.
+    let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let accounts = [account("customer", Some(true), &["a@own.example"], "anna", "")];
+    let port = elsewhere.local_addr().unwrap().port();
+    let slapd = Slapd::referring(&world.at("slapd"), &good, &accounts, Some(port))
+        .await
+        .unwrap();
+    let server = world.mail_server("mails", &Wish::default()).await;
+    let config = |port: u16, ca: &Path| {
+        let old = format!("port = {}", slapd.port);
+        let directory = directory(&slapd, "").replace(&old, &format!("port = {port}\nsecurity = \"tls\""));
+        let directory = directory.replace("deadline = \"5s\"", "deadline = \"1s\"");
+        format!(
+            "{directory}ca-file = {ca:?}\npassword-file = {:?}\n[warnings]\ninterval = \"1s\"\n{}",
+            world.dir.path().join("password"),
+            mail(server.port, "security = \"none\"")
+        )
+    };
+    let (foreign, trusted) = (config(slapd.tls_port, &other.0), config(slapd.tls_port, &good.0));
+    let unanswered = config(silent.local_addr().unwrap().port(), &good.0);
+
+    world.start(&foreign, None).await;
+    says_again(&world, "Directory not read", 0).await;
+    assert_eq!(world.json(&["account", "list"]).await, serde_json::json!([]));
+    world.start(&trusted, None).await;
+    let read = until("the account to be read", SETTLED, async || {
+        let list = world.json(&["account", "list"]).await;
+        (list.as_array()?.len() == 1).then_some(list)
+    });
+    let read = read
+        .await
+        .unwrap_or_else(|error| panic!("{error}: {}", world.log()));
+    assert_eq!(read[0]["warned"], serde_json::json!(["a@own.example"]));
+    let came = tokio::time::timeout(std::time::Duration::ZERO, elsewhere.accept()).await;
+    assert!(came.is_err(), "the referral was followed");
+
+    let before = world.log().matches("Directory not read").count();
+    world.start(&unanswered, None).await;
+    says_again(&world, "Directory not read", before).await;
+    world.configured(&[]).await;
+    world.run().await;
+    let taken = world.taken(&server, 1).await;
+    assert_eq!(taken[0].to, ["a@own.example"]);
+    assert!(
+        taken[0].header("Subject").unwrap().contains("customer"),
+        "{:?}",
+        taken[0]
+    );
+    assert_eq!(world.json(&["account", "list"]).await, read);
 }
 
 /// Tries to sign in with a browser that has forgotten who it was.

@@ -21,11 +21,11 @@ pub enum Now {
 fn words(kind: Kind) -> (Text, Text, &'static [Text]) {
     match kind {
         Kind::Quota => (w::QUOTA_SUBJECT, w::QUOTA, &[w::DO_RETENTION, w::DO_QUOTA]),
-        Kind::Schedule => (w::SCHEDULE_SUBJECT, w::SCHEDULE, &[w::DO_SERVER, w::DO_LOOK]),
+        Kind::Schedule => (w::SCHEDULE_SUBJECT, w::SCHEDULE, &[w::DO_SERVER, w::DO_SEE]),
         Kind::Unsuccessful => (
             w::UNSUCCESSFUL_SUBJECT,
             w::UNSUCCESSFUL,
-            &[w::DO_LOOK, w::DO_CAUSE],
+            &[w::DO_SEE, w::DO_CAUSE],
         ),
         Kind::Upgrade => (w::UPGRADE_SUBJECT, w::UPGRADE, &[w::DO_UPDATE]),
         Kind::NoBackup => (w::NO_BACKUP_SUBJECT, w::NO_BACKUP, &[w::DO_CONFIGURE]),
@@ -58,7 +58,11 @@ pub fn write(
             blocks.push(Block::Paragraph(language.say(happened).to_owned()));
             blocks.push(Block::Rows(rows));
             blocks.push(Block::Heading(language.say(w::WHAT_TO_DO)));
-            let steps = steps.iter().map(|step| language.say(*step).to_owned());
+            // It goes to customers: no step is a command of the server.
+            let steps = steps
+                .iter()
+                .chain([&w::DO_PASS_ON])
+                .map(|step| language.say(*step).to_owned());
             blocks.push(Block::Steps(steps.collect()));
             subject
         }
@@ -164,6 +168,17 @@ mod tests {
     fn each_warning_says_what_happened_and_what_to_do() {
         let letters = Kind::ALL.map(|kind| letter(kind, Language::En, Now::Stands).plain);
         insta::assert_snapshot!(letters.join("=====\n"));
+    }
+
+    #[test]
+    fn nobody_is_told_a_command_who_has_no_server() {
+        for kind in Kind::ALL {
+            for language in Language::ALL {
+                let Letter { plain, html, .. } = letter(kind, language, Now::Stands);
+                assert!(!plain.contains("management-module "), "{plain}");
+                assert!(!html.contains("management-module "), "{html}");
+            }
+        }
     }
 
     #[test]

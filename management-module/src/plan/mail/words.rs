@@ -125,15 +125,15 @@ texts! { pub(in crate::plan),
     VERSION_OF = "version {}, at least {} is needed" | "Version {}, nötig ist mindestens {}" | "version {}, il faut au moins {}" | "versione {}, serve almeno {}";
     KNOWN_SINCE = "The account is known since" | "Das Konto ist bekannt seit" | "Le compte est connu depuis" | "L'account è noto dal";
     DO_RETENTION =
-        "Let the configurations keep fewer archives (management-module backup config edit), or remove old ones."
-        | "Lassen Sie die Konfigurationen weniger Archive aufbewahren (management-module backup config edit), oder löschen Sie alte."
-        | "Faites conserver moins d'archives aux configurations (management-module backup config edit), ou supprimez-en d'anciennes."
-        | "Fare conservare meno archivi alle configurazioni (management-module backup config edit), oppure eliminare quelli vecchi.";
+        "Have fewer archives kept, or old ones removed."
+        | "Lassen Sie weniger Archive aufbewahren oder alte löschen."
+        | "Faites conserver moins d'archives, ou supprimer d'anciennes."
+        | "Fare conservare meno archivi, oppure eliminare quelli vecchi.";
     DO_QUOTA =
-        "Or let the account have more space: management-module account edit"
-        | "Oder geben Sie dem Konto mehr Platz: management-module account edit"
-        | "Ou accordez plus d'espace au compte : management-module account edit"
-        | "Oppure concedere più spazio all'account: management-module account edit";
+        "Or have the account given more space."
+        | "Oder lassen Sie dem Konto mehr Platz geben."
+        | "Ou faites accorder plus d'espace au compte."
+        | "Oppure fare concedere più spazio all'account.";
     DO_SERVER =
         "See that server and satellite are switched on at the planned times."
         | "Sorgen Sie dafür, dass Server und Satellit zu den geplanten Zeiten eingeschaltet sind."
@@ -145,15 +145,25 @@ texts! { pub(in crate::plan),
         | "Éliminez la raison indiquée par la dernière exécution, puis sauvegardez à nouveau."
         | "Eliminare il motivo indicato dall'ultima esecuzione ed eseguire un nuovo backup.";
     DO_UPDATE =
-        "Update it: management-module update push"
-        | "Aktualisieren Sie es: management-module update push"
-        | "Mettez-le à jour : management-module update push"
-        | "Aggiornarlo: management-module update push";
+        "Have it updated."
+        | "Lassen Sie es aktualisieren."
+        | "Faites-le mettre à jour."
+        | "Fare aggiornare il programma.";
     DO_CONFIGURE =
-        "Make a backup configuration, or remove the account if it is not needed: management-module backup config create"
-        | "Legen Sie eine Konfiguration an, oder entfernen Sie das Konto, falls es nicht gebraucht wird: management-module backup config create"
-        | "Créez une configuration de sauvegarde, ou supprimez le compte s'il n'est pas nécessaire : management-module backup config create"
-        | "Creare una configurazione di backup, o rimuovere l'account se non serve: management-module backup config create";
+        "Have a backup set up, or the account removed if it is not needed."
+        | "Lassen Sie eine Datensicherung einrichten, oder das Konto entfernen, falls es nicht gebraucht wird."
+        | "Faites configurer une sauvegarde, ou supprimer le compte s'il n'est pas nécessaire."
+        | "Fare configurare un backup, o rimuovere l'account se non serve.";
+    DO_SEE =
+        "See on the web page how each run went, and why."
+        | "Sehen Sie auf der Webseite, wie jeder Lauf ausging und warum."
+        | "Consultez sur la page web le résultat de chaque exécution et sa raison."
+        | "Controllare sulla pagina web l'esito di ogni esecuzione e il motivo.";
+    DO_PASS_ON =
+        "What you cannot do yourself is done by whoever looks after the server: pass this mail on."
+        | "Was Sie nicht selbst tun können, tut, wer den Server betreut: Leiten Sie diese E-Mail weiter."
+        | "Ce que vous ne pouvez pas faire vous-même revient à la personne qui gère le serveur : transmettez-lui ce message."
+        | "Ciò che non può fare da sé spetta a chi gestisce il server: inoltri questo messaggio.";
 
     TEST_SUBJECT = "Test mail of the management module on {}" | "Test-Mail des Management-Moduls auf {}" | "Message d'essai du module de gestion sur {}" | "Messaggio di prova del modulo di gestione su {}";
     TEST =

@@ -1,6 +1,8 @@
 //! Every kind at its threshold, and the life of a warning.
 
 use super::*;
+use crate::language::Language;
+use crate::plan::account::{Account, Party};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -222,4 +224,132 @@ fn nobody_who_was_not_told_of_a_warning_hears_that_it_is_over() {
         step(Some(&kept), Some(&some), true, at(1), WEEK),
         Step::Tell(_)
     ));
+}
+
+/// An account below (-1), at (0) or above (1) the threshold of a kind, and no other, at the moment `NOW`.
+fn near(kind: Kind, side: i64) -> Facts {
+    let count = usize::try_from(3 + side).unwrap();
+    let mut facts = facts(&[run(RunState::Succeeded, 0)]);
+    match kind {
+        Kind::Quota => facts.used_bytes = u64::try_from(800 + side).unwrap(),
+        Kind::Schedule => facts.configurations[0].runs = vec![run(RunState::Missed, 1); count],
+        Kind::Unsuccessful => facts.configurations[0].runs = vec![run(RunState::Failed, 0); count],
+        Kind::Upgrade => facts.clients.push(Client {
+            satellite: "annex".into(),
+            program: "satellite-bridge".into(),
+            version: ["2.0.12", "2.0.11", "2.0.10"][usize::try_from(side + 1).unwrap()].into(),
+            least: "2.0.11".into(),
+        }),
+        Kind::NoBackup => {
+            facts.configurations.clear();
+            facts.has_archive = false;
+            facts.since = at(NOW - 14 * DAY - side);
+        }
+    }
+    facts
+}
+
+const NOW: i64 = 100 * DAY;
+
+/// At its threshold: does it stand? The space has to be above, a version below; the others are counts that are reached.
+const AT: [(Kind, bool); 5] = [
+    (Kind::Quota, false),
+    (Kind::Schedule, true),
+    (Kind::Unsuccessful, true),
+    (Kind::Upgrade, false),
+    (Kind::NoBackup, true),
+];
+
+/// One party: whether it wants warnings, has addresses, and a person with one; and who is told then.
+const PARTIES: [(bool, bool, bool, &str); 8] = [
+    (true, false, false, "operator"),
+    (true, false, true, "person"),
+    (true, true, false, "own"),
+    (true, true, true, "own"),
+    (false, false, false, ""),
+    (false, false, true, ""),
+    (false, true, false, ""),
+    (false, true, true, ""),
+];
+
+fn party((warnings, has_own, has_person): (bool, bool, bool), of: &str) -> Party {
+    let one = |has: bool, who: &str| Vec::from_iter(has.then(|| format!("{who}@{of}")));
+    Party {
+        warnings,
+        mails: one(has_own, "own"),
+        person: "p".into(),
+        person_mails: one(has_person, "person"),
+    }
+}
+
+/// The decision table: every kind below, at and above its threshold, and turned off, with every combination of flag, addresses
+/// and person of account and reseller (or none), with and without an operator: exactly these addresses are told of it.
+#[test]
+fn each_kind_at_each_side_of_its_threshold_is_told_to_exactly_these() {
+    let limits = |is_on: bool| {
+        let count = |count: u32| if is_on { count } else { 0 };
+        Limits {
+            quota_bytes: if is_on { 1000 } else { 0 },
+            quota_percent: 80,
+            missed: count(3),
+            failed: count(3),
+            unused_days: count(14),
+        }
+    };
+    let told = |who: &str, of: &str| match who {
+        "" => None,
+        "operator" => Some("operator@server".to_owned()),
+        who => Some(format!("{who}@{of}")),
+    };
+    let resellers = PARTIES.iter().map(Some).chain([None]);
+    let mut rows = 0;
+    for (kind, at_threshold) in AT {
+        for (side, is_on) in [(-1, true), (0, true), (1, true), (1, false)] {
+            let found = findings(&limits(is_on), &near(kind, side), at(NOW));
+            // What a program has to be is not the account's to turn off.
+            let stands = (is_on || kind == Kind::Upgrade) && (side > 0 || (side == 0 && at_threshold));
+            assert_eq!(
+                found.contains_key(&kind),
+                stands,
+                "{kind:?} at {side}, on: {is_on}"
+            );
+            assert_eq!(
+                found.len(),
+                usize::from(stands),
+                "{kind:?} brings others: {found:?}"
+            );
+            for (warnings, has_own, has_person, own) in PARTIES {
+                for reseller in resellers.clone() {
+                    let account = Account {
+                        name: "4000001".into(),
+                        tenant: "customer".into(),
+                        language: Language::De,
+                        own: party((warnings, has_own, has_person), "account"),
+                        reseller: reseller.map(|row| party((row.0, row.1, row.2), "reseller")),
+                        limits: limits(is_on),
+                    };
+                    for operator in [None, Some("operator@server")] {
+                        let mut wanted = Vec::new();
+                        for one in [
+                            told(own, "account"),
+                            reseller.and_then(|row| told(row.3, "reseller")),
+                        ] {
+                            let one = one.filter(|one| operator.is_some() || one != "operator@server");
+                            wanted.extend(one.filter(|one| !wanted.contains(one)));
+                        }
+                        if !stands {
+                            wanted.clear();
+                        }
+                        let mut mailed = Vec::new();
+                        for _kind in found.keys() {
+                            mailed.extend(account.warned(operator));
+                        }
+                        assert_eq!(mailed, wanted, "{kind:?} at {side}: {account:?}");
+                        rows += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(rows, 5 * 4 * 8 * 9 * 2);
 }
