@@ -164,6 +164,19 @@ impl Browser {
             .map(drop)
     }
 
+    /// Chooses a file for the field that `css` names first.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, or takes no file.
+    pub async fn choose(&self, css: &str, file: &Path) -> anyhow::Result<()> {
+        let element = self.find(css).await?;
+        let order = json!({ "text": file.display().to_string() });
+        self.order(&format!("element/{element}/value"), &order)
+            .await
+            .map(drop)
+    }
+
     /// Presses keys where the focus is.
     ///
     /// # Errors

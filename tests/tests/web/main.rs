@@ -1,128 +1,17 @@
 //! The web page as a person sees it: a real browser, a real satellite, the whole way from the first sign-in to a restore.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod looking_after;
+mod world;
 
-use e2e::browser::Browser;
 use e2e::central::Sample;
 use e2e::console;
 use e2e::lab::SATELLITE;
 use e2e::manager::WORKLOAD;
-use e2e::network::{SERVER, write};
-use e2e::scratch::Scratch;
 
-const PASSWORD: &str = "correct horse battery";
-const SOON: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(240);
-const ENTER: &str = "\u{e007}";
+use self::world::{ENTER, LONG, SOON, World};
+
 const TAB: &str = "\u{e004}";
-
-/// A laboratory with a browser beside its server.
-struct World {
-    lab: Scratch,
-    browser: Browser,
-    page: String,
-    /// The program that finds what keeps people from using a page.
-    axe: String,
-}
-
-impl World {
-    async fn new() -> Self {
-        let lab = Scratch::new().await.unwrap();
-        lab.release.bundle().await.unwrap();
-        lab.boot().await.unwrap();
-        lab.serve().await.unwrap();
-        lab.add_bundle().await.unwrap();
-        let file = lab.data().join("password");
-        write(&file, format!("{PASSWORD}\n")).unwrap();
-        let file = file.display().to_string();
-        let words = [
-            "user",
-            "add",
-            "anna",
-            "--role",
-            "administrator",
-            "--password-file",
-            &file,
-        ];
-        lab.server.cli(&words).await.unwrap();
-        let shown = lab
-            .server
-            .cli(&["web", "show", "--output", "json"])
-            .await
-            .unwrap();
-        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
-        assert_eq!(shown["problem"], "");
-        assert_eq!(shown["certificate_fingerprint"].as_str().unwrap().len(), 95);
-        let port = shown["address"]
-            .as_str()
-            .unwrap()
-            .rsplit(':')
-            .next()
-            .unwrap()
-            .to_owned();
-        let browser = Browser::start(lab.lan.at_server("chromedriver"));
-        // The driver listens in the server's namespace.
-        lab.lan.enter().unwrap();
-        let browser = browser.await.unwrap();
-        Self {
-            page: format!("https://{SERVER}:{port}"),
-            lab,
-            browser,
-            axe: axe(),
-        }
-    }
-
-    async fn open(&self, place: &str) {
-        self.browser.open(&format!("{}{place}", self.page)).await.unwrap();
-    }
-
-    async fn sign_in(&self) {
-        self.open("/").await;
-        self.browser.fill("#name", "anna").await.unwrap();
-        self.browser.fill("#password", PASSWORD).await.unwrap();
-        self.browser.press(ENTER).await.unwrap();
-        self.browser.says("Overview", SOON).await.unwrap();
-    }
-
-    /// Pictures of the page that is open, wide and narrow, light and dark; nothing in it keeps anybody from using it.
-    async fn pictures(&self, name: &str) {
-        let mut faults = Vec::new();
-        for (kind, width, is_dark) in [
-            ("wide", 1280, false),
-            ("wide-dark", 1280, true),
-            ("narrow", 390, false),
-            ("narrow-dark", 390, true),
-        ] {
-            self.browser.look(width, 900, is_dark).await.unwrap();
-            self.browser
-                .picture(&place_of(&format!("{name}-{kind}")))
-                .await
-                .unwrap();
-            let found = self.browser.hindrances(&self.axe).await.unwrap();
-            faults.extend(found.into_iter().map(|fault| format!("{name}, {kind}: {fault}")));
-        }
-        self.browser.look(1280, 900, false).await.unwrap();
-        assert!(faults.is_empty(), "{}", faults.join("\n"));
-    }
-}
-
-/// Where what belongs to the run lies, beside what was built.
-fn target() -> PathBuf {
-    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap().join("target")
-}
-
-fn place_of(name: &str) -> PathBuf {
-    target().join("screenshots").join(format!("{name}.png"))
-}
-
-fn axe() -> String {
-    let file = target().join("axe.min.js");
-    std::fs::read_to_string(&file)
-        .unwrap_or_else(|error| panic!("{}: {error}; `tests/fetch-axe` puts it there", file.display()))
-}
 
 #[tokio::test]
 async fn a_person_runs_everything_from_a_browser() {
@@ -272,6 +161,7 @@ async fn reads_logs(world: &World) {
     let seen = "return [...document.querySelectorAll('#lines > span')].filter((line) => !line.hidden).length";
     assert_eq!(browser.script(seen).await.unwrap(), 1);
     world.pictures("logs").await;
+    searches_the_whole_log(world).await;
     let fetched =
         "const r = new XMLHttpRequest(); r.open('GET', location.pathname + '/download?source=system', false);
         r.send(); return r.getResponseHeader('content-disposition') + r.responseText";
@@ -280,6 +170,31 @@ async fn reads_logs(world: &World) {
     assert!(
         fetched.starts_with("attachment; filename=\"s1-system.log\"") && fetched.contains("that comes now")
     );
+}
+
+/// What is older than the lines on the page is found as well, and nothing else is shown.
+async fn searches_the_whole_log(world: &World) {
+    let (browser, satellite) = (&world.browser, world.lab.satellite());
+    let much = "echo needle-7431 in the haystack; for i in $(seq 700); do echo straw $i; done";
+    let words = ["systemd-cat", "-t", "probe", "sh", "-c", much];
+    satellite.exec(&words).await.unwrap();
+    let place = format!("/satellites/{SATELLITE}/logs?source=system");
+    world.open(&place).await;
+    browser.says("straw 700", SOON).await.unwrap();
+    let shown = "return document.getElementById('lines').textContent.includes('needle-7431')";
+    assert_eq!(browser.script(shown).await.unwrap(), false);
+    browser.fill("#find", "NEEDLE-7431").await.unwrap();
+    browser.click("main form button.main").await.unwrap();
+    browser.says("needle-7431 in the haystack", SOON).await.unwrap();
+    let count = "return document.querySelectorAll('#lines > span').length";
+    assert_eq!(browser.script(count).await.unwrap(), 1);
+    browser.fill("#also", "nobody").await.unwrap();
+    browser.click("main form button.main").await.unwrap();
+    browser
+        .says("There is no satellite “nobody”", SOON)
+        .await
+        .unwrap();
+    world.open(&place).await;
 }
 
 async fn backs_up(world: &World) {
