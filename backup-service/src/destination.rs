@@ -4,9 +4,9 @@
 //! the engine knows of it; [`visit`] connects and begins anew after a cut; [`copy`], [`fetch`], [`check`] and [`probe`]
 //! are the use cases, written once above all kinds.
 //!
-//! **Invariants:** what has the name of an archive at a destination was read back there and found right; a credential is
-//! neither stored nor printed; memory does not grow with the size of an archive; a copy that is cut leaves a temporary
-//! with our mark on it and nothing else.
+//! **Invariants:** what has the name of an archive at a destination was read back there and found right ([`s3`] names it
+//! first and marks it until then); a credential is neither stored nor printed; memory does not grow with the size of an
+//! archive; a copy that is cut leaves a temporary with our mark on it and nothing else.
 
 pub mod check;
 pub mod copy;
@@ -15,16 +15,20 @@ pub mod dropbox;
 pub mod fault;
 pub mod fetch;
 pub mod gauge;
+pub(crate) mod http;
 pub mod mail;
 mod pace;
 pub mod path;
 pub mod place;
 pub mod probe;
+pub mod s3;
 pub mod sftp;
 pub mod smb;
 pub mod target;
 pub mod trust;
 pub mod visit;
+pub mod webdav;
+mod xml;
 
 /// Bytes that are read or written at once.
 pub const PIECE: usize = 1 << 20;

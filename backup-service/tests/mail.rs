@@ -1,24 +1,16 @@
 //! Copies sent as mail: to a server with STARTTLS, TLS, sign-in and a limit.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the tests make certificates and read the server's mail"
-)]
 
 mod client;
 mod destinations;
 mod servers;
 mod support;
 
-use std::process::Command;
-
 use client::{Service, create, download, sample};
 use destinations::*;
 use satellite_proto::wire::backup::v1 as pb;
 use servers::*;
 use tonic::Code;
-
-const PASSWORD: &str = "pä ss%,1";
 
 const SERVER: &str = r#"
 import asyncio, email, ssl, sys
@@ -54,29 +46,11 @@ asyncio.new_event_loop().run_forever()
 /// A server with a certificate for 127.0.0.1; `way` is `tls` or `starttls`.
 fn smtpd(way: &str, limit: u64) -> Server {
     let (dir, port) = (open_dir(), free_port());
-    let at = dir.path();
-    let subject = ["-subj", "/CN=mail.test", "-addext", "subjectAltName=IP:127.0.0.1"];
-    let mut openssl = Command::new("openssl");
-    openssl
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(subject)
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(at.join("key.pem"))
-        .arg("-out")
-        .arg(at.join("cert.pem"));
-    run(&mut openssl);
-    text(at.join("server.py"), &SERVER.replace("PASSWORD", PASSWORD));
+    certificate(dir.path());
+    text(
+        dir.path().join("server.py"),
+        &SERVER.replace("PASSWORD", PASSWORD),
+    );
     Server::start(
         dir,
         port,

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use super::PIECE;
 use super::fault::Fault;
 use super::gauge::Stage;
-use super::path::{Mark, PlacePath};
+use super::path::{Mark, PlacePath, becomes};
 use super::place::Entry;
 use super::visit::Visit;
 use crate::age::Sealed;
@@ -264,12 +264,7 @@ async fn sweep(
         .iter()
         .filter(|entry| !entry.is_directory && entry.name != temporary && job.mark.is_ours(&entry.name));
     for left in ours {
-        // `name.sar.mark.part`: the copy that it was to become.
-        let becomes = left
-            .name
-            .rsplitn(3, '.')
-            .last()
-            .and_then(|name| directory.join(name));
+        let becomes = becomes(&left.name).and_then(|name| directory.join(name));
         let path = directory.join(&left.name);
         if let (Some(path), Some(becomes)) = (path, becomes)
             && !job.flights.has(&becomes)

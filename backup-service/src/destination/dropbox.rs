@@ -6,7 +6,7 @@
 //! all, and never in place of another.
 
 mod api;
-mod http;
+mod hosts;
 pub mod oauth;
 
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -18,7 +18,7 @@ use super::path::PlacePath;
 use super::place::{Entry, Place};
 use super::target::Secret;
 use api::{Api, Reply};
-pub use http::Hosts;
+pub use hosts::Hosts;
 
 /// Bytes of one request of an upload: a multiple of 4 MiB, as the service wants.
 const REQUEST: usize = 8 << 20;

@@ -71,6 +71,16 @@ pub enum Fault {
         /// Why.
         why: String,
     },
+    /// The clocks differ.
+    #[error(
+        "the clock of {at} and ours differ: {off}; it takes only what was signed just now: set the clock that is wrong"
+    )]
+    Clock {
+        /// Who.
+        at: String,
+        /// By how much.
+        off: String,
+    },
     /// The place is not there.
     #[error("{what} is not there: make it, or correct the destination")]
     NoPlace {
@@ -216,6 +226,7 @@ impl Fault {
             Self::HostKeyUnknown { .. } => (Kind::HostKeyUnknown, 0, 0),
             Self::HostKeyChanged { .. } => (Kind::HostKeyChanged, 0, 0),
             Self::Certificate { .. } => (Kind::Certificate, 0, 0),
+            Self::Clock { .. } => (Kind::Clock, 0, 0),
             Self::NoPlace { .. } => (Kind::NoPlace, 0, 0),
             Self::Denied { .. } => (Kind::Denied, 0, 0),
             Self::Full { needed, available } => (Kind::Full, *needed, *available),
@@ -248,6 +259,7 @@ impl Fault {
             | Self::HostKeyUnknown { .. }
             | Self::HostKeyChanged { .. }
             | Self::Certificate { .. }
+            | Self::Clock { .. }
             | Self::NoPlace { .. }
             | Self::Denied { .. }
             | Self::Locked { .. }

@@ -88,6 +88,13 @@ pub fn is_archive(name: &str) -> bool {
     plain.len() > ARCHIVE.len() && plain.ends_with(ARCHIVE)
 }
 
+/// The name that a temporary is to get, whoever's it is; none if it is no temporary.
+#[must_use]
+pub fn becomes(name: &str) -> Option<&str> {
+    let (rest, mark) = name.strip_suffix(PART)?.rsplit_once('.')?;
+    (Mark::new(mark).is_some() && !rest.is_empty()).then_some(rest)
+}
+
 /// Marks temporaries as those of one backup-service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark(String);
@@ -166,5 +173,15 @@ mod tests {
         assert!(!ours.is_ours("a.sar"));
         assert!(!ours.is_ours("0123abcd.part"));
         assert_eq!(Mark::new("../../.."), None);
+        assert_eq!(becomes("a.sar.0123abcd.part"), Some("a.sar"));
+        for name in [
+            "a.sar",
+            "a.sar.part",
+            "0123abcd.part",
+            ".0123abcd.part",
+            "a.sar.0123abcg.part",
+        ] {
+            assert_eq!(becomes(name), None, "{name}");
+        }
     }
 }

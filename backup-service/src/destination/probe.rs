@@ -91,7 +91,7 @@ async fn steps(target: &Target, mark: &Mark, findings: &mut Findings) -> Result<
         Err(Fault::HostKeyUnknown { .. } | Fault::HostKeyChanged { .. } | Fault::Certificate { .. }) => {
             Step::Connect
         }
-        Err(Fault::SignIn { .. } | Fault::Security { .. }) => Step::HostKey,
+        Err(Fault::SignIn { .. } | Fault::Security { .. } | Fault::Clock { .. }) => Step::HostKey,
         Err(_) => Step::SignIn,
     };
     for (step, text) in target.met() {

@@ -12,8 +12,10 @@ use super::fault::Fault;
 use super::mail::{self, Mail};
 use super::place::Place;
 use super::probe::Step;
+use super::s3::{self, S3};
 use super::sftp::{self, Sftp};
 use super::smb::{self, Smb};
+use super::webdav::{self, WebDav};
 use crate::archive::names::Label;
 
 /// Something that must not be seen.
@@ -72,6 +74,10 @@ pub enum Kind {
     Dropbox(Box<dropbox::Settings>),
     /// A mailbox.
     Mail(Box<mail::Settings>),
+    /// A bucket of an S3 service.
+    S3(Box<s3::Settings>),
+    /// A directory of a WebDAV server.
+    WebDav(Box<webdav::Settings>),
 }
 
 impl Target {
@@ -89,6 +95,8 @@ impl Target {
             // The token stands for the account, and must not be seen.
             Kind::Dropbox(at) => format!("dropbox://{}", at.app_key),
             Kind::Mail(at) => format!("smtp://{}:{}/{}", at.server, at.port, at.to.join(",")),
+            Kind::S3(at) => format!("{}/{}/{}", at.origin, at.bucket, at.prefix),
+            Kind::WebDav(at) => format!("{}{}/", at.origin, at.path),
         }
     }
 
@@ -115,20 +123,13 @@ impl Target {
                 (Step::SignIn, "it gives access to the account".to_owned()),
             ],
             Kind::Mail(at) => {
-                let encrypted = (
-                    Step::HostKey,
-                    "it is encrypted and its certificate is trusted".to_owned(),
-                );
-                let signed_in = at
-                    .user
-                    .as_ref()
-                    .map(|(user, _)| (Step::SignIn, format!("it takes the sign-in of `{user}`")));
-                let encrypted = (at.security != mail::Security::None).then_some(encrypted);
-                let answers = (Step::Connect, format!("{} answers", at.at()));
-                [Some(answers), encrypted, signed_in]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let user = at.user.as_ref().map(|(user, _)| user.as_str());
+                met_by_tls(&at.at(), at.security != mail::Security::None, user)
+            }
+            Kind::S3(at) => met_by_tls(&at.at(), at.origin.starts_with("https"), Some(&at.access_key)),
+            Kind::WebDav(at) => {
+                let user = at.user.as_ref().map(|(user, _)| user.as_str());
+                met_by_tls(&at.at(), at.origin.starts_with("https"), user)
             }
         }
     }
@@ -147,8 +148,21 @@ impl Target {
             Kind::Smb(settings) => Ok(Box::new(Smb::connect(settings.as_ref().clone()).await?)),
             Kind::Dropbox(settings) => Ok(Box::new(Dropbox::connect(settings.as_ref().clone()).await?)),
             Kind::Mail(settings) => Ok(Box::new(Mail::connect(settings.as_ref().clone()).await?)),
+            Kind::S3(settings) => Ok(Box::new(S3::connect(settings.as_ref().clone()).await?)),
+            Kind::WebDav(settings) => Ok(Box::new(WebDav::connect(settings.as_ref().clone()).await?)),
         }
     }
+}
+
+/// The steps of connecting to a server with a certificate.
+fn met_by_tls(at: &str, encrypted: bool, user: Option<&str>) -> Vec<(Step, String)> {
+    let is_encrypted = "it is encrypted and its certificate is trusted".to_owned();
+    let steps = [
+        Some((Step::Connect, format!("{at} answers"))),
+        encrypted.then_some((Step::HostKey, is_encrypted)),
+        user.map(|user| (Step::SignIn, format!("it takes the sign-in of `{user}`"))),
+    ];
+    steps.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

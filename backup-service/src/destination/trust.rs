@@ -35,3 +35,19 @@ pub fn trust(authority: Option<&str>) -> Result<Arc<ClientConfig>, Fault> {
         config.with_root_certificates(roots).with_no_client_auth(),
     ))
 }
+
+/// What an error of a TLS handshake means.
+pub(super) fn not_encrypted(at: String, error: &std::io::Error) -> Fault {
+    let why = error.to_string();
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_)) => Fault::Certificate { at, why },
+        Some(_) => Fault::Security {
+            at,
+            why: format!("TLS 1.3: {why}"),
+        },
+        None => Fault::Unreachable { at, why },
+    }
+}

@@ -14,6 +14,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+/// The password of the user at servers, with what is hard to pass on.
+pub(crate) const PASSWORD: &str = "pä ss%,1";
+
+/// Of [`PASSWORD`].
+pub(crate) const HASH: &str =
+    "$6$Kx3qPzT1$/m7S8e3clKQueZhhn7eUgE.aFluL7p.b0AGFlaiXDFfMLf24d.VMPuZ1hQcA6IzDniixG2WMJJprXv9wlP1VB0";
+
 /// Whether what is needed can be had: namespaces, mounts, other users.
 pub(crate) fn can() -> bool {
     let can = nix::unistd::Uid::effective().is_root();
@@ -34,6 +41,28 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// Makes `key.pem` and `cert.pem` for 127.0.0.1, signed by itself.
+pub(crate) fn certificate(at: &Path) {
+    let subject = [
+        "-subj",
+        "/CN=server.test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ];
+    let kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args(["req", "-x509", "-days", "2"])
+        .args(kind)
+        .args(subject)
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(at.join("key.pem"))
+        .arg("-out")
+        .arg(at.join("cert.pem"));
+    run(&mut openssl);
 }
 
 /// A program that is killed with this.
@@ -139,6 +168,10 @@ impl Line {
     pub(crate) fn go_down(&self) {
         self.down.store(true, Ordering::Relaxed);
         self.cut();
+    }
+
+    pub(crate) fn come_up(&self) {
+        self.down.store(false, Ordering::Relaxed);
     }
 }
 

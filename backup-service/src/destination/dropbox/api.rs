@@ -4,12 +4,11 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::{Method, Request, header};
-use http_body_util::Full;
 use serde_json::Value;
 
-use super::http::{Http, Response};
 use super::{AT, Settings, oauth};
 use crate::destination::fault::Fault;
+use crate::destination::http::{Content, Http, Response, shown};
 use crate::destination::target::Secret;
 
 /// What answers to the calls.
@@ -39,11 +38,7 @@ impl Reply {
         let said = answer["error_summary"]
             .as_str()
             .or_else(|| answer["error"].as_str());
-        said.unwrap_or_default()
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(200)
-            .collect()
+        shown(said.unwrap_or_default())
     }
 
     /// Whether it is the error of this name.
@@ -114,7 +109,7 @@ impl Api {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            http: Http::default(),
+            http: Http::new(AT.to_owned(), None),
             access: None,
         }
     }
@@ -174,7 +169,7 @@ impl Api {
             for (name, value) in headers {
                 request = request.header(*name, value);
             }
-            let request = request.body(Full::new(body.clone()));
+            let request = request.body(Content::from(body.clone()));
             let request = request.map_err(|error| Fault::Description(error.to_string()))?;
             let response = self.http.send(host, request).await?;
             let reply = judge(response)?;
@@ -196,6 +191,7 @@ impl Api {
 
 /// Sorts out what every call may be answered with.
 pub(super) fn judge(response: Response) -> Result<Reply, Fault> {
+    let after = response.retry_after();
     let reply = Reply {
         status: response.status,
         body: response.body,
@@ -204,7 +200,7 @@ pub(super) fn judge(response: Response) -> Result<Reply, Fault> {
         return Err(Fault::Busy {
             at: AT.to_owned(),
             why: reply.summary(),
-            after: response.retry_after,
+            after,
         });
     }
     Ok(reply)

@@ -4,13 +4,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use http::{Method, Request, header};
-use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::api::{Reply, judge, refused};
-use super::http::{Hosts, Http};
+use super::hosts::Hosts;
 use super::{AT, Settings};
 use crate::destination::fault::Fault;
+use crate::destination::http::{Content, Http, escaped};
 use crate::destination::target::Secret;
 
 /// The page that a person opens, and the verifier that is kept until the code has come.
@@ -39,7 +39,7 @@ pub async fn finish(
     verifier: &Secret,
     code: &Secret,
 ) -> Result<(Secret, String), Fault> {
-    let mut http = Http::default();
+    let mut http = Http::new(AT.to_owned(), None);
     let fields = [
         ("grant_type", "authorization_code"),
         ("code", code.reveal()),
@@ -60,7 +60,7 @@ pub async fn finish(
         .uri("/2/users/get_current_account")
         .header(header::AUTHORIZATION, format!("Bearer {access}"))
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(json!(null).to_string())));
+        .body(Content::from(Bytes::from(json!(null).to_string())));
     let request = request.map_err(|error| Fault::Description(error.to_string()))?;
     let account = judge(http.send(&hosts.api, request).await?)?;
     let account = account.good("name the account")?;
@@ -89,7 +89,7 @@ async fn token(http: &mut Http, hosts: &Hosts, fields: &[(&str, &str)]) -> Resul
         .method(Method::POST)
         .uri("/oauth2/token")
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(Full::new(Bytes::from(form(fields))));
+        .body(Content::from(Bytes::from(form(fields))));
     let request = request.map_err(|error| Fault::Description(error.to_string()))?;
     let reply: Reply = judge(http.send(&hosts.api, request).await?)?;
     match reply.status {
@@ -99,20 +99,9 @@ async fn token(http: &mut Http, hosts: &Hosts, fields: &[(&str, &str)]) -> Resul
 }
 
 fn form(fields: &[(&str, &str)]) -> String {
-    let encode = |text: &str| {
-        text.bytes()
-            .map(|byte| {
-                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                    char::from(byte).to_string()
-                } else {
-                    format!("%{byte:02X}")
-                }
-            })
-            .collect::<String>()
-    };
     let pairs: Vec<_> = fields
         .iter()
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .map(|(name, value)| format!("{}={}", escaped(name, ""), escaped(value, "")))
         .collect();
     pairs.join("&")
 }

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Security, Settings};
 use crate::destination::fault::Fault;
+use crate::destination::trust::not_encrypted;
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -287,19 +288,6 @@ async fn encrypt(settings: &Settings, stream: Box<dyn Stream>) -> Result<Box<dyn
             at,
             why: "it does not answer to TLS: another port or security may be right".to_owned(),
         }),
-    }
-}
-
-/// What an error of a TLS handshake means.
-fn not_encrypted(at: String, error: &std::io::Error) -> Fault {
-    let why = error.to_string();
-    let cause = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match cause {
-        Some(rustls::Error::InvalidCertificate(_)) => Fault::Certificate { at, why },
-        Some(_) => Fault::Security { at, why },
-        None => Fault::Unreachable { at, why },
     }
 }
 

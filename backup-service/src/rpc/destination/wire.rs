@@ -1,5 +1,7 @@
 //! Messages into checked values and back. Pure.
 
+mod web;
+
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,8 +41,8 @@ pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Res
         Wire::Dropbox(dropbox) => Kind::Dropbox(Box::new(account(dropbox, config)?)),
         Wire::Usb(usb) => disk(usb, config)?,
         Wire::Mail(mail) => Kind::Mail(Box::new(mailbox(mail)?)),
-        Wire::S3(_) => return Err(not_yet("S3")),
-        Wire::Webdav(_) => return Err(not_yet("WebDAV")),
+        Wire::S3(s3) => Kind::S3(Box::new(web::bucket(s3)?)),
+        Wire::Webdav(webdav) => Kind::WebDav(Box::new(web::directory(webdav)?)),
     };
     Ok(Target {
         kind,
@@ -246,13 +248,6 @@ fn port(given: u32, usual: u16) -> Result<u16, Fault> {
         Ok(port) => Ok(port),
         Err(_) => Err(Fault::Description("`port` is above 65535".to_owned())),
     }
-}
-
-/// For a kind that this version cannot serve.
-pub(super) fn not_yet(what: &str) -> Fault {
-    Fault::Unsupported(format!(
-        "this version of the backup-service does not know {what}: update it"
-    ))
 }
 
 fn own_directory(path: &str, config: &Config) -> Result<PathBuf, Fault> {

@@ -189,6 +189,9 @@ pub(super) struct S3 {
     /// File with the secret key, `-` for stdin; without it, it is asked.
     #[arg(long, value_name = "FILE")]
     secret_key_file: Option<PathBuf>,
+    /// File with the certificate (PEM) of the authority that signed the server's.
+    #[arg(long, value_name = "FILE")]
+    authority: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +205,9 @@ pub(super) struct Webdav {
     /// File with the password, `-` for stdin; without it, it is asked if there is a user.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// File with the certificate (PEM) of the authority that signed the server's.
+    #[arg(long, value_name = "FILE")]
+    authority: Option<PathBuf>,
 }
 
 /// Asks a person which kind it is to be.
@@ -262,6 +268,7 @@ pub(super) fn ask() -> Result<Kind, CliError> {
                 prefix: String::new(),
                 access_key: None,
                 secret_key_file: None,
+                authority: None,
             })
         }),
         (texts::KIND_WEBDAV, || {
@@ -269,6 +276,7 @@ pub(super) fn ask() -> Result<Kind, CliError> {
                 url: None,
                 user: None,
                 password_file: None,
+                authority: None,
             })
         }),
     ];
@@ -303,6 +311,11 @@ fn secret(file: Option<&Path>, question: Text, may_stay: bool) -> Result<Option<
         None => prompt::password(question.say(), false)?,
     };
     Ok(Some(backup::Secret { value }))
+}
+
+/// A certificate from a file, if one is named.
+fn certificate(file: Option<&Path>) -> Result<String, CliError> {
+    file.map_or_else(|| Ok(String::new()), super::super::read_text)
 }
 
 /// A secret from a file, if one is named; `-` is stdin.
@@ -347,6 +360,7 @@ impl Kind {
                 prefix: one.prefix,
                 access_key: need(one.access_key, texts::ACCESS_KEY, "--access-key")?,
                 secret_key: secret(one.secret_key_file.as_deref(), texts::SECRET_KEY, replace)?,
+                authority: certificate(one.authority.as_deref())?,
             }),
             Self::Webdav(one) => {
                 let user = one.user.unwrap_or_default();
@@ -355,6 +369,7 @@ impl Kind {
                     url: need(one.url, texts::ADDRESS, "--url")?,
                     password: secret(one.password_file.as_deref(), texts::PASSWORD, may_stay)?,
                     user,
+                    authority: certificate(one.authority.as_deref())?,
                 })
             }
         };
@@ -430,11 +445,6 @@ impl Mail {
         };
         let user = self.user.unwrap_or_default();
         let may_stay = replace || user.is_empty();
-        let authority = self
-            .authority
-            .as_deref()
-            .map(super::super::read_text)
-            .transpose()?;
         Ok(backup::MailDestination {
             server,
             port: self.port,
@@ -444,7 +454,7 @@ impl Mail {
             from,
             to,
             most_bytes: self.most_bytes,
-            authority: authority.unwrap_or_default(),
+            authority: certificate(self.authority.as_deref())?,
         })
     }
 }

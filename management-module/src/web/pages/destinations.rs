@@ -26,9 +26,6 @@ const KINDS: [(&str, Text); 8] = [
     ("webdav", plan::KIND_WEBDAV),
 ];
 
-/// Kinds that the contract has and that the service does not write to yet: nobody is led to them.
-const UNBUILT: [&str; 2] = ["s3", "webdav"];
-
 /// A connection to a Dropbox that waits for its code. The verifier is a secret and stays here.
 #[derive(Clone)]
 pub(in crate::web) struct Waiting {
@@ -107,7 +104,7 @@ fn one(ask: &Ask, row: &DestinationRow) -> Markup {
 
 pub(in crate::web) async fn form(ask: Ask) -> Answer {
     let kind = ask.query.text("kind").to_owned();
-    if kind_name(&kind).is_none() || UNBUILT.contains(&kind.as_str()) {
+    if kind_name(&kind).is_none() {
         return Ok(choose(&ask));
     }
     Ok(shown(
@@ -123,8 +120,8 @@ fn choose(ask: &Ask) -> Response {
     let back = escaped(ask.query.text("back"));
     let content = html! {
         h1 { (ask.say(plan::NEW_DESTINATION)) }
-        div.tiles { @for (kind, text) in KINDS.iter().filter(|(kind, _)| !UNBUILT.contains(kind)) {
-            a.tile href={ "/destinations/new?kind=" (kind) "&back=" (back) } { (ask.say(*text)) }
+        div.tiles { @for (kind, text) in KINDS {
+            a.tile href={ "/destinations/new?kind=" (kind) "&back=" (back) } { (ask.say(text)) }
         } }
     };
     look::page(ask, ask.say(plan::NEW_DESTINATION), &content)
@@ -167,11 +164,13 @@ fn fields(kind: &str) -> &'static [(&'static str, Text, &'static str)] {
             ("prefix", plan::PREFIX, "text"),
             ("access-key", plan::ACCESS_KEY, "text"),
             ("secret-key", plan::SECRET_KEY, "password"),
+            ("authority", plan::AUTHORITY, "area"),
         ],
         _ => &[
             ("url", plan::URL, "text"),
             ("user", plan::USER, "text"),
             ("password", plan::PASSWORD, "password"),
+            ("authority", plan::AUTHORITY, "area"),
         ],
     }
 }
@@ -268,11 +267,13 @@ fn place(ask: &Ask, kind: &str) -> Option<Place> {
             prefix: text("prefix"),
             access_key: text("access-key"),
             secret_key: secret("secret-key"),
+            authority: text("authority"),
         }),
         "webdav" => Kind::Webdav(pb::WebDavDestination {
             url: text("url"),
             user: text("user"),
             password: secret("password"),
+            authority: text("authority"),
         }),
         _ => return None,
     };

@@ -182,6 +182,17 @@ async fn scripts_in_what_is_stored_are_shown_as_text() {
             "path",
             vec![("server", "nas.example"), ("user", "u"), ("password", "p")],
         ),
+        (
+            "s3",
+            "prefix",
+            vec![
+                ("endpoint", "https://s3.example"),
+                ("bucket", "b"),
+                ("access-key", "a"),
+                ("secret-key", "p"),
+            ],
+        ),
+        ("webdav", "url", vec![("user", "u"), ("password", "p")]),
     ] {
         let typed = format!("/{SCRIPT}");
         anna.get(&format!("/destinations/new?kind={kind}")).await;

@@ -112,6 +112,7 @@ crate::language::texts! { pub(in crate::web),
     PREFIX = "Prefix" | "Präfix" | "Préfixe" | "Prefisso";
     ACCESS_KEY = "Access key" | "Zugangsschlüssel" | "Clé d'accès" | "Chiave di accesso";
     SECRET_KEY = "Secret key" | "Geheimer Schlüssel" | "Clé secrète" | "Chiave segreta";
+    AUTHORITY = "Certificate of the authority (PEM), if the server has one of its own" | "Zertifikat der Stelle (PEM), falls der Server eine eigene hat" | "Certificat de l'autorité (PEM), si le serveur a la sienne" | "Certificato dell'autorità (PEM), se il server ne ha una propria";
     URL = "Address (https)" | "Adresse (https)" | "Adresse (https)" | "Indirizzo (https)";
     SECURITY = "Security" | "Sicherheit" | "Sécurité" | "Sicurezza";
     SIGNED = "signed" | "signiert" | "signé" | "firmato";
