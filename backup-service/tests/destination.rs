@@ -8,6 +8,7 @@
 mod client;
 mod destinations;
 mod support;
+mod trees;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,7 @@ use destinations::*;
 use satellite_proto::wire::backup::v1 as pb;
 use support::noise;
 use tonic::Code;
+use trees::come_back;
 
 fn directory(path: &Path) -> pb::Destination {
     of(pb::destination::Kind::Directory(pb::DirectoryDestination {
@@ -31,6 +33,14 @@ async fn a_copy_is_made_listed_verified_fetched_and_deleted() {
     let there = tempfile::tempdir().unwrap();
     round_trip(&mut archives, &mut client, directory(there.path())).await;
     assert_eq!(files(there.path()), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_of_any_shape_come_back_as_they_were() {
+    let (service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&service).await;
+    let there = tempfile::tempdir().unwrap();
+    come_back(&mut archives, &mut client, &directory(there.path())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod client;
 mod destinations;
 mod dropbox_server;
 mod support;
+mod trees;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use destinations::*;
 use dropbox_server::Server;
 use satellite_proto::wire::backup::v1 as pb;
 use tonic::Code;
+use trees::come_back;
 
 async fn start(server: &Server) -> (Service, client::Client, Client) {
     let url = server.url.clone();
@@ -60,6 +62,13 @@ async fn a_person_connects_an_account_by_a_code_and_a_copy_goes_there_and_back()
     let destination = of(pb::destination::Kind::Dropbox(finished.dropbox.unwrap()));
     round_trip(&mut archives, &mut client, destination).await;
     assert!(server.with(|state| state.files.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_of_any_shape_come_back_as_they_were() {
+    let server = Server::start().await;
+    let (_service, mut archives, mut client) = start(&server).await;
+    come_back(&mut archives, &mut client, &dropbox()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod client;
 mod destinations;
 mod servers;
 mod support;
+mod trees;
 
 use backup_service::destination::path::PlacePath;
 use backup_service::destination::place::{Entry, Place as _};
@@ -16,6 +17,7 @@ use satellite_proto::wire::backup::v1 as pb;
 use servers::*;
 use support::noise;
 use tonic::{Code, Streaming};
+use trees::come_back;
 
 const SECRET_KEY: &str = "geheim/+=1";
 
@@ -125,6 +127,17 @@ async fn a_copy_goes_into_a_bucket_and_back_over_an_encrypted_connection() {
         failed(&tested),
         Some((pb::TestStepName::HostKey, pb::FaultKind::Certificate))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_of_any_shape_come_back_as_they_were() {
+    if !can() {
+        return;
+    }
+    let server = swift(0, false);
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    come_back(&mut archives, &mut client, &at(s3(server.port))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

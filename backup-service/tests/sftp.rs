@@ -9,6 +9,7 @@ mod client;
 mod destinations;
 mod servers;
 mod support;
+mod trees;
 
 use std::process::Command;
 
@@ -17,12 +18,9 @@ use destinations::*;
 use satellite_proto::wire::backup::v1 as pb;
 use servers::*;
 use tonic::Code;
+use trees::come_back;
 
 const USER: &str = "jörg";
-const PASSWORD: &str = "pä ss%,1";
-/// Of [`PASSWORD`].
-const HASH: &str =
-    "$6$Kx3qPzT1$/m7S8e3clKQueZhhn7eUgE.aFluL7p.b0AGFlaiXDFfMLf24d.VMPuZ1hQcA6IzDniixG2WMJJprXv9wlP1VB0";
 const UID: u32 = 23456;
 
 /// OpenSSH with a user of its own, whose password and key are known; `small` is a file system of 4 MiB.
@@ -145,6 +143,17 @@ async fn with_password_or_key_at_the_login_or_an_absolute_path_a_copy_goes_there
             "{refused}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_of_any_shape_come_back_as_they_were() {
+    if !can() {
+        return;
+    }
+    let server = sshd();
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    come_back(&mut archives, &mut client, &at(sftp(&server))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

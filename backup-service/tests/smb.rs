@@ -9,6 +9,7 @@ mod client;
 mod destinations;
 mod servers;
 mod support;
+mod trees;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -18,9 +19,9 @@ use destinations::*;
 use satellite_proto::wire::backup::v1 as pb;
 use servers::*;
 use tonic::Code;
+use trees::come_back;
 
 const USER: &str = "Jörg, 100% Müller";
-const PASSWORD: &str = "pä ss%,1";
 
 /// Samba with a user of its own; `backup` is a directory, `small` a file system of 4 MiB, `sealed` wants encryption.
 fn smbd(global: &str) -> Server {
@@ -108,6 +109,17 @@ async fn a_copy_goes_to_a_share_that_wants_signatures_and_back() {
     copy(&mut client, &archive, at(below)).await.unwrap();
     let there = server.dir.path().join("backup/pbx/one/starface-backup/Täglich 1");
     assert_eq!(files(&there), [archive.file_name]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_of_any_shape_come_back_as_they_were() {
+    if !can() {
+        return;
+    }
+    let server = smbd("");
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    come_back(&mut archives, &mut client, &at(smb(server.port))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,14 @@ mod client;
 mod destinations;
 mod servers;
 mod support;
+mod trees;
 
 use client::{Service, create, files, sample};
 use destinations::*;
 use satellite_proto::wire::backup::v1 as pb;
 use servers::*;
 use tonic::Code;
+use trees::come_back;
 
 const USER: &str = "jörg";
 
@@ -127,6 +129,17 @@ async fn a_copy_goes_to_a_directory_of_any_name_and_back() {
     let log = std::fs::read_to_string(server.dir.path().join("access")).unwrap();
     assert!(log.contains("MOVE ") && log.contains(".part 201"), "{log}");
     assert!(!server.log().contains(":error]"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trees_of_any_shape_come_back_as_they_were() {
+    if !can() {
+        return;
+    }
+    let server = apache();
+    let (_service, mut archives) = Service::start(tempfile::tempdir().unwrap()).await;
+    let mut client = connect(&_service).await;
+    come_back(&mut archives, &mut client, &at(webdav(&server, server.port, ""))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
