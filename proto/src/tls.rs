@@ -143,14 +143,34 @@ pub fn client_config(identity: &Identity, expect: Expect) -> Result<Arc<ClientCo
 /// Whether `error`, or what caused it, is the other side's refusal of us during or right after the handshake.
 #[must_use]
 pub fn is_refusal(error: &(dyn StdError + 'static)) -> bool {
-    tls_cause(error).is_some_and(|cause| matches!(cause, Error::AlertReceived(_)))
+    alert(error).is_some()
 }
 
 /// Whether `error`, or what caused it, is that our certificate has run out by the other side's clock.
 #[must_use]
 pub fn is_expiry(error: &(dyn StdError + 'static)) -> bool {
-    let expired = Error::AlertReceived(AlertDescription::CertificateExpired);
-    tls_cause(error).is_some_and(|cause| *cause == expired)
+    let expired = Error::AlertReceived(AlertDescription::CertificateExpired).to_string();
+    alert(error).is_some_and(|alert| alert == expired)
+}
+
+/// With what the TLS library begins the text of an error that is an alert of the other side.
+const ALERT: &str = "received fatal alert";
+
+/// The alert of the other side that is `error`, or caused it, in the words of the TLS library: of one that comes when HTTP/2
+/// already reads, only they are left.
+fn alert(error: &(dyn StdError + 'static)) -> Option<String> {
+    if let Some(cause) = tls_cause(error) {
+        return matches!(cause, Error::AlertReceived(_)).then(|| cause.to_string());
+    }
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.downcast_ref::<io::Error>().map(ToString::to_string);
+        if let Some(text) = text.filter(|text| text.starts_with(ALERT)) {
+            return Some(text);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Whether `error`, or what caused it, is that the other side has another key than expected.
@@ -364,4 +384,26 @@ impl ServerCertVerifier for PinVerifier {
     }
 
     signatures!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_known_by_its_type_and_where_that_is_lost_by_its_words() {
+        let alert = |of| Error::AlertReceived(of);
+        let (expired, unknown) = (
+            alert(AlertDescription::CertificateExpired),
+            alert(AlertDescription::UnknownCA),
+        );
+        let in_words = |error: &Error| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        for (error, is_expired) in [(expired, true), (unknown, false)] {
+            let text = in_words(&error);
+            assert!(is_refusal(&error) && is_refusal(&text), "{error}");
+            assert_eq!((is_expiry(&error), is_expiry(&text)), (is_expired, is_expired));
+        }
+        assert!(!is_refusal(&io::Error::other("connection reset")));
+        assert!(!is_refusal(&Error::HandshakeNotComplete));
+    }
 }
