@@ -10,7 +10,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH" CARGO_HOME="$${C
 MEGABYTES ?= 300
 CASES ?= 100000
 
-.PHONY: help run stop screen test test-skew test-large test-vm test-power fuzz bench image image-lock programs build setup lint doc
+.PHONY: help run stop screen test test-skew test-hardship test-large test-vm test-power fuzz bench image image-lock programs build setup lint doc
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: setup build ## Runs all tests
 
 test-skew: setup build ## Lets programs of the release before work with those of today; builds them once
 	@$(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked --test skew -- --ignored --nocapture --test-threads 1)
+
+test-hardship: setup build ## Brings updates over a bad line, to a full disk, to a clock that is years off
+	@$(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked --test hardship -- --include-ignored --nocapture --test-threads 1)
 
 test-large: setup build ## Backs up and restores a file of 20 GiB with holes and 100,000 small ones
 	@$(call as_root,to be like the module on a server,$(CARGO) test --workspace --locked --test runs -- --ignored --nocapture gibibytes)

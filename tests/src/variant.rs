@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rand::{RngCore as _, SeedableRng as _};
 
 use crate::command::{command, stdout_of};
 use crate::network::write;
@@ -27,6 +28,8 @@ pub struct Variant<'a> {
     pub release: u64,
     /// The key that signs it; the development key if none is given.
     pub key: Option<&'a Path>,
+    /// Bytes beside the program that do not compress and that no other version has.
+    pub noise: usize,
 }
 
 impl<'a> Variant<'a> {
@@ -40,6 +43,7 @@ impl<'a> Variant<'a> {
             start_seconds: 20,
             release: RELEASE,
             key: None,
+            noise: 0,
         }
     }
 
@@ -54,6 +58,15 @@ impl<'a> Variant<'a> {
         let bundle = dir.join(format!("{}.bundle", self.version));
         let program = payload.join("bin/backup-service");
         write(&payload.join("version"), self.version)?;
+        if self.noise > 0 {
+            let seed = self
+                .version
+                .bytes()
+                .fold(7, |sum: u64, byte| sum * 31 + u64::from(byte));
+            let mut noise = vec![0; self.noise];
+            rand::rngs::StdRng::seed_from_u64(seed).fill_bytes(&mut noise);
+            write(&payload.join("noise"), noise)?;
+        }
         match self.script {
             Some(script) => {
                 write(&program, script)?;
