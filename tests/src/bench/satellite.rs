@@ -69,6 +69,9 @@ impl Client {
             .chunks_exact(32)
             .filter_map(|digest| Digest::try_from(digest).ok())
             .collect();
+        if missing.is_empty() {
+            return Ok(name);
+        }
         let (sender, receiver) = mpsc::channel(16);
         let upload = name.clone();
         let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
