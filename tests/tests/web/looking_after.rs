@@ -1,11 +1,13 @@
 //! What a person does besides the main job: tokens, workloads, versions and rollouts.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use e2e::lab::SATELLITE;
 use e2e::manager::WORKLOAD;
 use e2e::network::{SERVER, write};
 use e2e::variant::{RELEASE, Variant};
 
-use super::world::{LONG, SOON, World};
+use super::world::{LONG, SOON, World, cli, there};
 
 #[tokio::test]
 async fn a_person_looks_after_satellites_from_a_browser() {
@@ -16,24 +18,6 @@ async fn a_person_looks_after_satellites_from_a_browser() {
     Box::pin(makes_a_token(&world)).await;
     Box::pin(switches_a_workload(&world)).await;
     Box::pin(brings_versions(&world)).await;
-}
-
-async fn cli(world: &World, line: &str) -> String {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    world.lab.server.cli(&words).await.unwrap()
-}
-
-/// Waits until there is what `css` names.
-async fn there(world: &World, css: &str) {
-    let look = format!(
-        "return document.querySelector({}) !== null",
-        serde_json::Value::from(css)
-    );
-    e2e::wait::until(&format!("{css} on the page"), LONG, async || {
-        (world.browser.script(&look).await.ok()? == true).then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 /// Clicks, and waits for the end of the job that it begins.
@@ -125,25 +109,49 @@ async fn brings_versions(world: &World) {
         .unwrap();
     there(world, "#waves[aria-invalid]").await;
     world.pictures("rollout-new").await;
-    browser.fill("#waves", "100").await.unwrap();
-    // The satellite is watched for an hour: the rollout stays open.
-    browser.fill("#soak", "60").await.unwrap();
-    browser
-        .click("form[action='/rollouts/new'] button.main")
-        .await
-        .unwrap();
-    browser.says("9.1.0", SOON).await.unwrap();
+    // Its time comes in half a day: until then it can be steered, however slow the machine is.
+    let hour = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3600;
+    let [from, to] = [11, 12].map(|later| format!("{:02}:00", (hour + later) % 24));
+    let times = format!(
+        "document.getElementById('from').value = '{from}'; document.getElementById('to').value = '{to}'"
+    );
+    browser.script(&times).await.unwrap();
+    begins_a_rollout(world).await;
     browser.click("form[action$='/pause'] button").await.unwrap();
     browser.says("paused", SOON).await.unwrap();
     world.pictures("rollout").await;
-    browser.click("form[action$='/resume'] button").await.unwrap();
-    there(world, "form[action$='/pause']").await;
-    world.open(&format!("/satellites/{SATELLITE}")).await;
-    browser.says("9.1.0", LONG).await.unwrap();
-    browser.says("✓ runs", LONG).await.unwrap();
     world.open("/rollouts").await;
     browser.says("9.1.0", SOON).await.unwrap();
     world.pictures("rollouts").await;
     browser.click("tbody th a").await.unwrap();
+    browser.click("form[action$='/resume'] button").await.unwrap();
+    there(world, "form[action$='/pause']").await;
+    browser.click("form[action$='/abort'] button").await.unwrap();
+    browser.says("given up", SOON).await.unwrap();
+
+    world.open("/bundles").await;
+    browser.click("a[href*='version=9.1.0']").await.unwrap();
+    let rollout = begins_a_rollout(world).await;
+    world.open(&format!("/satellites/{SATELLITE}")).await;
+    browser.says("9.1.0", LONG).await.unwrap();
+    browser.says("✓ runs", LONG).await.unwrap();
+    browser.open(&rollout).await.unwrap();
     browser.says("✓ done", LONG).await.unwrap();
+}
+
+/// Fills in the rest, and answers the address of the rollout's own page, which is open then.
+async fn begins_a_rollout(world: &World) -> String {
+    let browser = &world.browser;
+    browser.fill("#waves", "100").await.unwrap();
+    browser
+        .click("form[action='/rollouts/new'] button.main")
+        .await
+        .unwrap();
+    let begun = e2e::wait::until("the rollout's own page", SOON, async || {
+        let address = browser.address().await.ok()?;
+        (!address.contains("/rollouts/new")).then_some(address)
+    });
+    let address = begun.await.unwrap();
+    browser.says("9.1.0", SOON).await.unwrap();
+    address
 }

@@ -1,6 +1,7 @@
 //! The web page as a person sees it: a real browser, a real satellite, the whole way from the first sign-in to a restore.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod arranging;
 mod looking_after;
 mod world;
 

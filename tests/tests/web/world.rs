@@ -124,3 +124,22 @@ fn axe() -> String {
     std::fs::read_to_string(&file)
         .unwrap_or_else(|error| panic!("{}: {error}; `tests/fetch-axe` puts it there", file.display()))
 }
+
+/// Runs a command line, of words without spaces, on the server.
+pub(super) async fn cli(world: &World, line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    world.lab.server.cli(&words).await.unwrap()
+}
+
+/// Waits until there is what `css` names.
+pub(super) async fn there(world: &World, css: &str) {
+    let look = format!(
+        "return document.querySelector({}) !== null",
+        serde_json::Value::from(css)
+    );
+    e2e::wait::until(&format!("{css} on the page"), LONG, async || {
+        (world.browser.script(&look).await.ok()? == true).then_some(())
+    })
+    .await
+    .unwrap();
+}
