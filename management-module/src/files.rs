@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -13,24 +13,47 @@ use nix::fcntl::{Flock, FlockArg};
 /// # Errors
 /// What the operating system says.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
+    let mut file = create_draft(path, mode)?;
+    file.write_all(bytes)?;
+    put_in_place(&file, path)
+}
+
+/// Where a file lies before it takes the place of `path`.
+#[must_use]
+pub fn draft(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
     name.push(".new");
-    let draft = parent.join(name);
+    name.into()
+}
+
+/// Begins what will take the place of `path`, with permission bits `mode`. What was left of an earlier one is removed: who
+/// still writes to it writes to no file of this name.
+///
+/// # Errors
+/// What the operating system says.
+pub fn create_draft(path: &Path, mode: u32) -> io::Result<File> {
+    let draft = draft(path);
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
+    OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(&draft)?;
-    file.write_all(bytes)?;
+        .open(&draft)
+}
+
+/// Puts what was begun by [`create_draft`] in the place of `path`, durably.
+///
+/// # Errors
+/// What the operating system says.
+pub fn put_in_place(file: &File, path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     file.sync_all()?;
-    fs::rename(&draft, path)?;
+    fs::rename(draft(path), path)?;
     sync_directory(parent)
 }
 

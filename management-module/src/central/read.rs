@@ -36,6 +36,8 @@ pub enum Output {
     Batch(Batch),
     /// Something that a person should know and that did not end the work.
     Notice(String),
+    /// Everything was sent.
+    Whole(Totals),
 }
 
 /// What was read.
@@ -149,8 +151,7 @@ pub fn start(
         for set in &data_sets {
             read_data_set(&mut batcher, set, &notes, &cancel)?;
         }
-        batcher.flush()?;
-        Ok(batcher.read())
+        batcher.end_all()
     });
     Reading { output, bytes, task }
 }
@@ -180,10 +181,13 @@ fn read_command(
     dump: &DumpCommand,
     cancel: &CancellationToken,
 ) -> Result<(), ReadError> {
-    let failed = |source| ReadError::Command {
-        data_set: set.name.clone(),
-        name: dump.name.clone(),
-        source,
+    let failed = |source| match source {
+        CommandError::Cancelled { .. } => ReadError::Cancelled,
+        source => ReadError::Command {
+            data_set: set.name.clone(),
+            name: dump.name.clone(),
+            source,
+        },
     };
     let mut running =
         command::start(&dump.run, Stdio::null(), Stdio::piped(), dump.deadline, cancel).map_err(failed)?;

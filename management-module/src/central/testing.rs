@@ -56,6 +56,7 @@ pub(super) async fn read_since(sets: Vec<DataSet>, memory: Memory) -> (Read, Opt
                 items.extend(batch.items);
             }
             Output::Notice(notice) => notices.push(notice),
+            Output::Whole(_) => {}
         }
     }
     let (result, seen) = match reading.task.await.unwrap() {

@@ -1,6 +1,5 @@
 //! Makes a backup: reads the central here and streams it to the backup-service.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use satellite_proto::wire::backup::v1::{
     create_archive_request::Kind,
 };
 use satellite_proto::wire::management::v1::JobEvent;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status};
 
@@ -218,18 +217,16 @@ impl Backups {
             recorder: self.recorder(plan).await,
         };
         let reading = read::start(plan.sets.clone(), self.notes(), cancel.clone(), memory);
-        let bytes = Arc::clone(&reading.bytes);
+        let Reading { output, bytes, task } = reading;
         let (notices, mut noticed) = mpsc::channel(NOTICES);
-        let (outcome, read) = oneshot::channel();
         let requests = requests(
             ArchiveHeader {
                 base_archive_id: base_id.unwrap_or_default(),
                 ..header(plan, plan.weight.archive)
             },
-            reading,
+            output,
             cancel.clone().drop_guard(),
             notices,
-            outcome,
         );
         let call = client.create_archive(requests);
         tokio::pin!(call);
@@ -263,9 +260,10 @@ impl Backups {
         while let Ok(notice) = noticed.try_recv() {
             job.note(notice).await;
         }
-        // What went wrong while reading is the cause; that the service misses the trailer is only its effect.
+        // What went wrong while reading is the cause; that the service misses the trailer is only its effect. It is waited for in
+        // any case: the next attempt must not meet services that this one stops, or what it notes.
         let mut whole = None;
-        match tokio::time::timeout(SETTLE, read).await {
+        match tokio::time::timeout(SETTLE, task).await {
             Ok(Ok(Ok(read))) => whole = Some(read),
             Ok(Ok(Err(ReadError::Cancelled))) | Ok(Err(_)) | Err(_) => {}
             Ok(Ok(Err(error))) => return Err(Broken::Here(reading_failed(&error))),
@@ -422,34 +420,27 @@ fn header(plan: &Making, expected_bytes: u64) -> ArchiveHeader {
 /// Header, batches, trailer. After a failed reading there is no trailer, so that nothing stays of the archive.
 fn requests(
     header: ArchiveHeader,
-    mut reading: Reading,
+    mut output: mpsc::Receiver<Output>,
     cancel: DropGuard,
     notices: mpsc::Sender<String>,
-    outcome: oneshot::Sender<Result<Read, ReadError>>,
 ) -> impl Stream<Item = CreateArchiveRequest> + Send + 'static {
     let request = |kind| CreateArchiveRequest { kind: Some(kind) };
     async_stream::stream! {
         // Dropped with the stream: a call that ended ends the reading.
         let _cancel = cancel;
         yield request(Kind::Header(header));
-        while let Some(output) = reading.output.recv().await {
+        while let Some(output) = output.recv().await {
             match output {
                 Output::Batch(batch) => yield request(Kind::Batch(batch)),
                 // Where nobody takes them quickly enough, some are lost; the reading is not held up.
                 Output::Notice(notice) => drop(notices.try_send(notice)),
+                Output::Whole(totals) => yield request(Kind::Trailer(ArchiveTrailer {
+                    members: totals.members,
+                    content_bytes: totals.bytes,
+                    left_out: totals.left_out,
+                    left_out_first: totals.left_out_first,
+                })),
             }
-        }
-        let ended = reading.task.await.unwrap_or(Err(ReadError::Cancelled));
-        let totals = ended.as_ref().ok().map(|read| read.totals.clone());
-        // Nobody listens any more if the call has ended.
-        drop(outcome.send(ended));
-        if let Some(totals) = totals {
-            yield request(Kind::Trailer(ArchiveTrailer {
-                members: totals.members,
-                content_bytes: totals.bytes,
-                left_out: totals.left_out,
-                left_out_first: totals.left_out_first,
-            }));
         }
     }
 }

@@ -93,11 +93,14 @@ impl Batcher {
         }
     }
 
-    pub(super) fn read(self) -> Read {
-        Read {
+    /// Sends what waits, and that it was all.
+    pub(super) fn end_all(mut self) -> Result<Read, ReadError> {
+        self.flush()?;
+        self.send(Output::Whole(self.totals.clone()))?;
+        Ok(Read {
             totals: self.totals,
             seen: self.memory.recorder,
-        }
+        })
     }
 
     /// The file as the archive before has it, if it has not changed since.
@@ -300,7 +303,7 @@ impl Batcher {
         self.push(item::Kind::End(MemberEnd { sha256 }))
     }
 
-    pub(super) fn flush(&mut self) -> Result<(), ReadError> {
+    fn flush(&mut self) -> Result<(), ReadError> {
         if self.items.is_empty() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -277,7 +277,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a list that will be kept at `path`. What one before has left unfinished there is replaced.
+    /// Begins a list that will be kept at `path`.
     ///
     /// # Errors
     /// What the operating system says.
@@ -285,12 +285,7 @@ impl Recorder {
         if let Some(directory) = path.parent() {
             files::make_directory(directory, 0o700)?;
         }
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(draft(&path))?;
+        let file = files::create_draft(&path, 0o600)?;
         Ok(Self {
             file: Some(BufWriter::new(file)),
             path,
@@ -343,21 +338,15 @@ impl Recorder {
         writer.write_all(&u32::try_from(head.len()).map_err(|_| invalid())?.to_be_bytes())?;
         writer.write_all(&MARK)?;
         let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        fs::rename(draft(&self.path), &self.path)?;
-        self.path.parent().map_or(Ok(()), files::sync_directory)
+        files::put_in_place(&file, &self.path)
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
         // Gone already if it was kept; what cannot be removed is replaced by the next one.
-        let _gone = fs::remove_file(draft(&self.path));
+        let _gone = fs::remove_file(files::draft(&self.path));
     }
-}
-
-fn draft(path: &Path) -> PathBuf {
-    path.with_extension("new")
 }
 
 fn write_record(writer: &mut impl Write, file: &SeenFile) -> io::Result<()> {

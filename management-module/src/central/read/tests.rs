@@ -330,6 +330,27 @@ fn what_is_damaged_or_cut_off_is_not_used() {
     assert!(!is_used(&wrong));
 }
 
+#[test]
+fn what_an_attempt_before_still_notes_gets_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = dir.path().join("list");
+    let file = |name: &'static str| SeenFile {
+        path: name.into(),
+        inode: 1,
+        ..SeenFile::default()
+    };
+    let mut before = Recorder::create(list.clone()).unwrap();
+    let mut now = Recorder::create(list.clone()).unwrap();
+    before.push(file("before"), &Chunks::default());
+    now.push(file("now"), &Chunks::default());
+    now.keep(&Head::default()).unwrap();
+    let kept = fs::read(&list).unwrap();
+    drop(before);
+    assert_eq!(fs::read(&list).unwrap(), kept);
+    assert!(kept.windows(3).any(|part| part == b"now"));
+    assert!(Base::open(&list).and_then(Base::indexed).is_ok());
+}
+
 fn put(path: &std::path::Path, content: impl AsRef<[u8]>) {
     File::create(path).unwrap().write_all(content.as_ref()).unwrap();
 }
