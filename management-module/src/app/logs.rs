@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use self::lines::Style;
+use self::lines::{Style, take_lines};
 use self::merge::Merge;
 use super::remote::call;
 use super::{App, AppError};
@@ -22,9 +22,6 @@ use crate::names::SatelliteName;
 
 /// Lines of a satellite that wait to be merged.
 const AHEAD: usize = 64;
-
-/// The longest piece that waits for the end of its line, in bytes.
-const LONGEST: usize = 1024 * 1024;
 
 /// The logs of a satellite.
 ///
@@ -140,40 +137,7 @@ async fn whole(
     })
 }
 
-/// Takes the lines that have come whole; one that is too long to wait for comes in pieces.
-fn take_lines(text: &mut Vec<u8>) -> Vec<String> {
-    let end = match text.iter().rposition(|byte| *byte == b'\n') {
-        Some(end) => end + 1,
-        None if text.len() > LONGEST => text.len(),
-        None => return Vec::new(),
-    };
-    let rest = text.split_off(end);
-    let whole = std::mem::replace(text, rest);
-    let whole = whole.strip_suffix(b"\n").unwrap_or(&whole);
-    whole
-        .split(|byte| *byte == b'\n')
-        .map(|line| String::from_utf8_lossy(line).into_owned())
-        .collect()
-}
-
 fn client(app: &App, satellite: &SatelliteName) -> Result<LogServiceClient<Channel>, AppError> {
     let channel = app.fleet.channel(satellite)?;
     Ok(LogServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_taken_when_they_are_whole_or_too_long_to_wait_for() {
-        let mut text = b"one\n\ntwo\nthr".to_vec();
-        assert_eq!(take_lines(&mut text), ["one", "", "two"]);
-        assert!(take_lines(&mut text).is_empty());
-        text.extend_from_slice(b"ee\n");
-        assert_eq!(take_lines(&mut text), ["three"]);
-        text.resize(LONGEST + 1, b'x');
-        assert_eq!(take_lines(&mut text)[0].len(), LONGEST + 1);
-        assert!(text.is_empty());
-    }
 }

@@ -12,6 +12,9 @@ pub(crate) const PRIORITIES: [&str; 8] = [
 /// Bytes of a line that are looked at together; more of it passes as it is.
 const LONGEST: usize = 64 * 1024;
 
+/// The longest piece of text that waits for the end of its line, in bytes.
+const LONGEST_WAIT: usize = 1024 * 1024;
+
 /// How lines are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -113,9 +116,38 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
+/// Takes the lines that have come whole; one that is too long to wait for comes in pieces.
+pub(crate) fn take_lines(text: &mut Vec<u8>) -> Vec<String> {
+    let end = match text.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => end + 1,
+        None if text.len() > LONGEST_WAIT => text.len(),
+        None => return Vec::new(),
+    };
+    let rest = text.split_off(end);
+    let whole = std::mem::replace(text, rest);
+    let whole = whole.strip_suffix(b"\n").unwrap_or(&whole);
+    whole
+        .split(|byte| *byte == b'\n')
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_taken_when_they_are_whole_or_too_long_to_wait_for() {
+        let mut text = b"one\n\ntwo\nthr".to_vec();
+        assert_eq!(take_lines(&mut text), ["one", "", "two"]);
+        assert!(take_lines(&mut text).is_empty());
+        text.extend_from_slice(b"ee\n");
+        assert_eq!(take_lines(&mut text), ["three"]);
+        assert!(text.is_empty() && take_lines(&mut text).is_empty());
+        text.resize(LONGEST_WAIT + 1, b'x');
+        assert_eq!(take_lines(&mut text)[0].len(), LONGEST_WAIT + 1);
+        assert!(text.is_empty());
+    }
 
     #[track_caller]
     fn check(source: &str, came: &str, shown: &str) {

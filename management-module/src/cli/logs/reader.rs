@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Sender;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use crate::app::logs::lines::take_lines;
 use crate::cli::render;
 
 /// The longest first wait, and the longest of all, before a log that was cut is asked for again.
@@ -86,7 +87,7 @@ impl Reader {
                 .write_all(&piece.data)
                 .and_then(|()| decoder.flush())
                 .map_err(broken)?;
-            for line in whole_lines(decoder.get_mut()) {
+            for line in take_lines(decoder.get_mut()) {
                 *count += 1;
                 if lines.send(Ok(line)).await.is_err() {
                     return Ok(End::Unheard);
@@ -116,37 +117,10 @@ fn wait(attempt: u32, random: f64) -> Duration {
     ceiling.mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// Takes the lines out of `text` that have their end.
-fn whole_lines(text: &mut Vec<u8>) -> Vec<String> {
-    let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else {
-        return Vec::new();
-    };
-    let rest = text.split_off(end + 1);
-    let whole = std::mem::replace(text, rest);
-    let lines = whole[..end].split(|byte| *byte == b'\n');
-    lines
-        .map(|line| String::from_utf8_lossy(line).into_owned())
-        .collect()
-}
-
 /// Whether asking again may help before anything came.
 fn may_go(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable | Code::Cancelled | Code::Aborted | Code::Unknown
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_taken_when_they_are_whole() {
-        let mut text = b"one\ntwo\nthr".to_vec();
-        assert_eq!(whole_lines(&mut text), ["one", "two"]);
-        text.extend_from_slice(b"ee\n");
-        assert_eq!(whole_lines(&mut text), ["three"]);
-        assert!(text.is_empty() && whole_lines(&mut text).is_empty());
-    }
 }
