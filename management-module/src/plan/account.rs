@@ -157,10 +157,11 @@ fn is_name(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::plan) mod tests {
     use super::*;
 
-    fn party((warnings, has_own, has_person): (bool, bool, bool), who: &str) -> Party {
+    /// A party that wants warnings or not, with an address of its own or none, and a person with one or without.
+    pub(in crate::plan) fn party((warnings, has_own, has_person): (bool, bool, bool), who: &str) -> Party {
         let some = |has: bool, name: &str| {
             if has {
                 vec![format!("{name}@{who}")]
@@ -187,8 +188,8 @@ mod tests {
         }
     }
 
-    /// What the rule of one party gives, written as a table.
-    const TABLE: [(bool, bool, bool, &str); 8] = [
+    /// What the rule of one party gives, written as a table: what [`party`] takes, and who is told then.
+    pub(in crate::plan) const TABLE: [(bool, bool, bool, &str); 8] = [
         (true, false, false, "operator"),
         (true, false, true, "person"),
         (true, true, false, "own"),

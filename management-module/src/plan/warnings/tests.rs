@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::language::Language;
-use crate::plan::account::{Account, Party};
+use crate::plan::account::Account;
+use crate::plan::account::tests::{TABLE, party};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -260,28 +261,6 @@ const AT: [(Kind, bool); 5] = [
     (Kind::NoBackup, true),
 ];
 
-/// One party: whether it wants warnings, has addresses, and a person with one; and who is told then.
-const PARTIES: [(bool, bool, bool, &str); 8] = [
-    (true, false, false, "operator"),
-    (true, false, true, "person"),
-    (true, true, false, "own"),
-    (true, true, true, "own"),
-    (false, false, false, ""),
-    (false, false, true, ""),
-    (false, true, false, ""),
-    (false, true, true, ""),
-];
-
-fn party((warnings, has_own, has_person): (bool, bool, bool), of: &str) -> Party {
-    let one = |has: bool, who: &str| Vec::from_iter(has.then(|| format!("{who}@{of}")));
-    Party {
-        warnings,
-        mails: one(has_own, "own"),
-        person: "p".into(),
-        person_mails: one(has_person, "person"),
-    }
-}
-
 /// The decision table: every kind below, at and above its threshold, and turned off, with every combination of flag, addresses
 /// and person of account and reseller (or none), with and without an operator: exactly these addresses are told of it.
 #[test]
@@ -301,7 +280,7 @@ fn each_kind_at_each_side_of_its_threshold_is_told_to_exactly_these() {
         "operator" => Some("operator@server".to_owned()),
         who => Some(format!("{who}@{of}")),
     };
-    let resellers = PARTIES.iter().map(Some).chain([None]);
+    let resellers = TABLE.iter().map(Some).chain([None]);
     let mut rows = 0;
     for (kind, at_threshold) in AT {
         for (side, is_on) in [(-1, true), (0, true), (1, true), (1, false)] {
@@ -318,7 +297,7 @@ fn each_kind_at_each_side_of_its_threshold_is_told_to_exactly_these() {
                 usize::from(stands),
                 "{kind:?} brings others: {found:?}"
             );
-            for (warnings, has_own, has_person, own) in PARTIES {
+            for (warnings, has_own, has_person, own) in TABLE {
                 for reseller in resellers.clone() {
                     let account = Account {
                         name: "4000001".into(),
