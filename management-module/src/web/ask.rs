@@ -77,14 +77,6 @@ impl Ask {
         session.is_some_and(|session| may(session.user.role, need))
     }
 
-    /// Another place, asked as this one was: the same part of the same list.
-    pub(super) fn again(&self, place: &str) -> String {
-        match self.place.split_once('?') {
-            Some((_, query)) => format!("{place}?{query}"),
-            None => place.to_owned(),
-        }
-    }
-
     /// What stands in the path.
     pub(super) fn param(&self, name: &str) -> &str {
         let found = self.params.iter().find(|(found, _)| found == name);

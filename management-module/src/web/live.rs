@@ -32,6 +32,13 @@ pub(super) struct Seen {
     pub(super) over: Option<String>,
 }
 
+impl From<Markup> for Seen {
+    /// What may change again.
+    fn from(html: Markup) -> Self {
+        Self { html, over: None }
+    }
+}
+
 /// Sends what `look` answers whenever it is something else, every so often.
 pub(super) fn live<F, R>(ask: Ask, need: Need, every: Duration, look: F) -> Answer
 where

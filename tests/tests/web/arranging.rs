@@ -11,10 +11,7 @@ use super::world::{ENTER, LONG, PASSWORD, SOON, World, cli, there};
 
 #[tokio::test]
 async fn a_person_arranges_places_centrals_accounts_and_users_from_a_browser() {
-    let world = World::new().await;
-    world.lab.pair(&[]).await.unwrap();
-    world.lab.server.converged(SATELLITE, LONG).await.unwrap();
-    world.sign_in().await;
+    let world = World::with_satellite().await;
     Box::pin(sees_the_way_back(&world)).await;
     Box::pin(keeps_places(&world)).await;
     Box::pin(chooses_the_master(&world)).await;

@@ -11,10 +11,7 @@ use super::world::{LONG, SOON, World, cli, there};
 
 #[tokio::test]
 async fn a_person_looks_after_satellites_from_a_browser() {
-    let world = World::new().await;
-    world.lab.pair(&[]).await.unwrap();
-    world.lab.server.converged(SATELLITE, LONG).await.unwrap();
-    world.sign_in().await;
+    let world = World::with_satellite().await;
     Box::pin(makes_a_token(&world)).await;
     Box::pin(switches_a_workload(&world)).await;
     Box::pin(brings_versions(&world)).await;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use e2e::browser::Browser;
+use e2e::lab::SATELLITE;
 use e2e::network::{SERVER, write};
 use e2e::scratch::Scratch;
 
@@ -66,6 +67,15 @@ impl World {
             browser,
             axe: axe(),
         }
+    }
+
+    /// The same with a satellite that is commissioned, and a person who has signed in.
+    pub(super) async fn with_satellite() -> Self {
+        let world = Self::new().await;
+        world.lab.pair(&[]).await.unwrap();
+        world.lab.server.converged(SATELLITE, LONG).await.unwrap();
+        world.sign_in().await;
+        world
     }
 
     pub(super) async fn open(&self, place: &str) {

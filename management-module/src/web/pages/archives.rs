@@ -19,7 +19,7 @@ use crate::app::later::{self, Task};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Tone, wire_moment};
 use crate::web::pager::Part;
 use crate::web::pages::jobs;
@@ -59,8 +59,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
 
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
-        let html = there(&ask, &asked(&ask).await?);
-        Ok(Seen { html, over: None })
+        Ok(there(&ask, &asked(&ask).await?).into())
     })
 }
 
@@ -113,7 +112,7 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
         }
         (said)
         @if !shown.part.is_empty() { (shown.part.field(ask, "/archives")) }
-        div data-live=(ask.again("/archives/events")) { (there(ask, &shown)) }
+        div data-live=(shown.part.place("/archives/events")) { (there(ask, &shown)) }
     };
     Ok(look::page_with(ask, status, ask.say(common::ARCHIVES), &content))
 }

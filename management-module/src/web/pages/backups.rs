@@ -19,7 +19,7 @@ use crate::store::{CopyRow, RunRow};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Tone};
 use crate::web::pager::Part;
 use crate::web::pages::jobs;
@@ -30,6 +30,9 @@ const PLACE: &str = "/backups";
 
 /// How often a look is taken.
 const EVERY: Duration = Duration::from_secs(3);
+
+/// How long a button stands for the same run at most.
+const SAME_KEY: Duration = Duration::from_mins(10);
 
 /// Runs on the page of a configuration.
 const SHOWN: u32 = 100;
@@ -116,15 +119,14 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
             } }
         }
         @if !part.is_empty() { (part.field(&ask, PLACE)) }
-        div data-live=(ask.again("/backups/events")) { (listed(&ask, &part)) }
+        div data-live=(part.place("/backups/events")) { (listed(&ask, &part)) }
     };
     Ok(look::page(&ask, ask.say(common::BACKUPS), &content))
 }
 
 pub(in crate::web) async fn list_events(ask: Ask) -> Answer {
     live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
-        let html = listed(&ask, &asked(&ask).await?);
-        Ok(Seen { html, over: None })
+        Ok(listed(&ask, &asked(&ask).await?).into())
     })
 }
 
@@ -208,20 +210,20 @@ fn run_button(ask: &Ask, shown: &Shown) -> Markup {
 }
 
 /// Tells a run that is asked for from one that is asked for twice. It follows from what is seen, so that a button that is
-/// looked at stays the same: who sees the last run may begin one more.
+/// looked at stays the same: who sees the last run may begin one more. So may, after a while, who was answered by a failure
+/// that left no run.
 fn run_key(ask: &Ask, shown: &Shown) -> String {
     let last = shown.last_run.as_ref().map_or("", |run| run.id.as_str());
     let session = ask
         .session
         .as_ref()
         .map_or("", |session| session.form_token.as_str());
-    let seen = [session, shown.row.configuration.name.as_str(), last].join("\n");
-    Digest::of(seen.as_bytes())
-        .to_string()
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(32)
-        .collect()
+    let while_of = Timestamp::now().as_second() / SAME_KEY.as_secs().cast_signed();
+    let name = shown.row.configuration.name.as_str();
+    let seen = format!("{session}\n{name}\n{last}\n{while_of}");
+    let mut key = Digest::of(seen.as_bytes()).to_string();
+    key.truncate(32);
+    key
 }
 
 /// How a run went, in a word, and when.
@@ -269,8 +271,7 @@ async fn page(ask: &Ask, status: StatusCode, shown: &Shown, said: &Markup, wrong
 
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
-        let html = standing(&ask, &find(&ask).await?).await?;
-        Ok(Seen { html, over: None })
+        Ok(standing(&ask, &find(&ask).await?).await?.into())
     })
 }
 

@@ -19,7 +19,7 @@ use crate::store::BundleRow;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::{Failure, heading_of, status_of};
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look;
 use crate::web::pages::jobs;
 use crate::web::text::{common, fleet, machine, rollout};
@@ -67,8 +67,7 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
 
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeFleet, EVERY, |ask: Arc<Ask>| async move {
-        let html = table(&ask, &ask.app().store.bundles().await?);
-        Ok(Seen { html, over: None })
+        Ok(table(&ask, &ask.app().store.bundles().await?).into())
     })
 }
 

@@ -17,7 +17,7 @@ use crate::plan::OPERATOR;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::{Failure, status_of};
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Tone, wire_moment};
 use crate::web::pages::jobs;
 use crate::web::text::{common, machine};
@@ -95,7 +95,7 @@ pub(in crate::web) async fn events(ask: Ask) -> Answer {
             // While rules change it may not answer: that passes, or the rules go back.
             Err(error) => look::problem(&ask, &error),
         };
-        Ok(Seen { html, over: None })
+        Ok(html.into())
     })
 }
 

@@ -16,7 +16,7 @@ use crate::names::SatelliteName;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::{Failure, status_of};
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Field, Tone};
 use crate::web::pages::jobs;
 use crate::web::text::{Text, common, machine};
@@ -49,7 +49,7 @@ pub(in crate::web) async fn events(ask: Ask) -> Answer {
             // While its address changes it may not answer: that passes, or the network goes back.
             Err(error) => look::problem(&ask, &error),
         };
-        Ok(Seen { html, over: None })
+        Ok(html.into())
     })
 }
 

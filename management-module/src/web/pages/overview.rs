@@ -14,7 +14,7 @@ use crate::plan::outcome::RunState;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Tone};
 use crate::web::pages::satellites::{health, is_well};
 use crate::web::pages::{backups, warnings};
@@ -42,8 +42,7 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
 
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SignedIn, EVERY, |ask: Arc<Ask>| async move {
-        let html = content(&ask).await?;
-        Ok(Seen { html, over: None })
+        Ok(content(&ask).await?.into())
     })
 }
 

@@ -11,7 +11,7 @@ use crate::store::{Central, RestoreOutcome, RestoreRow};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask};
 use crate::web::failure::Failure;
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Tone};
 use crate::web::pager::Part;
 use crate::web::text::{Text, backup, common};
@@ -77,15 +77,14 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
     let content = html! {
         h1 { (ask.say(common::RESTORES)) }
         @if !part.is_empty() { (part.field(&ask, "/restores")) }
-        div data-live=(ask.again("/restores/events")) { (listed(&ask, &part)) }
+        div data-live=(part.place("/restores/events")) { (listed(&ask, &part)) }
     };
     Ok(look::page(&ask, ask.say(common::RESTORES), &content))
 }
 
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
-        let html = listed(&ask, &asked(&ask).await?);
-        Ok(Seen { html, over: None })
+        Ok(listed(&ask, &asked(&ask).await?).into())
     })
 }
 

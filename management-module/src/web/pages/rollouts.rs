@@ -92,8 +92,7 @@ pub(in crate::web) async fn list_events(ask: Ask) -> Answer {
     live(ask, Need::SeeFleet, EVERY, |ask: Arc<Ask>| async move {
         // Only those that can change: of the others there may be many.
         let open = rollout::open(ask.app()).await?;
-        let html = open_ones(&ask, &open.iter().collect::<Vec<_>>());
-        Ok(Seen { html, over: None })
+        Ok(open_ones(&ask, &open.iter().collect::<Vec<_>>()).into())
     })
 }
 

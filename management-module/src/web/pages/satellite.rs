@@ -21,7 +21,7 @@ use crate::store::Outcome;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Tone, wire_moment};
 use crate::web::pages::jobs;
 use crate::web::text::{Text, common, fleet, machine};
@@ -68,8 +68,7 @@ async fn shown(ask: &Ask, status: StatusCode, said: &Markup, wrong: &str) -> Ans
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeFleet, EVERY, |ask: Arc<Ask>| async move {
         let member = satellites::get(ask.app(), &ask.named("name")?).await?;
-        let html = content(&ask, &member);
-        Ok(Seen { html, over: None })
+        Ok(content(&ask, &member).into())
     })
 }
 

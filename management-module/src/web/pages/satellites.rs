@@ -12,7 +12,7 @@ use crate::fleet::Reachability;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Tone};
 use crate::web::pager::Part;
 use crate::web::text::{Text, common, fleet, machine};
@@ -97,10 +97,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeFleet, EVERY, |ask: Arc<Ask>| async move {
         let part = asked(&ask).await?;
-        Ok(Seen {
-            html: content(&ask, &part),
-            over: None,
-        })
+        Ok(content(&ask, &part).into())
     })
 }
 

@@ -18,7 +18,7 @@ use crate::store::{AccountRow, AccountSource, WarningRow};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
-use crate::web::live::{Seen, live};
+use crate::web::live::live;
 use crate::web::look::{self, Field, Tone};
 use crate::web::pager::Part;
 use crate::web::text::{Text, backup, common, plan, warn};
@@ -109,8 +109,7 @@ async fn asked(ask: &Ask) -> Result<Part<(AccountRow, WarningRow)>, Failure> {
 
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     live(ask, Need::SeeBackups, EVERY, |ask: Arc<Ask>| async move {
-        let html = listed(&ask, &asked(&ask).await?);
-        Ok(Seen { html, over: None })
+        Ok(listed(&ask, &asked(&ask).await?).into())
     })
 }
 
@@ -137,7 +136,7 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
         }
         @if ask.app().config.mail.is_none() { (look::warning(ask.say(warn::NO_MAIL))) }
         @if !standing.is_empty() { (standing.field(&ask, "/warnings")) }
-        div data-live=(ask.again("/warnings/events")) { (listed(&ask, &standing)) }
+        div data-live=(standing.place("/warnings/events")) { (listed(&ask, &standing)) }
         h2 { (ask.say(warn::ACCOUNTS)) }
         @if accounts.is_empty() { p { (ask.say(warn::NO_ACCOUNTS)) } } @else {
             p.soft { (ask.say(warn::ACCOUNTS_WHAT)) }
