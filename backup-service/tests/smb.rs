@@ -221,11 +221,7 @@ async fn what_is_wrong_with_a_share_is_said_in_its_own_word() {
             pb::FaultKind::Description,
         ),
     ] {
-        let tested = test(&mut client, at(wrong.clone())).await;
-        assert_eq!(failed(&tested), Some((step, fault)), "{tested:?}");
-        let refused = copy(&mut client, &archive, at(wrong)).await.unwrap_err();
-        assert_eq!(kind(&refused), fault, "{refused}");
-        assert!(!refused.message().contains(PASSWORD), "{refused}");
+        is_told(&mut client, &archive, at(wrong), (step, fault), PASSWORD).await;
     }
 }
 
@@ -241,19 +237,7 @@ async fn a_share_that_goes_while_it_is_written_to_is_gone_on_with_or_given_up() 
     let archive = create(&mut archives, sample("run-1")).await.unwrap();
     let mut slow = at(smb(line.port));
     slow.bytes_per_second = archive.size_bytes / 3;
-    let mut stream = begin(&mut client, &archive, slow.clone()).await;
-    sent(&mut stream).await;
-    line.cut();
-    let (done, progress) = end(stream).await.unwrap();
-    assert_eq!(done.sha256, archive.sha256);
-    assert!(progress.last().unwrap().retries > 0, "{progress:?}");
-    delete(&mut client, &done.path, slow.clone()).await.unwrap();
-
-    let mut stream = begin(&mut client, &archive, slow.clone()).await;
-    sent(&mut stream).await;
-    line.go_down();
-    let given_up = end(stream).await.unwrap_err();
-    assert_eq!(given_up.code(), Code::Unavailable, "{given_up}");
+    over_a_bad_line(&mut client, &archive, slow, (|| line.cut(), || line.go_down())).await;
     let left = files(&server.dir.path().join("backup"));
     assert!(left.len() == 1 && left[0].ends_with(".part"), "{left:?}");
     let next = create(&mut archives, sample("run-2")).await.unwrap();

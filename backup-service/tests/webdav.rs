@@ -213,11 +213,7 @@ async fn what_is_wrong_with_a_server_is_said_in_its_own_word() {
             pb::FaultKind::Description,
         ),
     ] {
-        let tested = test(&mut client, at(wrong.clone())).await;
-        assert_eq!(failed(&tested), Some((step, fault)), "{tested:?}");
-        let refused = copy(&mut client, &archive, at(wrong)).await.unwrap_err();
-        assert_eq!(kind(&refused), fault, "{refused}");
-        assert!(!refused.message().contains(PASSWORD), "{refused}");
+        is_told(&mut client, &archive, at(wrong), (step, fault), PASSWORD).await;
     }
     assert_eq!(stored(&server), Vec::<String>::new());
 }
@@ -234,19 +230,7 @@ async fn a_line_that_is_cut_makes_the_copy_begin_anew_and_one_that_stays_down_is
     let archive = create(&mut archives, sample("run-1")).await.unwrap();
     let mut slow = at(webdav(&server, line.port, ""));
     slow.bytes_per_second = archive.size_bytes / 2;
-    let mut stream = begin(&mut client, &archive, slow.clone()).await;
-    sent(&mut stream).await;
-    line.cut();
-    let (done, progress) = end(stream).await.unwrap();
-    assert_eq!(done.sha256, archive.sha256);
-    assert!(progress.last().unwrap().retries > 0, "{progress:?}");
-    delete(&mut client, &done.path, slow.clone()).await.unwrap();
-
-    let mut stream = begin(&mut client, &archive, slow.clone()).await;
-    sent(&mut stream).await;
-    line.go_down();
-    let given_up = end(stream).await.unwrap_err();
-    assert_eq!(given_up.code(), Code::Unavailable, "{given_up}");
+    over_a_bad_line(&mut client, &archive, slow, (|| line.cut(), || line.go_down())).await;
 
     let next = create(&mut archives, sample("run-2")).await.unwrap();
     copy(&mut client, &next, at(webdav(&server, server.port, "")))

@@ -63,6 +63,21 @@ pub(crate) fn failed(tested: &pb::TestDestinationResponse) -> Option<(pb::TestSt
     last.fault.map(|fault| (last.name(), fault.kind()))
 }
 
+/// What is wrong with a destination is told alike by a test of it and by a copy to it, without the secret.
+pub(crate) async fn is_told(
+    client: &mut Client,
+    archive: &pb::Archive,
+    wrong: pb::Destination,
+    (step, fault): (pb::TestStepName, pb::FaultKind),
+    secret: &str,
+) {
+    let tested = test(client, wrong.clone()).await;
+    assert_eq!(failed(&tested), Some((step, fault)), "{tested:?}");
+    let refused = copy(client, archive, wrong).await.unwrap_err();
+    assert_eq!(kind(&refused), fault, "{refused}");
+    assert!(!refused.message().contains(secret), "{refused}");
+}
+
 pub(crate) async fn try_begin(
     client: &mut Client,
     archive: &pb::Archive,
@@ -85,17 +100,24 @@ pub(crate) async fn begin(
     try_begin(client, archive, destination).await.unwrap()
 }
 
-/// Waits until something was sent.
-pub(crate) async fn sent(stream: &mut Streaming<pb::CopyArchiveResponse>) {
+/// Waits until it is so far.
+pub(crate) async fn progressed(
+    stream: &mut Streaming<pb::CopyArchiveResponse>,
+    is_so_far: fn(&pb::CopyProgress) -> bool,
+) {
     loop {
         if let Some(pb::copy_archive_response::Kind::Progress(progress)) =
             stream.message().await.unwrap().unwrap().kind
-            && progress.step() == pb::CopyStep::Send
-            && progress.done > 0
+            && is_so_far(&progress)
         {
             return;
         }
     }
+}
+
+/// Waits until something was sent.
+pub(crate) async fn sent(stream: &mut Streaming<pb::CopyArchiveResponse>) {
+    progressed(stream, |one| one.step() == pb::CopyStep::Send && one.done > 0).await;
 }
 
 /// Takes what comes until the end.
@@ -142,6 +164,28 @@ pub(crate) async fn cut(client: &mut Client, archive: &pb::Archive, mut destinat
     destination.bytes_per_second = archive.size_bytes / 4;
     let mut stream = begin(client, archive, destination).await;
     sent(&mut stream).await;
+}
+
+/// A slow copy over a line that is cut is made nevertheless, and one over a line that stays down is given up.
+pub(crate) async fn over_a_bad_line(
+    client: &mut Client,
+    archive: &pb::Archive,
+    slow: pb::Destination,
+    (cut, stay_down): (impl FnOnce(), impl FnOnce()),
+) {
+    let mut stream = begin(client, archive, slow.clone()).await;
+    sent(&mut stream).await;
+    cut();
+    let (done, progress) = end(stream).await.unwrap();
+    assert_eq!(done.sha256, archive.sha256);
+    assert!(progress.last().unwrap().retries > 0, "{progress:?}");
+    delete(client, &done.path, slow.clone()).await.unwrap();
+
+    let mut stream = begin(client, archive, slow).await;
+    sent(&mut stream).await;
+    stay_down();
+    let given_up = end(stream).await.unwrap_err();
+    assert_eq!(given_up.code(), tonic::Code::Unavailable, "{given_up}");
 }
 
 pub(crate) async fn copies(client: &mut Client, destination: pb::Destination, below: &str) -> Vec<pb::Copy> {
