@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tonic::transport::Channel;
 
 pub use backoff::Backoff;
-pub use link::{Link, Reachability};
+pub use link::{Facts, Link, Reachability};
 pub use trail::Trail;
 
 use crate::names::{Address, SatelliteName};

@@ -140,8 +140,10 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
     app.disks.sweep().await;
     scheduler::take_up(&app).await.map_err(ServeError::TakeUp)?;
     let backups = Backups::new(app.clone());
+    let satellites = app.store.satellites().await?;
+    let trails = trails::Trails::of(&satellites);
     let background = [
-        tokio::spawn(note_reports(app.clone(), reported)),
+        tokio::spawn(note_reports(app.clone(), reported, trails)),
         tokio::spawn(renew_leaf(app.clone(), stop.clone())),
         tokio::spawn(joins::receive(app.clone(), stop.clone())),
         tokio::spawn(web::offer(app.clone(), backups.clone(), stop.clone())),
@@ -149,7 +151,6 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         tokio::spawn(end_sessions(app.clone())),
         tokio::spawn(rollout::run(app.clone(), stop.clone())),
     ];
-    let satellites = app.store.satellites().await?;
     let spread = Backoff::spread(satellites.len());
     for row in satellites {
         let known = Known {
@@ -236,14 +237,14 @@ async fn build(config: Config) -> Result<(App, mpsc::Receiver<SatelliteName>), S
 }
 
 /// Stores what satellites report: at once if they changed, else now and then.
-async fn note_reports(app: App, mut reported: mpsc::Receiver<SatelliteName>) {
+async fn note_reports(app: App, mut reported: mpsc::Receiver<SatelliteName>, mut trails: trails::Trails) {
     let mut noted = std::collections::HashMap::new();
     let mut followed = std::collections::HashMap::new();
-    let mut trails = trails::Trails::default();
     while let Some(name) = reported.recv().await {
         let Ok(link) = app.fleet.observed(&name) else {
             noted.remove(&name);
             followed.remove(&name);
+            trails.forget(&name);
             continue;
         };
         trails.note(&app, &name, &link).await;

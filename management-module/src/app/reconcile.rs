@@ -3,12 +3,15 @@
 //! **Invariants:** a pass takes no hint but reads desired and observed state whole; one satellite is changed by one
 //! pass at a time; no more satellites than the configuration allows are changed at once.
 
+mod pass;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use satellite_proto::bundle::Digest;
+use satellite_proto::wire::bridge::v1 as bridge;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -16,9 +19,10 @@ use super::execute::{self, Failed};
 use super::history;
 use super::observe::{self, Shortfall};
 use super::{App, AppError, JobFailure};
-use crate::fleet::{Backoff, FleetError, Reachability};
+use crate::fleet::{Backoff, Facts, FleetError, Reachability};
 use crate::names::SatelliteName;
 use crate::plan;
+pub use pass::Pass;
 
 /// Waits after passes that failed for a cause that may go away by itself.
 const RETRY: Backoff = Backoff {
@@ -29,64 +33,14 @@ const RETRY: Backoff = Backoff {
 /// How soon a satellite is looked at again on which something is under way.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// How long a pass that found all as it is meant waits until the satellite's own reports show that too.
+const SHOWN: Duration = Duration::from_secs(5);
+
 /// How often one pass plans anew: what is seen after the steps must need none.
 const ROUNDS: usize = 3;
 
 /// How long a person's change waits for a pass that is under way.
 const TURN: Duration = Duration::from_secs(60);
-
-/// How a satellite's last or present pass goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pass {
-    /// The newest wish that this pass has read.
-    pub covers: u64,
-    /// It is over.
-    pub ended: bool,
-    /// What is being done, for a person.
-    pub step: String,
-    /// Units done.
-    pub done: u64,
-    /// Units in all; 0: not known.
-    pub total: u64,
-    /// What is counted.
-    pub unit: &'static str,
-    /// Why it failed, if it did.
-    pub failure: Option<JobFailure>,
-    /// The newest wish that the pass before had read, and why that failed, if it did: who watches may have missed it.
-    pub before: Option<(u64, JobFailure)>,
-    /// What is there is what is meant to be.
-    pub converged: bool,
-}
-
-impl Pass {
-    /// The one that begins after this.
-    fn next(&self, covers: u64) -> Self {
-        Self {
-            covers,
-            converged: self.converged,
-            before: self.failure.clone().map(|failure| (self.covers, failure)),
-            ..Self::default()
-        }
-    }
-
-    /// How it went with a wish: nothing while no pass that has read it has ended.
-    pub(super) fn outcome(&self, wish: u64) -> Option<Result<(), JobFailure>> {
-        // The pass before may be over for no longer than a blink, and this one may end otherwise.
-        if let Some((covers, failure)) = &self.before
-            && *covers >= wish
-        {
-            return Some(Err(failure.clone()));
-        }
-        if self.covers < wish || !self.ended {
-            return None;
-        }
-        match &self.failure {
-            _ if self.converged => Some(Ok(())),
-            // Something is still on its way.
-            failure => failure.clone().map(Err),
-        }
-    }
-}
 
 /// The handle of all reconciling tasks; clones share it.
 #[derive(Debug, Clone)]
@@ -195,10 +149,13 @@ impl Reconciler {
     /// How the last or present pass goes.
     #[must_use]
     pub fn last(&self, name: &SatelliteName) -> Pass {
-        self.lock()
-            .get(name)
-            .map(|entry| entry.pass.borrow().clone())
-            .unwrap_or_default()
+        let tasks = self.lock();
+        let Some(entry) = tasks.get(name) else {
+            return Pass::default();
+        };
+        let mut pass = entry.pass.borrow().clone();
+        pass.converged &= pass.covers >= *entry.wishes.borrow();
+        pass
     }
 
     /// The right to change a satellite, which passes need too.
@@ -242,7 +199,8 @@ struct Task {
 
 /// How a pass ended.
 enum End {
-    Converged,
+    /// All is as it is meant, and this is what is there.
+    Converged(Facts),
     /// Something is on its way there; the satellite reports when it is done.
     Pending,
     Failed(Failed),
@@ -264,6 +222,9 @@ impl Task {
             };
             let retry = matches!(&end, End::Failed(failed) if failed.retry);
             let is_pending = matches!(end, End::Pending);
+            if let End::Converged(facts) = &end {
+                self.shown(facts).await;
+            }
             self.publish(end);
             let wait = if retry {
                 attempt += 1;
@@ -298,11 +259,24 @@ impl Task {
     fn publish(&self, end: End) {
         self.sender.send_modify(|pass| {
             pass.ended = true;
-            pass.converged = matches!(end, End::Converged);
-            if let End::Failed(failed) = end {
-                pass.failure = Some(failed.failure);
+            pass.converged = matches!(end, End::Converged(_));
+            match end {
+                End::Converged(facts) => pass.seen = facts,
+                End::Failed(failed) => pass.failure = Some(failed.failure),
+                End::Pending => {}
             }
         });
+    }
+
+    /// Waits until the link shows what the satellite answered: its reports come a moment later, and whoever waits for this
+    /// pass looks at them next.
+    async fn shown(&self, facts: &Facts) {
+        if let Ok(mut link) = self.app.fleet.watch(&self.name) {
+            let shown = link.wait_for(|link| link.facts() == *facts);
+            if tokio::time::timeout(SHOWN, shown).await.is_err() {
+                debug!("Satellite still reports what was there before");
+            }
+        }
     }
 
     async fn pass(&mut self) -> Result<End, Failed> {
@@ -328,7 +302,8 @@ impl Task {
                     all.any(|wanted| wanted.blocked && wanted.target == Some(*digest))
                 };
                 let cause = self.cause.as_ref().filter(|(digest, _)| is_blocked(digest));
-                return Ok(match (end_of(shortfalls.into_values().collect()), cause) {
+                let end = end_of(shortfalls.into_values().collect(), &seen.satellite);
+                return Ok(match (end, cause) {
                     // The pass before tried it, and the satellite's going back woke this one: why it failed is
                     // what whoever waits is to be told.
                     (End::Failed(failed), Some((_, cause))) => End::Failed(Failed {
@@ -404,7 +379,7 @@ impl Task {
     }
 }
 
-fn end_of(shortfalls: Vec<Shortfall>) -> End {
+fn end_of(shortfalls: Vec<Shortfall>, satellite: &bridge::Satellite) -> End {
     let mut problems = Vec::new();
     let any = !shortfalls.is_empty();
     for shortfall in shortfalls {
@@ -413,7 +388,7 @@ fn end_of(shortfalls: Vec<Shortfall>) -> End {
         }
     }
     match (any, problems.is_empty()) {
-        (false, _) => End::Converged,
+        (false, _) => End::Converged(Facts::of(satellite)),
         (true, true) => End::Pending,
         (true, false) => End::Failed(Failed {
             failure: JobFailure {
@@ -423,36 +398,5 @@ fn end_of(shortfalls: Vec<Shortfall>) -> End {
             },
             retry: false,
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failed() -> JobFailure {
-        JobFailure {
-            message: "it crashed".into(),
-            code: tonic::Code::FailedPrecondition,
-            log_tail: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn who_looks_after_the_next_pass_has_begun_still_hears_how_the_one_before_ended() {
-        let mut pass = Pass::default().next(3);
-        assert_eq!(pass.outcome(3), None);
-        pass.ended = true;
-        pass.failure = Some(failed());
-        assert_eq!(pass.outcome(3), Some(Err(failed())));
-        assert_eq!(pass.outcome(4), None, "it had not read that wish");
-
-        let mut next = pass.next(4);
-        assert_eq!(next.outcome(3), Some(Err(failed())));
-        assert_eq!(next.outcome(4), None);
-        next.ended = true;
-        next.converged = true;
-        assert_eq!(next.outcome(4), Some(Ok(())));
-        assert_eq!(next.next(5).outcome(4), None, "what went well is looked at again");
     }
 }

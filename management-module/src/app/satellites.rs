@@ -103,6 +103,7 @@ pub async fn get(app: &App, name: &SatelliteName) -> Result<FleetMember, AppErro
 fn describe(app: &App, row: SatelliteRow, workloads: Vec<WorkloadOn>) -> Option<FleetMember> {
     let link = app.fleet.observed(&row.name).ok()?;
     let pass = app.reconciler.last(&row.name);
+    let converged = pass.holds_for(&link);
     let problem = match pass.failure {
         _ if !link.problem.is_empty() => link.problem.clone(),
         Some(failure) => failure.message,
@@ -113,7 +114,7 @@ fn describe(app: &App, row: SatelliteRow, workloads: Vec<WorkloadOn>) -> Option<
         link,
         workloads,
         problem,
-        converged: pass.converged,
+        converged,
     })
 }
 

@@ -67,15 +67,30 @@ impl Link {
             reverts: self.trail.reverts,
             boot_id: satellite.map(|s| s.boot_id.clone()).unwrap_or_default(),
             firewall: satellite.map(|s| s.firewall_revision.clone()).unwrap_or_default(),
-            workloads: satellite
-                .map(|s| {
-                    let facts = s.workloads.iter();
-                    facts
-                        .map(|w| (w.name.clone(), w.manifest_digest.clone(), w.state, w.enabled))
-                        .collect()
-                })
-                .unwrap_or_default(),
+            workloads: self.facts(),
         }
+    }
+
+    /// What it last said of its workloads.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        self.satellite.as_ref().map(Facts::of).unwrap_or_default()
+    }
+}
+
+/// What a satellite says of its workloads, as far as plans depend on it: which versions, and how they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts(Vec<(String, String, i32, bool)>);
+
+impl Facts {
+    /// Those of a satellite.
+    #[must_use]
+    pub fn of(satellite: &bridge::Satellite) -> Self {
+        let all = satellite.workloads.iter();
+        Self(
+            all.map(|w| (w.name.clone(), w.manifest_digest.clone(), w.state, w.enabled))
+                .collect(),
+        )
     }
 }
 
@@ -86,5 +101,5 @@ pub struct Gist {
     reverts: u64,
     boot_id: String,
     firewall: String,
-    workloads: Vec<(String, String, i32, bool)>,
+    workloads: Facts,
 }

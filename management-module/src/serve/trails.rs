@@ -7,6 +7,7 @@ use tracing::warn;
 use crate::app::{Actor, App};
 use crate::fleet::{Link, Trail};
 use crate::names::SatelliteName;
+use crate::store::SatelliteRow;
 
 /// What was stored last.
 #[derive(Debug, Default)]
@@ -15,6 +16,20 @@ pub(super) struct Trails {
 }
 
 impl Trails {
+    /// Begins with what is stored.
+    pub(super) fn of(satellites: &[SatelliteRow]) -> Self {
+        let noted = satellites.iter();
+        let noted = noted.map(|row| (row.name.clone(), parsed(&row.trail)));
+        Self {
+            noted: noted.collect(),
+        }
+    }
+
+    /// Forgets a satellite that was forgotten: another may get its name.
+    pub(super) fn forget(&mut self, name: &SatelliteName) {
+        self.noted.remove(name);
+    }
+
     /// Stores the trail of a satellite if it has changed.
     pub(super) async fn note(&mut self, app: &App, name: &SatelliteName, link: &Link) {
         let trail = &link.trail;
@@ -23,6 +38,8 @@ impl Trails {
             None => stored(app, name).await,
         };
         if known == *trail {
+            // One that does not answer reports each try: the store is not asked each time.
+            self.noted.entry(name.clone()).or_insert(known);
             return;
         }
         if trail.reverts > known.reverts {
@@ -57,8 +74,11 @@ impl Trails {
 
 async fn stored(app: &App, name: &SatelliteName) -> Trail {
     let row = app.store.satellite(name).await.ok().flatten();
-    row.and_then(|row| serde_json::from_str(&row.trail).ok())
-        .unwrap_or_default()
+    row.map(|row| parsed(&row.trail)).unwrap_or_default()
+}
+
+fn parsed(trail: &str) -> Trail {
+    serde_json::from_str(trail).unwrap_or_default()
 }
 
 async fn record(app: &App, name: &SatelliteName, what: &str, text: &str) {
