@@ -8,11 +8,13 @@
 //! **Invariants:** each step is recorded before it is done, in a record that both sides of a change read; what was
 //! good before is touched only after the server has reached the new one.
 
+mod entries;
 mod install;
 pub mod launch;
 pub mod loader;
 mod prove;
 pub(crate) mod record;
+pub mod shipped;
 pub mod slots;
 
 use std::path::PathBuf;
@@ -53,6 +55,7 @@ pub const FAIL_POINTS: &[&str] = &[
     "slot.verified",
     "slot.labelled",
     "slot.kernel-written",
+    "slot.others-hidden",
     "slot.armed",
 ];
 
@@ -187,15 +190,24 @@ impl Base {
             (Some(Part::System), Part::System) => {}
         }
         let running = ground.version.parse::<semver::Version>();
-        let goes_back = running.is_ok_and(|running| manifest.version <= running);
-        if goes_back && Part::slot_of(manifest) != ground.slot {
+        let is_same = running.is_ok_and(|running| manifest.version == running);
+        if is_same && Part::slot_of(manifest) != ground.slot {
             return Err(format!(
-                "this satellite runs system {}, and its loader starts the newest version only: release what you want as a \
-                 newer version than that",
+                "this satellite runs another system {}, and its loader tells systems by their version: release what you want \
+                 under another one",
                 ground.version
             ));
         }
         Ok(())
+    }
+
+    /// Whether a bundle goes back behind what runs, whatever its release: what the machine came with has none that is known.
+    pub(crate) fn goes_back(&self, manifest: &Manifest) -> bool {
+        let ground = &self.inner.ground;
+        let is_ours = Part::of(manifest) == Some(Part::System) && ground.part == Part::System;
+        is_ours
+            && Part::slot_of(manifest) != ground.slot
+            && loader::is_older(&manifest.version.to_string(), &ground.version)
     }
 
     /// Whether the version `digest` is being installed.

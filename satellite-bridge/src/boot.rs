@@ -8,10 +8,13 @@
 //! **Invariant:** every step may be cut off; the next start goes on from what is on the disk.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use satellite_host::exec::{Exec, ExecError};
 
 use crate::base::Ground;
+use crate::base::shipped::Next;
 use crate::base::slots::{Machine, SlotError};
 use crate::config::Config;
 use crate::workload::Places;
@@ -35,6 +38,8 @@ pub enum Boot {
     Healthy,
     /// Writes the slot that does not run, as the record of a change asks for. Run as a unit of its own.
     Slot(SlotArgs),
+    /// After a factory reset: has the system started that the machine came with, if it is another one.
+    Shipped,
 }
 
 /// What the machine was started from.
@@ -92,6 +97,9 @@ pub enum BootError {
     /// The slot was not written.
     #[error(transparent)]
     Slot(#[from] SlotError),
+    /// The machine does not restart.
+    #[error("cannot restart the machine")]
+    Restart(#[source] ExecError),
 }
 
 impl Boot {
@@ -106,8 +114,23 @@ impl Boot {
             Self::Container(container) => container.run(),
             Self::Healthy => Ok(health::wait_or_fall_back(config).await?),
             Self::Slot(slot) => slot.run(config).await,
+            Self::Shipped => return_to_shipped(config).await,
         }
     }
+}
+
+/// How long the service manager may take to end this process once it restarts the machine.
+const ENDING: Duration = Duration::from_mins(2);
+
+async fn return_to_shipped(config: &Config) -> Result<(), BootError> {
+    let machine = Machine::of_the_machine(&config.data_dir, Ground::of_the_machine())?;
+    if machine.return_to_shipped(&config.data_dir).await? == Next::Restart {
+        let restart = Exec::new("systemctl").args(["--no-block", "start", "reboot.target"]);
+        restart.run().await.map_err(BootError::Restart)?;
+        // The bridge of this system is not to begin a life on the data of the other one.
+        tokio::time::sleep(ENDING).await;
+    }
+    Ok(())
 }
 
 impl Booting {

@@ -83,7 +83,9 @@ impl ExecError {
             Self::Start { source, .. } => {
                 matches!(
                     source.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory
+                    io::ErrorKind::WouldBlock
+                        | io::ErrorKind::OutOfMemory
+                        | io::ErrorKind::ExecutableFileBusy
                 )
             }
             Self::Failed { .. } | Self::TooMuch { .. } => false,

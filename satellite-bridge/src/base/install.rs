@@ -2,10 +2,11 @@
 //!
 //! **Invariant:** nothing here touches what runs now; until the trial is recorded the next start is that again.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use satellite_host::exec::Exec;
+use satellite_host::exec::{Exec, ExecError};
 use satellite_host::{clock, fail_point, files};
 use satellite_proto::bundle::{BRIDGE_FILE, Digest, Hasher, Manifest};
 use satellite_proto::wire::bridge::v1::Operation;
@@ -26,6 +27,8 @@ use crate::workload::{
 const WRITING: Duration = Duration::from_mins(20);
 /// How long the new bridge may take to say its version.
 const SAYING: Duration = Duration::from_secs(20);
+/// Between two tries to start a program that is open for writing.
+const BUSY: Duration = Duration::from_millis(20);
 /// Steps that a person is shown.
 const STEPS: u64 = 5;
 
@@ -207,8 +210,7 @@ impl Inner {
             .map_err(|err| Fault::of(doing, &err))?;
         fail_point("base.verified");
         let new = program(home, staged.digest);
-        let said = Exec::new(&new).arg("--version").deadline(SAYING).run().await;
-        said.map(drop).map_err(|err| {
+        says_its_version(&new).await.map_err(|err| {
             let text = format!("the new bridge does not run on this machine: {}", chain(&err));
             Fault::new(Code::FailedPrecondition, text)
         })
@@ -324,6 +326,23 @@ impl Inner {
     /// The upload has done its work; its chunks stay as long as the version is installed.
     pub(super) fn forget_upload(&self, digest: Digest) {
         forget_upload(&self.places, self.workloads.chunks(), digest);
+    }
+}
+
+/// Whether a program runs here. One that was just written may be open for an instant in a process that was started meanwhile
+/// and has not become another program yet: that is not held against it.
+pub(super) async fn says_its_version(program: &Path) -> Result<(), ExecError> {
+    let until = tokio::time::Instant::now() + SAYING;
+    loop {
+        let said = Exec::new(program).arg("--version").deadline(SAYING).run().await;
+        match said {
+            Err(ExecError::Start { source, .. })
+                if source.kind() == ErrorKind::ExecutableFileBusy && tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(BUSY).await;
+            }
+            said => return said.map(drop),
+        }
     }
 }
 

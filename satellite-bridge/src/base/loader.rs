@@ -6,6 +6,8 @@
 const STEM: &str = "satellite_";
 /// What the loader looks for.
 const SUFFIX: &str = ".efi";
+/// What comes behind it where the loader is not to find it.
+const HIDDEN: &str = ".hidden";
 /// How often a new slot is started before the loader gives it up.
 pub const TRIES: u32 = 3;
 
@@ -18,18 +20,21 @@ pub struct Entry {
     pub left: Option<u32>,
     /// Starts that were counted.
     pub done: u32,
+    /// The loader does not see it.
+    pub is_hidden: bool,
 }
 
 impl Entry {
     /// Reads a file's name; none if it is not one of ours.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        let stem = name.strip_prefix(STEM)?.strip_suffix(SUFFIX)?;
+        let shown = name.strip_suffix(HIDDEN);
+        let is_hidden = shown.is_some();
+        let stem = shown.unwrap_or(name).strip_prefix(STEM)?.strip_suffix(SUFFIX)?;
         let Some((version, count)) = stem.rsplit_once('+') else {
             return Some(Self {
-                version: stem.to_owned(),
-                left: None,
-                done: 0,
+                is_hidden,
+                ..Self::good(stem)
             });
         };
         let (left, done) = count.split_once('-').unwrap_or((count, "0"));
@@ -37,16 +42,27 @@ impl Entry {
             version: version.to_owned(),
             left: Some(left.parse().ok()?),
             done: done.parse().ok()?,
+            is_hidden,
         })
+    }
+
+    /// The entry of a version that was good once.
+    #[must_use]
+    pub fn good(version: &str) -> Self {
+        Self {
+            version: version.to_owned(),
+            left: None,
+            done: 0,
+            is_hidden: false,
+        }
     }
 
     /// The entry of a version that was never started.
     #[must_use]
     pub fn new(version: &str) -> Self {
         Self {
-            version: version.to_owned(),
             left: Some(TRIES),
-            done: 0,
+            ..Self::good(version)
         }
     }
 
@@ -60,16 +76,38 @@ impl Entry {
         }
     }
 
+    /// The same, where the loader does not find it.
+    #[must_use]
+    pub fn hidden(&self) -> Self {
+        Self {
+            is_hidden: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether its version is older than another, as the loader orders them; not if that cannot be said.
+    #[must_use]
+    pub fn is_older_than(&self, version: &str) -> bool {
+        is_older(&self.version, version)
+    }
+
     /// The file's name.
     #[must_use]
     pub fn name(&self) -> String {
         let version = &self.version;
+        let hidden = if self.is_hidden { HIDDEN } else { "" };
         match (self.left, self.done) {
-            (None, _) => format!("{STEM}{version}{SUFFIX}"),
-            (Some(left), 0) => format!("{STEM}{version}+{left}{SUFFIX}"),
-            (Some(left), done) => format!("{STEM}{version}+{left}-{done}{SUFFIX}"),
+            (None, _) => format!("{STEM}{version}{SUFFIX}{hidden}"),
+            (Some(left), 0) => format!("{STEM}{version}+{left}{SUFFIX}{hidden}"),
+            (Some(left), done) => format!("{STEM}{version}+{left}-{done}{SUFFIX}{hidden}"),
         }
     }
+}
+
+/// Whether a version is older than another; not if one of them is none.
+pub(super) fn is_older(version: &str, than: &str) -> bool {
+    let parsed = |text: &str| text.parse::<semver::Version>().ok();
+    matches!((parsed(version), parsed(than)), (Some(version), Some(than)) if version < than)
 }
 
 #[cfg(test)]
@@ -91,6 +129,20 @@ mod tests {
             );
             assert_eq!(entry.name(), name);
         }
+    }
+
+    #[test]
+    fn what_is_hidden_is_known_to_us_and_has_another_ending() {
+        let hidden = Entry::good("1.2.3").hidden();
+        assert_eq!(hidden.name(), "satellite_1.2.3.efi.hidden");
+        assert_eq!(Entry::parse(&hidden.name()), Some(hidden));
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(Entry::good("1.9.0").is_older_than("1.10.0"));
+        assert!(!Entry::good("1.10.0").is_older_than("1.10.0"));
+        assert!(!Entry::good("image-of-a-test").is_older_than("1.10.0"));
     }
 
     #[test]

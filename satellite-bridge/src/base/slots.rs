@@ -1,7 +1,10 @@
 //! Writing the slot that does not run: what the unit of its own does that may write to the machine's disk.
 //!
-//! **Invariants:** the slot that runs and its kernel image are never touched; no kernel image is there whose slot is not whole;
-//! what was written is read back from the disk before the loader may start it.
+//! A disk with three slots keeps the system that it came with in the first one, for a factory reset; the others are written
+//! in turn. Older machines have two, which are both written.
+//!
+//! **Invariants:** the slot that runs and its kernel image are never touched, nor those that the machine came with; no kernel image
+//! is there whose slot is not whole; what was written is read back from the disk before the loader may start it.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,9 +17,10 @@ use satellite_host::{disk, fail_point};
 use satellite_proto::bundle::{Digest, FileEntry, Hasher, KERNEL_FILE, Manifest, ROOT_FILE, Unpacker};
 use serde::{Deserialize, Serialize};
 use tonic::Code;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::loader::Entry;
+use super::entries::Entries;
+use super::loader::{Entry, is_older};
 use super::record::{Change, Part, Step};
 use super::{Ground, change_under_way};
 use crate::boot::table::{Slot, Table, TableError};
@@ -27,8 +31,6 @@ use crate::workload::record::{Fault, chain};
 
 /// Name of a slot that holds nothing.
 const EMPTY: &str = "root-empty";
-/// Kernel images on the loader's partition.
-const ENTRIES: &str = "EFI/Linux";
 /// Bytes that are read back at once.
 const PIECE: usize = 1024 * 1024;
 /// Space that is left on the loader's partition, in bytes.
@@ -182,10 +184,15 @@ impl Machine {
         let change = change.ok_or(SlotError::Nothing)?;
         match change.step {
             Step::Accepted => self.put(places, &change).await,
-            Step::Back if change.slot == self.ground.slot => self.give_up(&change),
-            Step::Back => self.disarm(),
+            Step::Back if change.slot == self.ground.slot => self.entries().give_up(&change.version),
+            Step::Back => self.disarm(&self.slots().await?),
             Step::Trial | Step::Confirmed => Ok(()),
         }
+    }
+
+    fn disarm(&self, slots: &[Slot]) -> Result<(), SlotError> {
+        let shipped = shipped(slots).map(|slot| slot.name.as_str());
+        self.entries().keep(&self.ground.version, shipped)
     }
 
     async fn put(&self, places: &Places, change: &Change) -> Result<(), SlotError> {
@@ -194,8 +201,9 @@ impl Machine {
         let manifest = home.manifest(change.target).ok_or(SlotError::Chunk)?;
         let store = ChunkStore::open(places.chunks())?;
         let (root, kernel) = (entry(&manifest, ROOT_FILE)?, entry(&manifest, KERNEL_FILE)?);
-        let slot = self.other_slot(root.size).await?;
-        self.disarm()?;
+        let slots = self.slots().await?;
+        let slot = self.other_slot(&slots, change, root.size)?;
+        self.disarm(&slots)?;
         fail_point("slot.disarmed");
         self.label(&slot, EMPTY).await?;
         fail_point("slot.unlabelled");
@@ -211,6 +219,10 @@ impl Machine {
         self.label(&slot, &change.slot).await?;
         fail_point("slot.labelled");
         self.place_kernel(&manifest, kernel, &store, &Entry::new(&change.version))?;
+        if is_older(&change.version, &self.ground.version) {
+            self.entries()
+                .prefer_older(&change.version, &self.ground.version)?;
+        }
         info!(
             version = change.version,
             "Slot is whole, and the loader starts it next"
@@ -219,24 +231,34 @@ impl Machine {
         Ok(())
     }
 
-    async fn other_slot(&self, needed: u64) -> Result<Slot, SlotError> {
+    /// The slots of the disk, in its order.
+    pub(super) async fn slots(&self) -> Result<Vec<Slot>, SlotError> {
         let name = self.disk.display().to_string();
         let read = Exec::new("sfdisk").args(["--json", &name]).run().await;
         let said = read.map_err(|source| SlotError::Table {
             action: "read",
             source,
         })?;
-        let slots = Table::parse(&said.stdout)?.slots()?;
+        Ok(Table::parse(&said.stdout)?.slots()?)
+    }
+
+    /// The slot to write: no two may have one name, so the one that has it already.
+    fn other_slot(&self, slots: &[Slot], change: &Change, needed: u64) -> Result<Slot, SlotError> {
         let strange = |text: &str| SlotError::NoSlot(text.to_owned());
-        let [first, second] = slots.as_slice() else {
-            return Err(strange("it has another number of slots than two"));
-        };
+        if !(2..=3).contains(&slots.len()) {
+            return Err(strange("it has another number of slots than two or three"));
+        }
         let running = &self.ground.slot;
-        let other = match (first.name == *running, second.name == *running) {
-            (true, false) => second,
-            (false, true) => first,
-            _ => return Err(strange("it is not known which of the two runs")),
-        };
+        if slots.iter().filter(|slot| slot.name == *running).count() != 1 {
+            return Err(strange("it is not known which of them runs"));
+        }
+        let kept = shipped(slots).map(|slot| slot.number);
+        let others = slots
+            .iter()
+            .filter(|slot| slot.name != *running && Some(slot.number) != kept);
+        let other = others
+            .min_by_key(|slot| slot.name != change.slot)
+            .ok_or_else(|| strange("there is none but the one that runs"))?;
         if needed > other.size {
             return Err(SlotError::Room {
                 what: "the root of the new system",
@@ -312,60 +334,8 @@ impl Machine {
         }
     }
 
-    fn entries(&self) -> PathBuf {
-        self.loader.join(ENTRIES)
-    }
-
-    /// The kernel images on the loader's partition.
-    fn known(&self) -> Result<Vec<(PathBuf, Entry)>, SlotError> {
-        let dir = self.entries();
-        let what = "the loader's partition";
-        let mut found = Vec::new();
-        for file in std::fs::read_dir(&dir).map_err(io_of(what))? {
-            let path = file.map_err(io_of(what))?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            found.extend(Entry::parse(&name).map(|entry| (path, entry)));
-        }
-        Ok(found)
-    }
-
-    /// Takes every kernel image away but that of the slot that runs, and what an interrupted change left.
-    fn disarm(&self) -> Result<(), SlotError> {
-        let known = self.known()?;
-        let own = &self.ground.version;
-        if !known.iter().any(|(_, entry)| entry.version == *own) {
-            return Err(SlotError::Strange(own.clone()));
-        }
-        for (path, entry) in known {
-            if entry.version != *own {
-                files::remove(&path)?;
-            }
-        }
-        let what = "the loader's partition";
-        for file in std::fs::read_dir(self.entries()).map_err(io_of(what))? {
-            let path = file.map_err(io_of(what))?.path();
-            if path.extension().is_some_and(|extension| extension == "part") {
-                files::remove(&path)?;
-            }
-        }
-        files::sync_file_system(&self.entries())?;
-        Ok(())
-    }
-
-    /// The slot that runs is on trial and goes: the loader is to take the other one.
-    fn give_up(&self, change: &Change) -> Result<(), SlotError> {
-        for (path, entry) in self.known()? {
-            if entry.version == change.version && entry.left != Some(0) {
-                warn!(version = change.version, "Slot is given up");
-                files::rename(&path, &path.with_file_name(entry.given_up().name()))?;
-            }
-        }
-        files::sync_file_system(&self.entries())?;
-        Ok(())
+    pub(super) fn entries(&self) -> Entries {
+        Entries::of(&self.loader)
     }
 
     fn place_kernel(
@@ -376,12 +346,13 @@ impl Machine {
         entry: &Entry,
     ) -> Result<(), SlotError> {
         let what = "the kernel image of the new system";
-        let room = disk::space(&self.entries()).map_err(io_of(what))?.free;
+        let dir = self.entries().dir().to_owned();
+        let room = disk::space(&dir).map_err(io_of(what))?.free;
         if kernel.size.saturating_add(MARGIN) > room {
             let needed = kernel.size;
             return Err(SlotError::Room { what, needed, room });
         }
-        let place = self.entries().join(entry.name());
+        let place = dir.join(entry.name());
         let part = place.with_extension("efi.part");
         let mut file = File::create(&part).map_err(io_of(what))?;
         let written = each_chunk(manifest, kernel, store, |bytes| {
@@ -405,9 +376,14 @@ impl Machine {
         }
         fail_point("slot.kernel-written");
         files::rename(&part, &place)?;
-        files::sync_file_system(&self.entries())?;
+        files::sync_file_system(&dir)?;
         Ok(())
     }
+}
+
+/// The slot with the system that the machine came with, where the disk keeps it.
+pub(super) fn shipped(slots: &[Slot]) -> Option<&Slot> {
+    slots.first().filter(|_| slots.len() == 3)
 }
 
 fn entry<'m>(manifest: &'m Manifest, name: &str) -> Result<&'m FileEntry, SlotError> {
@@ -415,7 +391,7 @@ fn entry<'m>(manifest: &'m Manifest, name: &str) -> Result<&'m FileEntry, SlotEr
     found.ok_or(SlotError::Chunk)
 }
 
-fn io_of(what: &'static str) -> impl FnOnce(io::Error) -> SlotError {
+pub(super) fn io_of(what: &'static str) -> impl FnOnce(io::Error) -> SlotError {
     move |source| SlotError::Io { what, source }
 }
 

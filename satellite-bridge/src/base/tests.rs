@@ -1,15 +1,16 @@
 //! A bridge changes the system of its machine, and is killed at each step.
 
+mod back;
 mod machine;
 mod writes;
 
-use std::fs;
-use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use satellite_host::fail::VARIABLE;
+use satellite_host::files;
 use satellite_proto::wire::bridge::v1::OperationState;
 use uuid::Uuid;
 
@@ -23,6 +24,8 @@ const SLOT: &str = "SATELLITE_TEST_SLOT";
 const VERSION: &str = "SATELLITE_TEST_VERSION";
 /// Points that only a bridge without a slot passes; its test starts one under systemd.
 const OF_A_PROGRAM: [&str; 3] = ["base.staged", "base.verified", "base.start-counted"];
+/// Points that only a system passes that is left for an older one; [`back`] kills there.
+const OF_A_WAY_BACK: [&str; 1] = ["slot.others-hidden"];
 /// Points that the system passes that is left.
 const LEFT: [&str; 2] = ["base.accepted", "base.trial-recorded"];
 
@@ -80,7 +83,7 @@ async fn killed_at(point: &str) -> String {
 async fn killed_anywhere_while_its_system_is_changed_a_machine_starts_the_old_one_or_the_new_one_whole() {
     let points: Vec<_> = FAIL_POINTS
         .iter()
-        .filter(|point| !OF_A_PROGRAM.contains(point))
+        .filter(|point| !OF_A_PROGRAM.contains(point) && !OF_A_WAY_BACK.contains(point))
         .collect();
     let ends = futures_util::stream::iter(&points).map(async |point| killed_at(point).await);
     let ends: Vec<String> = ends.buffer_unordered(4).collect().await;
@@ -119,9 +122,7 @@ async fn a_system_that_never_comes_up_is_given_up_by_the_loader_and_the_bridge_s
     let running = world.boot(world.start().await);
     running.begin(&world.bundle("2.0.0", 30)).await;
     assert!(!running.rests(false).await);
-    // A block of the slot goes bad.
-    let disk = fs::File::options().write(true).open(world.disk()).unwrap();
-    disk.write_all_at(b"rotten", SECOND + 70_000).unwrap();
+    world.spoil(SECOND);
     let running = world.settled(true, "rotten").await;
     assert_eq!(running.ground.version, SHIPPED);
     let error = running.last().error.unwrap();
@@ -141,7 +142,7 @@ async fn what_does_not_fit_the_machine_is_refused_before_it_is_sent_or_leaves_it
             .to_string()
     };
     let older = refused(&world.bundle("0.9.0", 30));
-    assert!(older.contains("starts the newest version only"), "{older}");
+    assert!(older.contains("needs a permit"), "{older}");
     // What runs already is only written down.
     running.begin(&world.bundle(SHIPPED, 30)).await;
     assert!(running.rests(false).await);
@@ -188,18 +189,40 @@ async fn the_child() {
     };
     let world = World::at(Path::new(&root));
     let variable = |name: &str| std::env::var(name).unwrap();
-    let running = world.boot(Ground {
+    let ground = Ground {
         part: Part::System,
         version: variable(VERSION),
         slot: variable(SLOT),
         program: "/usr/lib/satellite/satellite-bridge".into(),
         boot_id: Uuid::new_v4().to_string(),
-    });
+    };
     let work = variable(WORK);
+    if work == "home" {
+        world.return_to_shipped(&ground).await;
+        return;
+    }
+    let running = world.boot(ground);
+    let bundle = Path::new(&root).join("bundle");
     if work == "install" {
-        running
-            .begin(&Parts::load(&Path::new(&root).join("bundle")))
-            .await;
+        running.begin(&Parts::load(&bundle)).await;
+    }
+    if work == "back" {
+        let bundle = Parts::load(&bundle);
+        running.go_back(&bundle, &world.permit(&bundle, 10)).await;
     }
     running.rests(work == "prove").await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_still_open_for_writing_is_tried_again_and_not_held_for_bad() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("satellite-bridge");
+    files::write_atomic(&program, b"#!/bin/sh\nexit 0\n", 0o755).unwrap();
+    let open = std::fs::File::options().write(true).open(&program).unwrap();
+    let said = super::install::says_its_version(&program);
+    let mut said = std::pin::pin!(said);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut said).await;
+    assert!(early.is_err(), "it was tried once only");
+    drop(open);
+    said.await.unwrap();
 }

@@ -11,12 +11,15 @@ use satellite_host::files;
 
 use super::reset;
 use super::table::{Action, BLANK, DATA, Data, Table, TableError};
+use crate::base::shipped::UNUSED;
 use crate::menu::text::Language;
 
 /// A large disk takes long to check.
 const CHECK_DEADLINE: Duration = Duration::from_hours(2);
 /// Erasing may take a while where the disk has to be told block by block.
 const FORMAT_DEADLINE: Duration = Duration::from_mins(30);
+/// Where the first content of a data partition is put together.
+const CONTENT: &str = "/run/satellite-data";
 /// `e2fsck`: something is left that it could not correct.
 const UNCORRECTED: i32 = 4;
 
@@ -220,8 +223,15 @@ async fn erase(disk: &str, data: &Data) -> Result<(), DataError> {
 async fn format(disk: &str, data: &Data) -> Result<(), DataError> {
     tracing::info!(node = %data.node, "Formatting the data partition");
     let options = "lazy_itable_init=1,lazy_journal_init=1";
+    // What is in it from the beginning: the word that nobody has used it.
+    let content = Path::new(CONTENT);
+    files::create_dir(content, 0o755)
+        .and_then(|()| files::write_atomic(&content.join(UNUSED), b"", 0o600))
+        .map_err(reset::ResetError::File)?;
     Exec::new("mkfs.ext4")
-        .args(["-q", "-F", "-L", DATA, "-m", "1", "-E", options, &data.node])
+        .args([
+            "-q", "-F", "-L", DATA, "-m", "1", "-E", options, "-d", CONTENT, &data.node,
+        ])
         .deadline(FORMAT_DEADLINE)
         .run()
         .await

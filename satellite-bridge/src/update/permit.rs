@@ -46,12 +46,20 @@ impl Inner {
                 least = least.max(installed.manifest.release);
             }
         }
-        if manifest.release >= least {
+        let goes_back = self.base.as_ref().is_some_and(|base| base.goes_back(manifest));
+        if manifest.release >= least && !goes_back {
             return Ok(None);
         }
         let refused = |text: String| Err(UpdateError::Policy(text));
         let release = manifest.release;
         let Some(permit) = permit else {
+            if goes_back {
+                return refused(format!(
+                    "system {} is older than the one that runs; going back needs a permit signed by the release keys \
+                     (`management-module bundle allow-downgrade`)",
+                    manifest.version
+                ));
+            }
             return refused(format!(
                 "release {release} of {name} is older than release {least}, which was installed here before; going back \
                  needs a permit signed by the release keys (`management-module bundle allow-downgrade`)"

@@ -10,7 +10,7 @@ use e2e::scratch::Scratch;
 use e2e::vm::{BOOT_LIMIT, Vm};
 use e2e::wait::until;
 
-use super::{SEEN, Watch, again, fingerprint, started};
+use super::{SEEN, Watch, again, factory_reset, fingerprint, started};
 
 const BUILD: Duration = Duration::from_mins(20);
 
@@ -146,6 +146,31 @@ async fn a_slot_that_does_not_start_is_given_up_for_the_one_before_and_one_that_
     again(&vm, "first start of the other slot").await;
     assert_eq!(fingerprint(&vm).await, before);
     has_entry(&vm, "satellite_9.9.9.efi").await;
+    vm.power_button().await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "make test-vm: boots a machine five times"]
+async fn a_factory_reset_brings_back_the_system_that_the_machine_came_with() {
+    let lab = Scratch::new().await.unwrap();
+    let vm = started(&lab).await;
+    let before = fingerprint(&vm).await;
+    let shipped = format!("satellite_{}.efi", env!("CARGO_PKG_VERSION"));
+    has_entry(&vm, &shipped).await;
+    vm.power_button().await.unwrap();
+    let other = Other::new(&lab, "9.9.9", &lab.release.bridge_of_images()).await;
+    other.put(&vm, 3, false).await;
+    again(&vm, "first start of the other slot").await;
+    has_entry(&vm, "satellite_9.9.9.efi").await;
+
+    let mut watch = Watch::start();
+    factory_reset(&vm).await;
+    // The other system erases the data, and has the shipped one started; that one is good once it has come up.
+    has_entry(&vm, "satellite_9.9.9+0-1.efi").await;
+    has_entry(&vm, &shipped).await;
+    vm.menu().await.unwrap();
+    watch.lap("factory reset to the menu of the shipped system");
+    assert_ne!(fingerprint(&vm).await, before, "the data was not erased");
     vm.power_button().await.unwrap();
 }
 

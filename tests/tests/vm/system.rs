@@ -80,7 +80,7 @@ async fn a_machine_changes_its_system_from_the_server_and_goes_back_when_the_ser
     // It has no other one's name in the loader's partition once it has gone back and cleaned up.
     until("the machine to go back", 4 * BOOT_LIMIT, async || {
         let names = super::slots::entries(&vm).await;
-        (names == ["satellite_9.9.1.efi"]).then_some(())
+        (names == [shipped.as_str(), "satellite_9.9.1.efi"]).then_some(())
     })
     .await
     .unwrap();

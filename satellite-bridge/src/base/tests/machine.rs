@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use satellite_host::exec::Exec;
 use satellite_host::files;
 use satellite_host::systemd::{Behaviour, FakeUnits, Units};
-use satellite_proto::bundle::{self, Digest, KeyPair, Recipe, SecretKey};
+use satellite_proto::bundle::{self, Digest, Downgrade, KeyPair, Manifest, Recipe, SecretKey, Signed};
 use satellite_proto::wire::bridge::v1::{Operation, OperationState, WorkloadState};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::base::loader::Entry;
+use crate::base::shipped::{Next, UNUSED};
 use crate::base::slots::Machine;
 use crate::base::{Base, Ground, Part, SLOT_UNIT, is_on_trial};
 use crate::boot::table::Table;
@@ -26,7 +27,9 @@ use crate::workload::{Places, Workloads};
 
 /// The version that a machine comes with.
 pub(super) const SHIPPED: &str = "1.0.0";
-/// Where the second slot begins on the disk, in bytes.
+/// Where the first slot begins on the disk, in bytes.
+pub(super) const FIRST: u64 = 4096 * 512;
+/// The second one.
 pub(super) const SECOND: u64 = 12288 * 512;
 
 /// A disk, the loader's partition, and what the satellite keeps.
@@ -68,7 +71,13 @@ fn kernel_of(version: &str) -> Vec<u8> {
 }
 
 impl World {
+    /// A machine with two slots, as they were made at first.
     pub(super) async fn new() -> Self {
+        Self::with_slots(2).await
+    }
+
+    /// A machine that keeps what it came with, if it has three slots.
+    pub(super) async fn with_slots(count: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().to_owned();
         let keys = KeyPair::generate(None).unwrap();
@@ -84,12 +93,17 @@ impl World {
         disk.set_len(16 << 20).unwrap();
         let table = format!(
             "label: gpt\nstart=2048, size=2048, name=satellite-esp\nstart=4096, size=8192, name={}\n\
-             start=12288, size=8192, name=root-empty\n",
-            slot_of(SHIPPED)
+             start=12288, size=8192, name=root-empty\n{}",
+            slot_of(SHIPPED),
+            if count == 3 {
+                "start=20480, size=8192, name=root-empty\n"
+            } else {
+                ""
+            }
         );
         let made = Exec::new("sfdisk").args(["--quiet", &world.disk().display().to_string()]);
         made.input(table).run().await.unwrap();
-        disk.write_all_at(&content_of(SHIPPED), 4096 * 512).unwrap();
+        disk.write_all_at(&content_of(SHIPPED), FIRST).unwrap();
         let entry = world.entries().join(format!("satellite_{SHIPPED}.efi"));
         files::write_atomic(&entry, &kernel_of(SHIPPED), 0o644).unwrap();
         world
@@ -136,6 +150,7 @@ impl World {
             let mut entries: Vec<Entry> = self
                 .names()
                 .iter()
+                .filter(|name| name.ends_with(".efi"))
                 .filter_map(|name| Entry::parse(name))
                 .collect();
             let rank = |entry: &Entry| {
@@ -190,6 +205,71 @@ impl World {
             .read_exact_at(&mut found, place.offset)
             .unwrap();
         (found == wanted).then_some(slot)
+    }
+
+    /// A block of a slot goes bad.
+    pub(super) fn spoil(&self, slot: u64) {
+        let disk = fs::File::options().write(true).open(self.disk()).unwrap();
+        disk.write_all_at(b"rotten", slot + 70_000).unwrap();
+    }
+
+    /// What the machine keeps outside of its slots.
+    fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// The data partition is erased and made anew.
+    pub(super) fn erase(&self) {
+        for part in ["state", "run", "units", "lib", "data"] {
+            files::remove_tree(&self.root.join(part)).unwrap();
+        }
+        files::create_dir(&self.data(), 0o755).unwrap();
+        files::write_atomic(&self.data().join(UNUSED), b"", 0o600).unwrap();
+    }
+
+    /// Whether nobody has used the data yet.
+    pub(super) fn is_unused(&self) -> bool {
+        self.data().join(UNUSED).exists()
+    }
+
+    /// The unit that runs before the bridge does its work.
+    pub(super) async fn return_to_shipped(&self, ground: &Ground) -> Next {
+        let machine = Machine {
+            disk: self.disk(),
+            loader: self.root.join("esp"),
+            ground: ground.clone(),
+        };
+        machine.return_to_shipped(&self.data()).await.unwrap()
+    }
+
+    /// Starts the machine until that unit lets the bridge run. Answers what runs then.
+    pub(super) async fn at_home(&self) -> Running {
+        for _ in 0..8 {
+            let ground = self.start().await;
+            if self.return_to_shipped(&ground).await == Next::Stay {
+                let running = self.boot(ground);
+                assert!(running.rests(true).await);
+                self.bless(&running, "after a reset");
+                return running;
+            }
+        }
+        panic!("it never comes to rest: {:?}", self.names());
+    }
+
+    /// A permit to go back to a bundle.
+    pub(super) fn permit(&self, bundle: &Parts, sequence: u64) -> Signed {
+        let manifest = Manifest::parse(&bundle.manifest).unwrap();
+        let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        let permit = Downgrade::new((&manifest, bundle.digest), sequence, expires, "a test").unwrap();
+        let mut signed = Signed {
+            document: permit.to_bytes().unwrap().into(),
+            signatures: Vec::new(),
+        };
+        let key = fs::read_to_string(self.root.join("key")).unwrap();
+        signed
+            .sign(&SecretKey::from_file_text(&key, None).unwrap(), "")
+            .unwrap();
+        signed
     }
 
     /// Starts the bridge of what runs.
@@ -301,7 +381,18 @@ impl World {
 
 /// Brings what a satellite lacks of a bundle, and has it installed.
 pub(super) async fn install(updates: &Updates, bundle: &Parts, key: &str) -> Operation {
-    let (_, missing) = updates.begin(&bundle.manifest, &bundle.signatures).unwrap();
+    install_permitted(updates, bundle, key, None).await
+}
+
+async fn install_permitted(
+    updates: &Updates,
+    bundle: &Parts,
+    key: &str,
+    permit: Option<&Signed>,
+) -> Operation {
+    let (_, missing) = updates
+        .begin_permitted(&bundle.manifest, &bundle.signatures, permit)
+        .unwrap();
     let wanted = bundle
         .pieces
         .iter()
@@ -342,6 +433,11 @@ impl Running {
 
     pub(super) async fn begin(&self, bundle: &Parts) -> Operation {
         install(&self.updates, bundle, &Uuid::new_v4().to_string()).await
+    }
+
+    /// Goes back to an older bundle by a permit.
+    pub(super) async fn go_back(&self, bundle: &Parts, permit: &Signed) -> Operation {
+        install_permitted(&self.updates, bundle, &Uuid::new_v4().to_string(), Some(permit)).await
     }
 
     pub(super) fn last(&self) -> Operation {
