@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use satellite_proto::bundle::{SecretKey, build};
+use satellite_proto::bundle::{BRIDGE, BRIDGE_FILE, Recipe, SecretKey, build};
 use satellite_proto::wire::management::v1 as wire;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -253,22 +253,41 @@ impl Fleet {
     }
 }
 
+/// Packs a version of the bridge of emulated satellites.
+///
+/// # Errors
+///
+/// If packing fails.
+pub async fn bridge(lab: &Lab, release: u64, version: &str) -> anyhow::Result<PathBuf> {
+    let recipe = format!(
+        "workload = \"{BRIDGE}\"\nkind = \"bridge\"\nversion = \"{version}\"\nchannel = \"stable\"\nrelease = {release}\n\
+         architecture = \"x86_64\"\nleast_bridge = \"0.1.0\"\n[health]\nstart_seconds = 60\nsettle_seconds = 0\n"
+    );
+    let program = format!("#!/bin/sh\necho {version}\n");
+    pack(lab, Recipe::from_toml(&recipe)?, BRIDGE_FILE, &program).await
+}
+
 /// Packs a version of the workload of emulated satellites.
 ///
 /// # Errors
 ///
 /// If packing fails.
 pub async fn bundle(lab: &Lab, release: u64, version: &str) -> anyhow::Result<PathBuf> {
-    lab.release.trust().await?;
-    let dir = lab.data().join("emulated").join(version);
-    let payload = dir.join("payload");
-    let program = payload.join("program");
-    write(&program, format!("version {version}\n"))?;
-    std::fs::set_permissions(&program, Permissions::from_mode(0o755))?;
-    let key = SecretKey::from_file_text(&std::fs::read_to_string(lab.release.secret())?, None)?;
-    let bundle = dir.join("emulated.bundle");
     let mut recipe = recipe(WORKLOAD, "program", "")?;
     (recipe.release, recipe.version) = (release, version.parse()?);
+    pack(lab, recipe, "program", &format!("version {version}\n")).await
+}
+
+/// Packs a bundle of one program.
+async fn pack(lab: &Lab, recipe: Recipe, name: &str, program: &str) -> anyhow::Result<PathBuf> {
+    lab.release.trust().await?;
+    let what = format!("{}-{}", recipe.workload, recipe.version);
+    let dir = lab.data().join("emulated").join(what);
+    let payload = dir.join("payload");
+    write(&payload.join(name), program)?;
+    std::fs::set_permissions(payload.join(name), Permissions::from_mode(0o755))?;
+    let key = SecretKey::from_file_text(&std::fs::read_to_string(lab.release.secret())?, None)?;
+    let bundle = dir.join("emulated.bundle");
     build(&recipe, &payload, &[key], std::fs::File::create(&bundle)?)?;
     Ok(bundle)
 }

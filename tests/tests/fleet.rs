@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use e2e::fleet::{Fleet, WORKLOAD, bundle};
+use e2e::fleet::{Fleet, WORKLOAD, bridge, bundle};
 use e2e::scratch::Scratch;
 use e2e::wait::until;
 use satellite_proto::wire::management::v1::{FleetSatellite, Reachability};
@@ -20,10 +20,24 @@ fn answers(satellite: &FleetSatellite) -> bool {
     satellite.reachability() == Reachability::Reachable
 }
 
-fn runs(satellite: &FleetSatellite, versions: &[&str]) -> bool {
-    let there = satellite.observed.iter().flat_map(|observed| &observed.workloads);
-    let mut there = there.filter(|workload| workload.name == WORKLOAD);
-    satellite.converged && there.any(|workload| versions.contains(&workload.version.as_str()))
+/// Whether a satellite is as wanted, and has this version of a workload or of its bridge.
+fn has(satellite: &FleetSatellite, what: &str, version: &str) -> bool {
+    let mut there = satellite.observed.iter().flat_map(|observed| &observed.workloads);
+    satellite.converged && there.any(|workload| workload.name == what && workload.version == version)
+}
+
+/// Waits until the rollout that is open, or the last one, has come to a state, nobody is being updated, and all that the server
+/// prints of it has these words.
+async fn shows(lab: &Scratch, state: &str, word: &str) {
+    let mut shown = String::new();
+    let come = until("the rollout to come so far", COME, async || {
+        shown = cli(lab, "update rollout show --output json").await;
+        let read: serde_json::Value = serde_json::from_str(&shown).ok()?;
+        let rollout = &read["rollout"];
+        let is_there = rollout["state"] == state && rollout["updating"] == 0 && shown.contains(word);
+        is_there.then_some(())
+    });
+    assert!(come.await.is_ok(), "not {state} with `{word}`: {shown}");
 }
 
 async fn cli(lab: &Scratch, line: &str) -> String {
@@ -72,7 +86,10 @@ async fn a_rollout_over_a_fleet_halts_when_too_many_fail_and_goes_on_when_they_a
     };
     add(1, "1.0.0", "").await;
     fleet.pair(&lab, &[WORKLOAD]).await.unwrap();
-    fleet.all(&lab, COME, |one| runs(one, &["1.0.0"])).await.unwrap();
+    fleet
+        .all(&lab, COME, |one| has(one, WORKLOAD, "1.0.0"))
+        .await
+        .unwrap();
 
     // A fifth of them takes no other version, and one is away.
     fleet.tell("break 1-8").await.unwrap();
@@ -80,15 +97,7 @@ async fn a_rollout_over_a_fleet_halts_when_too_many_fail_and_goes_on_when_they_a
     add(2, "2.0.0", "--hold").await;
     let start = "update rollout start emulated --version 2.0.0 --first e00000 --stop-at 10 --at-once 8";
     cli(&lab, start).await;
-    let shows = async |words: &[&str]| {
-        let mut shown = String::new();
-        let come = until("the rollout to come so far", COME, async || {
-            shown = cli(&lab, "update rollout show --output json").await;
-            words.iter().all(|word| shown.contains(word)).then_some(())
-        });
-        assert!(come.await.is_ok(), "no {words:?} in {shown}");
-    };
-    shows(&["\"state\": \"halted\"", "\"updating\": 0", "broken on purpose"]).await;
+    shows(&lab, "halted", "broken on purpose").await;
     // Who failed runs what it ran before.
     let away = |one: &FleetSatellite| one.name == "e00039";
     let is_whole = |one: &FleetSatellite| {
@@ -104,7 +113,52 @@ async fn a_rollout_over_a_fleet_halts_when_too_many_fail_and_goes_on_when_they_a
     fleet.tell("mend all").await.unwrap();
     cli(&lab, "update rollout resume").await;
     fleet.tell("start 39").await.unwrap();
-    shows(&["\"state\": \"done\""]).await;
+    shows(&lab, "done", "").await;
     cli(&lab, &format!("update retry {WORKLOAD}")).await;
-    fleet.all(&lab, COME, |one| runs(one, &["2.0.0"])).await.unwrap();
+    fleet
+        .all(&lab, COME, |one| has(one, WORKLOAD, "2.0.0"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_rollout_exchanges_the_bridges_of_a_fleet_and_those_that_crash_keep_theirs() {
+    let lab = Scratch::new().await.unwrap();
+    lab.lan.up().await.unwrap();
+    lab.serve().await.unwrap();
+    let mut fleet = Fleet::start(&lab, 12).await.unwrap();
+    fleet.pair(&lab, &[]).await.unwrap();
+    fleet.all(&lab, COME, answers).await.unwrap();
+    let add = async |release, version: &str| {
+        let bundle = bridge(&lab, release, version).await.unwrap();
+        cli(&lab, &format!("bundle add {} --hold", bundle.display())).await;
+    };
+
+    // Nobody names the satellites: all that consist of a bridge alone are meant.
+    add(1, "9.0.0").await;
+    let start = "update rollout start bridge --canary 1 --waves 50,100 --at-once 4 --stop-at 50 --version";
+    cli(&lab, &format!("{start} 9.0.0")).await;
+    shows(&lab, "done", "").await;
+    fleet
+        .all(&lab, COME, |one| has(one, "bridge", "9.0.0"))
+        .await
+        .unwrap();
+
+    fleet.tell("break 3-4").await.unwrap();
+    add(2, "9.1.0").await;
+    cli(&lab, &format!("{start} 9.1.0 --first e00000")).await;
+    shows(&lab, "done", "ended 3 times before the server had reached it").await;
+    let is_broken = |one: &FleetSatellite| ["e00003", "e00004"].contains(&one.name.as_str());
+    let keeps = |one: &FleetSatellite| {
+        let mut there = one.observed.iter().flat_map(|observed| &observed.workloads);
+        answers(one) && there.any(|part| part.name == "bridge" && part.version == "9.0.0")
+    };
+    let is_right = |one: &FleetSatellite| {
+        if is_broken(one) {
+            keeps(one)
+        } else {
+            has(one, "bridge", "9.1.0")
+        }
+    };
+    fleet.all(&lab, COME, is_right).await.unwrap();
 }
