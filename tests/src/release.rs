@@ -14,6 +14,9 @@ use crate::network::write;
 /// Building the root from nothing downloads packages.
 const ROOT_LIMIT: Duration = Duration::from_mins(20);
 
+/// The files of a bundle before they are packed.
+const PAYLOAD: &str = "payload";
+
 /// Where programs, keys, bundles and roots of this checkout are.
 #[derive(Debug, Clone)]
 pub struct Release {
@@ -27,6 +30,8 @@ pub struct Release {
     satellite: Option<(PathBuf, PathBuf)>,
     /// The management module that is started, if it is not the one that was built.
     server: Option<PathBuf>,
+    /// The backup service that satellites are commissioned with, if it is not the one that was built.
+    earlier: Option<PathBuf>,
 }
 
 impl Release {
@@ -56,6 +61,7 @@ impl Release {
             dir,
             satellite: None,
             server: None,
+            earlier: None,
         })
     }
 
@@ -79,6 +85,15 @@ impl Release {
     pub fn with_server(self, program: PathBuf) -> Self {
         Self {
             server: Some(program),
+            ..self
+        }
+    }
+
+    /// The same, whose satellites are commissioned with an earlier backup service.
+    #[must_use]
+    pub fn with_earlier(self, program: PathBuf) -> Self {
+        Self {
+            earlier: Some(program),
             ..self
         }
     }
@@ -125,14 +140,17 @@ impl Release {
     pub async fn bundle(&self) -> anyhow::Result<PathBuf> {
         self.trust().await?;
         let _locked = self.lock()?;
-        let program = self.program("backup-service");
+        let (program, dir) = match &self.earlier {
+            Some(program) => (program.clone(), self.dir.join("earlier")),
+            None => (self.program("backup-service"), self.dir.clone()),
+        };
         let changed = |path: &Path| {
             path.metadata()
                 .and_then(|meta| meta.modified())
                 .with_context(|| path.display().to_string())
         };
         let built = changed(&program)?.max(changed(&self.shipped_recipe())?);
-        let bundle = self.dir.join("backup-service.bundle");
+        let bundle = dir.join("backup-service.bundle");
         if bundle
             .metadata()
             .and_then(|meta| meta.modified())
@@ -140,14 +158,14 @@ impl Release {
         {
             return Ok(bundle);
         }
-        let payload = self.payload();
+        let payload = dir.join(PAYLOAD);
         let _ = std::fs::remove_dir_all(&payload);
         std::fs::create_dir_all(payload.join("bin"))?;
         let stripped = payload.join("bin/backup-service");
         let (from, to) = (program.display().to_string(), stripped.display().to_string());
         run("strip", &["--strip-debug", "-o", &to, &from]).await?;
         let recipe = self.recipe(built.duration_since(UNIX_EPOCH)?.as_secs())?;
-        let part = self.dir.join("backup-service.bundle.part");
+        let part = dir.join("backup-service.bundle.part");
         let _ = std::fs::remove_file(&part);
         let mut build = command(self.program("management-module"));
         build
@@ -234,7 +252,7 @@ impl Release {
     /// The files of the bundle, once it was packed.
     #[must_use]
     pub fn payload(&self) -> PathBuf {
-        self.dir.join("payload")
+        self.dir.join(PAYLOAD)
     }
 
     /// The development key's public half.

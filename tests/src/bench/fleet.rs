@@ -7,6 +7,7 @@ use satellite_proto::wire::management::v1::{FleetSatellite, Reachability};
 
 use super::process::{forget_peak, memory};
 use super::{Better, Row};
+use crate::command::stdout_of;
 use crate::fleet::{Fleet, WORKLOAD, bundle};
 use crate::lab::Lab;
 use crate::wait::until;
@@ -27,6 +28,18 @@ fn peak_memory(lab: &Lab) -> anyhow::Result<f64> {
     memory(pid, "VmHWM").context("the management module ended")
 }
 
+/// Bytes that went between the server and its satellites so far, both ways: all that passes the loop of its network, for
+/// commands come over a socket of the file system.
+async fn on_the_wire(lab: &Lab) -> anyhow::Result<f64> {
+    let mut table = lab.lan.at_server("cat");
+    table.arg("/proc/self/net/dev");
+    let table = stdout_of(table, LIMIT).await?;
+    let counts = table.lines().find_map(|line| line.trim().strip_prefix("lo:"));
+    // Received first, sent in the ninth place: here they are the same.
+    let sent = counts.and_then(|counts| counts.split_whitespace().nth(8));
+    Ok(sent.context("the network has no loop")?.parse()?)
+}
+
 /// Brings a version to a thousand satellites.
 ///
 /// # Errors
@@ -43,15 +56,19 @@ pub async fn rollout(lab: &Lab) -> anyhow::Result<Vec<Row>> {
     let second = bundle(lab, 2, "2.0.0").await?.display().to_string();
     lab.server.cli(&["bundle", "add", &second, "--hold"]).await?;
     forget_peak(lab.server.pid().context("the management module does not run")?);
+    let before = on_the_wire(lab).await?;
     let start = Instant::now();
     let line = "update rollout start emulated --version 2.0.0 --at-once 100 --wait";
     let words: Vec<_> = line.split_whitespace().collect();
     lab.server.cli(&words).await?;
     let took = start.elapsed().as_secs_f64();
-    let peak = peak_memory(lab)?;
+    let (peak, bytes) = (peak_memory(lab)?, on_the_wire(lab).await? - before);
+    #[expect(clippy::cast_precision_loss, reason = "a thousand")]
+    let each = bytes / UPDATED as f64 / 1024.0;
     Ok(vec![
         Row::record("rollout to 1,000 satellites, 100 at once", (took, "s"), [].into()),
         Row::record("… management module, peak memory", (peak, "MiB"), [].into()),
+        Row::record("… both ways, for each satellite", (each, "KiB"), [].into()),
     ])
 }
 

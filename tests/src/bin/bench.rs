@@ -259,7 +259,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let data = top.join("target/lab/bench");
     let lab = Lab::open(LABORATORY, &data)?;
     lab.remove().await;
-    let lab = Lab::open(LABORATORY, &data)?;
+    let mut lab = Lab::open(LABORATORY, &data)?;
+    if let Some(before) = &cli.before {
+        // The satellite is not to have the later program's chunks before they are counted.
+        lab.release = lab.release.with_earlier(before.clone());
+    }
     let measured = measure(&lab, &cli).await;
     if measured.is_err() {
         eprintln!("{}", lab.evidence().await);
