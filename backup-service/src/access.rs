@@ -25,6 +25,10 @@ pub const METHODS: &[(&str, Role)] = &[
     ("DeleteCopy", Role::Admin),
     ("BeginDropbox", Role::Operator),
     ("FinishDropbox", Role::Operator),
+    ("TestCentral", Role::Operator),
+    ("MeasureCentral", Role::Operator),
+    ("PullArchive", Role::Operator),
+    ("PushArchive", Role::Operator),
 ];
 
 /// Checks the caller's role, which the bridge adds. `local` is the role of callers without one: nobody by default, as

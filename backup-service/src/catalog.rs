@@ -88,6 +88,22 @@ struct Known {
     expected: BTreeMap<String, String>,
 }
 
+impl Known {
+    /// What a run with this key has made.
+    fn made(&self, key: &str) -> Result<Option<Record>, CatalogError> {
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let made = self.records.values().find(|record| record.idempotency_key == key);
+        let under_way = self.writing.contains(key) || self.expected.values().any(|expected| *expected == key);
+        match made {
+            Some(record) => Ok(Some(record.clone())),
+            None if under_way => Err(CatalogError::InProgress),
+            None => Ok(None),
+        }
+    }
+}
+
 /// While it lives, the archive cannot be deleted.
 #[derive(Debug)]
 pub struct Reading {
@@ -277,15 +293,10 @@ impl Catalog {
         let key = manifest.idempotency_key.clone();
         {
             let mut known = self.known();
-            if let Some(record) = known
-                .records
-                .values()
-                .find(|r| !key.is_empty() && r.idempotency_key == key)
-            {
-                return Ok(Begun::Existing(Box::new(record.clone())));
+            if let Some(record) = known.made(&key)? {
+                return Ok(Begun::Existing(Box::new(record)));
             }
-            let is_expected = !key.is_empty() && known.expected.values().any(|expected| *expected == key);
-            if is_expected || !known.writing.insert(key.clone()) {
+            if !known.writing.insert(key.clone()) {
                 return Err(CatalogError::InProgress);
             }
         }
@@ -307,6 +318,14 @@ impl Catalog {
             .open(&writing.part)
             .map_err(failed("make", &writing.part))?;
         Ok(Begun::New(writing, file))
+    }
+
+    /// What a run with this key has made before, if it has.
+    ///
+    /// # Errors
+    /// [`CatalogError::InProgress`] it is being made.
+    pub fn made(&self, key: &str) -> Result<Option<Record>, CatalogError> {
+        self.known().made(key)
     }
 
     /// Notes that all digests of an archive were found right just now.

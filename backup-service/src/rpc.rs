@@ -5,12 +5,14 @@
 //! happened and never what a disk's path is unless that helps.
 
 mod base;
+pub mod central;
 mod create;
 pub mod destination;
 mod read;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use satellite_proto::identity::Role;
 use satellite_proto::wire::backup::v1::archive_service_server::ArchiveService;
@@ -31,7 +33,7 @@ use crate::age::For;
 use crate::archive::read::Archive;
 use crate::archive::threads;
 use crate::archive::verify::verify;
-use crate::catalog::{Catalog, CatalogError, Reading, SealedArchive};
+use crate::catalog::{Catalog, CatalogError, Reading, Record, SealedArchive};
 use crate::config::Config;
 
 /// Bytes of a text that is looked for.
@@ -69,6 +71,39 @@ impl Archives {
             creates,
             reads,
         }
+    }
+
+    /// Waits until one more archive may be written.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let waiting = tokio::time::timeout(self.config.stall, Arc::clone(&self.creates).acquire_owned());
+        let Ok(Ok(permit)) = waiting.await else {
+            return Err(Status::unavailable(
+                "other archives are being written: try again when one has ended",
+            ));
+        };
+        Ok(permit)
+    }
+
+    /// Writes an archive of what comes; nothing may come for as long as `stall`.
+    async fn write_archive(
+        &self,
+        turn: OwnedSemaphorePermit,
+        stream: create::Messages,
+        stall: Duration,
+    ) -> Result<Record, Status> {
+        let (catalog, runtime) = (self.catalog.clone(), tokio::runtime::Handle::current());
+        blocking(move || {
+            let _turn = turn;
+            create::create(
+                &catalog,
+                create::Source {
+                    stream,
+                    runtime,
+                    stall,
+                },
+            )
+        })
+        .await
     }
 
     fn admit<T>(&self, request: Request<T>, method: &str) -> Result<T, Status> {
@@ -145,26 +180,9 @@ impl ArchiveService for Archives {
         request: Request<Streaming<CreateArchiveRequest>>,
     ) -> Result<Response<CreateArchiveResponse>, Status> {
         let stream = self.admit(request, "CreateArchive")?;
-        let (catalog, runtime) = (self.catalog.clone(), tokio::runtime::Handle::current());
+        let turn = self.turn().await?;
         let stall = self.config.stall;
-        let waiting = tokio::time::timeout(stall, Arc::clone(&self.creates).acquire_owned());
-        let Ok(Ok(permit)) = waiting.await else {
-            return Err(Status::unavailable(
-                "other archives are being written: try again when one has ended",
-            ));
-        };
-        let record = blocking(move || {
-            let _permit = permit;
-            create::create(
-                &catalog,
-                create::Source {
-                    stream,
-                    runtime,
-                    stall,
-                },
-            )
-        })
-        .await?;
+        let record = self.write_archive(turn, Box::pin(stream), stall).await?;
         Ok(Response::new(CreateArchiveResponse {
             archive: Some(wire::archive(&record, &self.config.directory)),
         }))

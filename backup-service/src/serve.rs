@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use satellite_proto::wire::MAX_FRAME;
 use satellite_proto::wire::backup::v1::archive_service_server::ArchiveServiceServer;
+use satellite_proto::wire::backup::v1::central_service_server::CentralServiceServer;
 use satellite_proto::wire::backup::v1::destination_service_server::DestinationServiceServer;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
@@ -20,6 +21,7 @@ use tonic::transport::Server;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::config::Config;
+use crate::rpc::central::Centrals;
 use crate::rpc::destination::Destinations;
 use crate::rpc::{Archives, chain};
 
@@ -92,6 +94,8 @@ pub async fn serve_until(config: Config, stop: impl Future<Output = ()> + Send) 
     let destinations = Destinations::new(catalog.clone(), Arc::clone(&config), mark);
     let destinations = DestinationServiceServer::new(destinations).max_decoding_message_size(MAX_REQUEST);
     let archives = Archives::new(catalog, config);
+    let centrals = Centrals::new(archives.clone());
+    let centrals = CentralServiceServer::new(centrals).max_decoding_message_size(MAX_REQUEST);
     let archives = ArchiveServiceServer::new(archives).max_decoding_message_size(MAX_REQUEST);
     let (stopping, mut stopped) = watch::channel(false);
     let server = Server::builder()
@@ -101,6 +105,7 @@ pub async fn serve_until(config: Config, stop: impl Future<Output = ()> + Send) 
         .add_service(health_service)
         .add_service(archives)
         .add_service(destinations)
+        .add_service(centrals)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         });

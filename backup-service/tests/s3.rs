@@ -14,27 +14,11 @@ use backup_service::destination::target::Secret;
 use client::{Service, create, file, header, sample, trailer};
 use destinations::*;
 use satellite_proto::wire::backup::v1 as pb;
+use servers::swift::{SECRET_KEY, swift};
 use servers::*;
 use support::noise;
 use tonic::Code;
 use trees::come_back;
-
-const SECRET_KEY: &str = "geheim/+=1";
-
-/// Swift with the buckets `backup` and `small`, which takes 4 MiB.
-fn swift(ahead: i64, tls: bool) -> Server {
-    let (dir, port) = (open_dir(), free_port());
-    if tls {
-        certificate(dir.path());
-    }
-    text(dir.path().join("s3.py"), include_str!("servers/s3.py"));
-    let way = if tls { "tls" } else { "plain" };
-    Server::start(
-        dir,
-        port,
-        &format!("exec /usr/bin/python3 s3.py {port} {ahead} {way}"),
-    )
-}
 
 fn s3(port: u16) -> pb::S3Destination {
     pb::S3Destination {

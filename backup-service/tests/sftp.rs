@@ -1,9 +1,5 @@
 //! Copies at an SFTP server: OpenSSH's own.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the tests make keys and look at the server's files"
-)]
 
 mod client;
 mod destinations;
@@ -11,69 +7,13 @@ mod servers;
 mod support;
 mod trees;
 
-use std::process::Command;
-
 use client::{Service, create, files, sample};
 use destinations::*;
 use satellite_proto::wire::backup::v1 as pb;
+use servers::sshd::{USER, sshd};
 use servers::*;
 use tonic::Code;
 use trees::come_back;
-
-const USER: &str = "jörg";
-const UID: u32 = 23456;
-
-/// OpenSSH with a user of its own, whose password and key are known; `small` is a file system of 4 MiB.
-fn sshd() -> Server {
-    let (dir, port) = (open_dir(), free_port());
-    let at = dir.path();
-    for key in ["host", "user", "other"] {
-        run(Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(at.join(key)));
-    }
-    run(Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-a", "1", "-N", "geheim ß", "-f"])
-        .arg(at.join("locked")));
-    let read = |name: &str| std::fs::read_to_string(at.join(name)).unwrap();
-    let keys = format!("{}{}", read("user.pub"), read("locked.pub"));
-    text(at.join("authorized_keys"), &keys);
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
-    let sshd = if passwd.contains("\nsshd:") {
-        ""
-    } else {
-        "sshd:x:23455:65534::/run/sshd:/usr/sbin/nologin\n"
-    };
-    let home = at.join("home");
-    let user = format!("{USER}:x:{UID}:{UID}::{}:/bin/sh\n", home.display());
-    text(at.join("passwd"), &format!("{passwd}{sshd}{user}"));
-    text(at.join("shadow"), &format!("{USER}:{HASH}:20000:0:99999:7:::\n"));
-    text(
-        at.join("sshd_config"),
-        &format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication yes\nSubsystem sftp internal-sftp\nPidFile none\n\
-             MaxStartups 100\nPerSourcePenalties no\n",
-            at = at.display()
-        ),
-    );
-    let version = Command::new("/usr/sbin/sshd").arg("-V").output().unwrap();
-    if !String::from_utf8_lossy(&version.stderr).contains("OpenSSH_10") {
-        // Older ones do not know the penalties and stop at the word.
-        let config = std::fs::read_to_string(at.join("sshd_config")).unwrap();
-        text(
-            at.join("sshd_config"),
-            &config.replace("PerSourcePenalties no\n", ""),
-        );
-    }
-    let script = format!(
-        "mount --bind passwd /etc/passwd; mount --bind shadow /etc/shadow; mount -t tmpfs tmpfs /run; mkdir -p /run/sshd; \
-         mkdir -p home/sub small; mount -t tmpfs -o size=4m,mode=755,uid={UID} tmpfs small; chown -R {UID} home; \
-         exec /usr/sbin/sshd -D -e -f {}/sshd_config",
-        at.display()
-    );
-    Server::start(dir, port, &script)
-}
 
 fn sftp(server: &Server) -> pb::SftpDestination {
     let host = std::fs::read_to_string(server.dir.path().join("host.pub")).unwrap();

@@ -275,6 +275,10 @@ pub const TABLE: &[Row] = &[
     admin("/satellite.backup.v1.DestinationService/DeleteCopy"),
     operator("/satellite.backup.v1.DestinationService/BeginDropbox"),
     operator("/satellite.backup.v1.DestinationService/FinishDropbox"),
+    operator("/satellite.backup.v1.CentralService/TestCentral"),
+    operator("/satellite.backup.v1.CentralService/MeasureCentral"),
+    operator("/satellite.backup.v1.CentralService/PullArchive"),
+    operator("/satellite.backup.v1.CentralService/PushArchive"),
 ];
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl Room {
     }
 
     /// A file without a name: it is gone when it is closed, whatever happens.
-    fn spool(&self) -> io::Result<File> {
+    pub(crate) fn spool(&self) -> io::Result<File> {
         let path = self.directory.join(format!("{}.part", uuid::Uuid::new_v4()));
         let file = File::options()
             .read(true)

@@ -1,89 +1,65 @@
 //! An SFTP server, with russh.
 //!
-//! **Invariant:** nothing is sent to a server, not even a user's name, whose key is not the one that a person confirmed.
-
-mod session;
+//! **Invariant:** it is reached by [`crate::ssh`] only: no server hears anything whose key was not confirmed.
 
 use std::io;
 use std::io::SeekFrom;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use russh::keys::ssh_key::PublicKey;
-use russh::keys::{PrivateKey, decode_secret_key};
-use russh_sftp::client::SftpSession;
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::fs::File;
+use russh_sftp::client::{Config as SftpConfig, SftpSession};
 use russh_sftp::protocol::{OpenFlags, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::fault::Fault;
 use super::path::PlacePath;
 use super::place::{Entry, Place};
-use super::target::Secret;
-use session::{Connection, connect};
-
-/// How long a connection and a sign-in may take each.
-const CONNECT: Duration = Duration::from_secs(20);
+use crate::ssh::{self, Login, Ssh};
 
 /// How long a server may take for one request: slow disks take long to flush gigabytes.
 const REQUEST: Duration = Duration::from_secs(180);
 
-/// How long a server may be silent before it is asked whether it is there; three times without an answer is a cut.
-const SILENCE: Duration = Duration::from_secs(15);
-
 /// The free space below which a write that failed is taken for a full disk: the protocol has no word for that.
 const NEARLY_FULL: u64 = 2 << 20;
 
-/// Where to sign in, and how.
+/// Where to sign in, and where copies lie there.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Name or address.
-    pub server: String,
-    /// Port.
-    pub port: u16,
-    /// Name of the user.
-    pub user: String,
-    /// Password, if there is one.
-    pub password: Option<Secret>,
-    /// Private key, if there is one.
-    pub key: Option<Arc<PrivateKey>>,
+    /// The server.
+    pub login: Login,
     /// Absolute, or relative to where a login begins.
     pub path: String,
-    /// The server's key, if a person has confirmed one.
-    pub host_key: Option<PublicKey>,
 }
 
-/// Reads a private key.
-///
-/// # Errors
-/// [`Fault::Description`].
-pub fn private_key(text: &Secret, passphrase: Option<&Secret>) -> Result<PrivateKey, Fault> {
-    // What the parser says may hold a piece of what it was given.
-    decode_secret_key(text.reveal(), passphrase.map(Secret::reveal)).map_err(|error| {
-        let why = match error {
-            russh::keys::Error::KeyIsEncrypted => "it is encrypted and needs its passphrase",
-            _ => "it is no private key that is known, or its passphrase is wrong",
-        };
-        Fault::Description(format!("`private_key`: {why}"))
-    })
+/// A connection that speaks SFTP.
+struct Connection {
+    // The session ends with it.
+    ssh: Ssh,
+    sftp: SftpSession,
 }
 
-/// Reads a server's key as it was answered by a test.
-///
-/// # Errors
-/// [`Fault::Description`].
-pub fn host_key(text: &str) -> Result<PublicKey, Fault> {
-    PublicKey::from_openssh(text).map_err(|error| Fault::Description(format!("`host_key`: {error}")))
-}
-
-impl Settings {
-    /// Who it is, for messages.
-    #[must_use]
-    pub fn at(&self) -> String {
-        format!("the SFTP server {}:{}", self.server, self.port)
+async fn connect(login: &Login) -> Result<Connection, Fault> {
+    let ssh = ssh::connect(login).await?;
+    let no_sftp = |why: String| Fault::Other {
+        at: login.at(),
+        what: "begin SFTP".to_owned(),
+        why,
+    };
+    let channel = ssh.session().await?;
+    let asked = channel.request_subsystem(true, "sftp").await;
+    asked.map_err(|error| no_sftp(error.to_string()))?;
+    let config = SftpConfig {
+        request_timeout_secs: REQUEST.as_secs(),
+        ..SftpConfig::default()
+    };
+    let begun = SftpSession::new_with_config(channel.into_stream(), config);
+    match tokio::time::timeout(ssh::CONNECT, begun).await {
+        Ok(Ok(sftp)) => Ok(Connection { ssh, sftp }),
+        Ok(Err(error)) => Err(no_sftp(format!("the user may have no SFTP: {error}"))),
+        Err(_) => Err(no_sftp("no answer".to_owned())),
     }
 }
 
@@ -124,7 +100,7 @@ impl Sftp {
 
     fn cut(&self, why: impl ToString) -> Fault {
         Fault::Cut {
-            at: self.settings.at(),
+            at: self.settings.login.at(),
             why: why.to_string(),
         }
     }
@@ -137,15 +113,15 @@ impl Sftp {
         let why = status.error_message;
         match status.status_code {
             StatusCode::NoSuchFile => Fault::NoPlace {
-                what: format!("`{path}` at {}", self.settings.at()),
+                what: format!("`{path}` at {}", self.settings.login.at()),
             },
             StatusCode::PermissionDenied => Fault::Denied {
-                what: format!("{what} `{path}` at {}", self.settings.at()),
+                what: format!("{what} `{path}` at {}", self.settings.login.at()),
                 why,
             },
             StatusCode::NoConnection | StatusCode::ConnectionLost => self.cut(why),
             code => Fault::Other {
-                at: self.settings.at(),
+                at: self.settings.login.at(),
                 what: format!("{what} `{path}`"),
                 why: format!("{code}: {why}"),
             },
@@ -170,7 +146,7 @@ impl Sftp {
             };
         }
         Fault::Other {
-            at: self.settings.at(),
+            at: self.settings.login.at(),
             what: what.to_owned(),
             why: error.to_string(),
         }
@@ -190,7 +166,7 @@ async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
 impl Place for Sftp {
     async fn again(&mut self) -> Result<(), Fault> {
         (self.writing, self.reading, self.connection) = (None, None, None);
-        let connection = connect(&self.settings).await?;
+        let connection = connect(&self.settings.login).await?;
         let path = self.settings.path.clone();
         match connection.sftp.metadata(&path).await {
             Ok(there) if there.is_dir() => {
@@ -198,7 +174,7 @@ impl Place for Sftp {
                 Ok(())
             }
             Ok(_) => Err(Fault::NoPlace {
-                what: format!("the directory `{path}` at {}", self.settings.at()),
+                what: format!("the directory `{path}` at {}", self.settings.login.at()),
             }),
             Err(error) => Err(self.fault("look at", &path, error)),
         }
@@ -207,9 +183,12 @@ impl Place for Sftp {
     async fn close(&mut self) {
         (self.writing, self.reading) = (None, None);
         if let Some(connection) = self.connection.take()
-            && !connection.leave().await
+            && !connection.ssh.leave().await
         {
-            tracing::debug!(at = self.settings.at(), "The server was gone before it was left");
+            tracing::debug!(
+                at = self.settings.login.at(),
+                "The server was gone before it was left"
+            );
         }
     }
 
@@ -233,7 +212,7 @@ impl Place for Sftp {
             Ok(there) if there.is_dir() => return Ok(()),
             Ok(_) => {
                 return Err(Fault::NoPlace {
-                    what: format!("the directory `{at}` at {}", self.settings.at()),
+                    what: format!("the directory `{at}` at {}", self.settings.login.at()),
                 });
             }
             Err(SftpError::Status(status)) if status.status_code == StatusCode::NoSuchFile => {}

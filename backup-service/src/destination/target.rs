@@ -87,7 +87,13 @@ impl Target {
         match &self.kind {
             Kind::Directory(path) => format!("file://{}", path.display()),
             Kind::Disk { name, .. } => format!("usb://{name}"),
-            Kind::Sftp(at) => format!("sftp://{}@{}:{}/{}", at.user, at.server, at.port, at.path),
+            Kind::Sftp(at) => {
+                let login = &at.login;
+                format!(
+                    "sftp://{}@{}:{}/{}",
+                    login.user, login.server, login.port, at.path
+                )
+            }
             Kind::Smb(at) => {
                 let below = at.below.join("/");
                 format!("smb://{}@{}:{}/{}/{below}", at.user, at.server, at.port, at.share)
@@ -110,9 +116,12 @@ impl Target {
                 format!("the disk {name} is plugged in and mounted"),
             )],
             Kind::Sftp(at) => vec![
-                (Step::Connect, format!("{} answers", at.at())),
+                (Step::Connect, format!("{} answers", at.login.at())),
                 (Step::HostKey, "its key is the one that was confirmed".to_owned()),
-                (Step::SignIn, format!("it takes the sign-in of `{}`", at.user)),
+                (
+                    Step::SignIn,
+                    format!("it takes the sign-in of `{}`", at.login.user),
+                ),
             ],
             Kind::Smb(at) => vec![
                 (Step::Connect, format!("{} answers", at.server)),

@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** whatever goes wrong before the commit, nothing stays.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use futures_util::{Stream, StreamExt as _};
 use satellite_host::fail_point;
 use satellite_proto::wire::backup::v1::create_archive_request::Kind;
 use satellite_proto::wire::backup::v1::{ArchiveTrailer, Batch, CreateArchiveRequest, item};
 use tokio::runtime::Handle;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::base::{Base, Fault};
 use super::{catalog_status, chain, wire};
@@ -19,9 +21,12 @@ use crate::archive::verify::verify_written;
 use crate::archive::write::{ArchiveWriter, WriteError, Written};
 use crate::catalog::{Begun, Catalog, Record};
 
+/// Header, batches, trailer.
+pub(super) type Messages = Pin<Box<dyn Stream<Item = Result<CreateArchiveRequest, Status>> + Send>>;
+
 /// Where the members come from.
 pub(super) struct Source {
-    pub(super) stream: Streaming<CreateArchiveRequest>,
+    pub(super) stream: Messages,
     pub(super) runtime: Handle,
     pub(super) stall: Duration,
 }
@@ -32,17 +37,17 @@ impl Source {
         let (stall, stream) = (self.stall, &mut self.stream);
         let message = self
             .runtime
-            .block_on(async { tokio::time::timeout(stall, stream.message()).await });
+            .block_on(async { tokio::time::timeout(stall, stream.next()).await });
         match message {
             Err(_) => Err(Status::deadline_exceeded(format!(
                 "nothing came for {}: the archive was given up",
                 humantime::format_duration(stall)
             ))),
-            Ok(Err(status)) => Err(status),
-            Ok(Ok(None)) => Err(Status::invalid_argument(
+            Ok(Some(Err(status))) => Err(status),
+            Ok(None) => Err(Status::invalid_argument(
                 "the stream ended without a trailer: nothing was kept",
             )),
-            Ok(Ok(Some(message))) => message
+            Ok(Some(Ok(message))) => message
                 .kind
                 .ok_or_else(|| Status::invalid_argument("a message of the stream is empty")),
         }

@@ -4,6 +4,8 @@
 
 mod wire;
 
+pub(super) use self::wire::login;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,6 +4,10 @@
 #![expect(clippy::disallowed_methods, reason = "the tests start real servers")]
 #![expect(clippy::print_stderr, reason = "a test that fails shows what its server said")]
 
+pub(crate) mod apache;
+pub(crate) mod sshd;
+pub(crate) mod swift;
+
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

@@ -19,6 +19,7 @@ use crate::destination::place::Entry;
 use crate::destination::probe::{Findings, Step};
 use crate::destination::target::{Kind, Secret, Target};
 use crate::destination::{dropbox, mail, sftp, smb, trust};
+use crate::ssh::{self, Login};
 
 /// Where copies go, checked.
 pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Result<Target, Fault> {
@@ -55,29 +56,44 @@ pub(super) fn target(described: Option<pb::Destination>, config: &Config) -> Res
 const LONGEST: usize = 1024;
 
 fn server(sftp: pb::SftpDestination) -> Result<sftp::Settings, Fault> {
-    let (password, key) = (secret(sftp.password), secret(sftp.private_key));
-    if password.is_none() && key.is_none() {
-        return Err(Fault::Description(
-            "it has neither `password` nor `private_key`".to_owned(),
-        ));
-    }
-    let passphrase = secret(sftp.passphrase);
-    let key = key
-        .map(|key| sftp::private_key(&key, passphrase.as_ref()))
-        .transpose()?;
     let path = match sftp.path.trim_end_matches('/') {
         "" if sftp.path.starts_with('/') => "/".to_owned(),
         "" => ".".to_owned(),
         path => text(path.to_owned(), "path")?,
     };
-    let host_key = (!sftp.host_key.is_empty()).then(|| sftp::host_key(&sftp.host_key));
-    Ok(sftp::Settings {
-        server: host(sftp.server)?,
-        port: port(sftp.port, 22)?,
-        user: text(sftp.user, "user")?,
+    let login = login(
+        "the SFTP server",
+        pb::SshCentral {
+            server: sftp.server,
+            port: sftp.port,
+            user: sftp.user,
+            password: sftp.password,
+            private_key: sftp.private_key,
+            passphrase: sftp.passphrase,
+            host_key: sftp.host_key,
+        },
+    )?;
+    Ok(sftp::Settings { login, path })
+}
+
+/// Where to sign in over SSH, checked.
+pub(in crate::rpc) fn login(what: &'static str, given: pb::SshCentral) -> Result<Login, Fault> {
+    let (password, key) = (secret(given.password), secret(given.private_key));
+    if password.is_none() && key.is_none() {
+        return Err(Fault::Description(
+            "it has neither `password` nor `private_key`".to_owned(),
+        ));
+    }
+    let passphrase = secret(given.passphrase);
+    let key = key.map(|key| ssh::private_key(&key, passphrase.as_ref()));
+    let host_key = (!given.host_key.is_empty()).then(|| ssh::host_key(&given.host_key));
+    Ok(Login {
+        what,
+        server: host(given.server)?,
+        port: port(given.port, 22)?,
+        user: text(given.user, "user")?,
         password,
-        key: key.map(Arc::new),
-        path,
+        key: key.transpose()?.map(Arc::new),
         host_key: host_key.transpose()?,
     })
 }

@@ -1,16 +1,74 @@
-//! Connects to an SFTP server: the key first, then the sign-in, then SFTP itself.
+//! Connects over SSH: the key first, then the sign-in. For destinations and for centrals.
+//!
+//! **Invariant:** nothing is sent to a server, not even a user's name, whose key is not the one that a person confirmed.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use russh::client::{AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse};
+use russh::Channel;
+use russh::client::{AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse, Msg};
 use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh_sftp::client::{Config as SftpConfig, SftpSession};
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate, decode_secret_key};
 use tokio::net::TcpStream;
 
-use super::{CONNECT, REQUEST, SILENCE, Settings};
 use crate::destination::fault::Fault;
 use crate::destination::target::Secret;
+
+/// How long a connection, a sign-in and the opening of a channel may take each.
+pub(crate) const CONNECT: Duration = Duration::from_secs(20);
+
+/// How long a server may be silent before it is asked whether it is there; three times without an answer is a cut.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// Where to sign in, and how.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// What it is to us, for messages.
+    pub what: &'static str,
+    /// Name or address.
+    pub server: String,
+    /// Port.
+    pub port: u16,
+    /// Name of the user.
+    pub user: String,
+    /// Password, if there is one.
+    pub password: Option<Secret>,
+    /// Private key, if there is one.
+    pub key: Option<Arc<PrivateKey>>,
+    /// The server's key, if a person has confirmed one.
+    pub host_key: Option<PublicKey>,
+}
+
+impl Login {
+    /// Who it is, for messages.
+    #[must_use]
+    pub fn at(&self) -> String {
+        format!("{} {}:{}", self.what, self.server, self.port)
+    }
+}
+
+/// Reads a private key.
+///
+/// # Errors
+/// [`Fault::Description`].
+pub fn private_key(text: &Secret, passphrase: Option<&Secret>) -> Result<PrivateKey, Fault> {
+    // What the parser says may hold a piece of what it was given.
+    decode_secret_key(text.reveal(), passphrase.map(Secret::reveal)).map_err(|error| {
+        let why = match error {
+            russh::keys::Error::KeyIsEncrypted => "it is encrypted and needs its passphrase",
+            _ => "it is no private key that is known, or its passphrase is wrong",
+        };
+        Fault::Description(format!("`private_key`: {why}"))
+    })
+}
+
+/// Reads a server's key as it was answered by a test.
+///
+/// # Errors
+/// [`Fault::Description`].
+pub fn host_key(text: &str) -> Result<PublicKey, Fault> {
+    PublicKey::from_openssh(text).map_err(|error| Fault::Description(format!("`host_key`: {error}")))
+}
 
 /// Compares the server's key with the confirmed one.
 #[derive(Debug)]
@@ -33,29 +91,43 @@ impl Handler for Verifier {
     }
 }
 
-/// A connection that was signed in.
-pub(super) struct Connection {
-    // The session ends with it.
+/// A connection that was signed in. It ends when it is dropped.
+pub(crate) struct Ssh {
     handle: Handle<Verifier>,
-    pub(super) sftp: SftpSession,
+    at: String,
 }
 
-impl Connection {
+impl Ssh {
+    /// Opens a channel, for a subsystem or a program.
+    pub(crate) async fn session(&self) -> Result<Channel<Msg>, Fault> {
+        let opened = tokio::time::timeout(CONNECT, self.handle.channel_open_session()).await;
+        match opened {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(error)) => Err(self.cut(error.to_string())),
+            Err(_) => Err(self.cut(format!("no answer for {}", humantime::format_duration(CONNECT)))),
+        }
+    }
+
+    /// The line has ended.
+    pub(crate) fn cut(&self, why: String) -> Fault {
+        Fault::Cut {
+            at: self.at.clone(),
+            why,
+        }
+    }
+
     /// Ends it in good order, if the server is still there.
-    pub(super) async fn leave(self) -> bool {
+    pub(crate) async fn leave(self) -> bool {
         let goodbye = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
         matches!(tokio::time::timeout(CONNECT, goodbye).await, Ok(Ok(())))
     }
 }
 
-/// Connects, once.
-pub(super) async fn connect(settings: &Settings) -> Result<Connection, Fault> {
-    let unreachable = |why: String| Fault::Unreachable {
-        at: settings.at(),
-        why,
-    };
+/// Connects and signs in, once.
+pub(crate) async fn connect(login: &Login) -> Result<Ssh, Fault> {
+    let unreachable = |why: String| Fault::Unreachable { at: login.at(), why };
     let late = |_| unreachable(format!("no answer for {}", humantime::format_duration(CONNECT)));
-    let address = (settings.server.as_str(), settings.port);
+    let address = (login.server.as_str(), login.port);
     let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
     let stream = stream
         .map_err(late)?
@@ -66,16 +138,16 @@ pub(super) async fn connect(settings: &Settings) -> Result<Connection, Fault> {
         .map_err(|error| unreachable(error.to_string()))?;
     let seen = Arc::new(Mutex::new(None));
     let verifier = Verifier {
-        confirmed: settings.host_key.clone(),
+        confirmed: login.host_key.clone(),
         seen: Arc::clone(&seen),
     };
-    let config = Arc::new(config(settings.host_key.as_ref()));
+    let config = Arc::new(config(login.host_key.as_ref()));
     let begun = tokio::time::timeout(CONNECT, russh::client::connect_stream(config, stream, verifier));
     let mut handle = match begun.await.map_err(late)? {
         Ok(handle) => handle,
         Err(russh::Error::UnknownKey) => {
             let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-            return Err(stranger(settings, seen));
+            return Err(stranger(login, seen));
         }
         Err(error) => {
             return Err(unreachable(format!(
@@ -83,29 +155,11 @@ pub(super) async fn connect(settings: &Settings) -> Result<Connection, Fault> {
             )));
         }
     };
-    let signed_in = tokio::time::timeout(CONNECT, sign_in(settings, &mut handle)).await;
+    let signed_in = tokio::time::timeout(CONNECT, sign_in(login, &mut handle)).await;
     signed_in.map_err(late)??;
-    let opened = async {
-        let channel = handle.channel_open_session().await?;
-        channel.request_subsystem(true, "sftp").await?;
-        Ok::<_, russh::Error>(channel)
-    };
-    let channel = tokio::time::timeout(CONNECT, opened).await.map_err(late)?;
-    let no_sftp = |why: String| Fault::Other {
-        at: settings.at(),
-        what: "begin SFTP".to_owned(),
-        why,
-    };
-    let channel = channel.map_err(|error| no_sftp(error.to_string()))?;
-    let sftp_config = SftpConfig {
-        request_timeout_secs: REQUEST.as_secs(),
-        ..SftpConfig::default()
-    };
-    let sftp = SftpSession::new_with_config(channel.into_stream(), sftp_config);
-    let sftp = tokio::time::timeout(CONNECT, sftp).await.map_err(late)?;
-    Ok(Connection {
+    Ok(Ssh {
         handle,
-        sftp: sftp.map_err(|error| no_sftp(format!("the user may have no SFTP: {error}")))?,
+        at: login.at(),
     })
 }
 
@@ -128,14 +182,14 @@ fn config(confirmed: Option<&PublicKey>) -> russh::client::Config {
     config
 }
 
-fn stranger(settings: &Settings, seen: Option<PublicKey>) -> Fault {
+fn stranger(login: &Login, seen: Option<PublicKey>) -> Fault {
     let key = seen
         .as_ref()
         .and_then(|key| key.to_openssh().ok())
         .unwrap_or_default();
     let fingerprint = seen.map(|key| key.fingerprint(HashAlg::Sha256).to_string());
-    let (at, fingerprint) = (settings.at(), fingerprint.unwrap_or_default());
-    if settings.host_key.is_some() {
+    let (at, fingerprint) = (login.at(), fingerprint.unwrap_or_default());
+    if login.host_key.is_some() {
         Fault::HostKeyChanged { at, key, fingerprint }
     } else {
         Fault::HostKeyUnknown { at, key, fingerprint }
@@ -143,13 +197,13 @@ fn stranger(settings: &Settings, seen: Option<PublicKey>) -> Fault {
 }
 
 /// Key first, then password, then the password as the answer to what the server asks.
-async fn sign_in(settings: &Settings, handle: &mut Handle<Verifier>) -> Result<(), Fault> {
+async fn sign_in(login: &Login, handle: &mut Handle<Verifier>) -> Result<(), Fault> {
     let lost = |error: russh::Error| Fault::Cut {
-        at: settings.at(),
+        at: login.at(),
         why: error.to_string(),
     };
     let mut tried = Vec::new();
-    if let Some(key) = &settings.key {
+    if let Some(key) = &login.key {
         // Only signatures of RSA keys come in several kinds.
         let hash = match key.algorithm() {
             Algorithm::Rsa { .. } => {
@@ -159,38 +213,36 @@ async fn sign_in(settings: &Settings, handle: &mut Handle<Verifier>) -> Result<(
             _ => None,
         };
         let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
-        let answer = handle.authenticate_publickey(&settings.user, key).await;
+        let answer = handle.authenticate_publickey(&login.user, key).await;
         if let AuthResult::Success = answer.map_err(lost)? {
             return Ok(());
         }
         tried.push("the key");
     }
-    if let Some(password) = &settings.password {
-        let answer = handle
-            .authenticate_password(&settings.user, password.reveal())
-            .await;
+    if let Some(password) = &login.password {
+        let answer = handle.authenticate_password(&login.user, password.reveal()).await;
         if let AuthResult::Success = answer.map_err(lost)? {
             return Ok(());
         }
-        if answers(settings, handle, password).await.map_err(lost)? {
+        if answers(login, handle, password).await.map_err(lost)? {
             return Ok(());
         }
         tried.push("the password");
     }
     Err(Fault::SignIn {
-        at: settings.at(),
-        why: format!("it does not take {} of `{}`", tried.join(" and "), settings.user),
+        at: login.at(),
+        why: format!("it does not take {} of `{}`", tried.join(" and "), login.user),
     })
 }
 
 /// Answers the server's questions, as many servers ask for a password.
 async fn answers(
-    settings: &Settings,
+    login: &Login,
     handle: &mut Handle<Verifier>,
     password: &Secret,
 ) -> Result<bool, russh::Error> {
     let mut asked = handle
-        .authenticate_keyboard_interactive_start(&settings.user, None)
+        .authenticate_keyboard_interactive_start(&login.user, None)
         .await?;
     for _ in 0..5 {
         match asked {
