@@ -34,7 +34,7 @@ use tokio::sync::watch;
 pub use accounts::{AccountRow, AccountSource, Space, WarningRow};
 pub use audit::AuditRow;
 pub use bundles::BundleRow;
-pub use centrals::Central;
+pub use centrals::{Central, SshLogin};
 pub use configurations::ConfigurationRow;
 pub use desired::{Attempt, DesiredWorkload, Outcome};
 pub use destinations::DestinationRow;

@@ -4,9 +4,11 @@
 //! caller leaves; how it ended is in its job and in the audit log.
 
 mod archives;
+mod pull;
 mod restore;
 mod run;
 mod seen;
+mod ssh;
 mod weigh;
 
 use std::str::FromStr;
@@ -28,6 +30,7 @@ use crate::store::{Central, LeaseKind};
 pub use self::archives::{Listed, Stored};
 pub use self::restore::RestoreWish;
 pub(in crate::app) use self::run::{Making, left_out_told};
+pub use self::ssh::{Checked, Reach};
 pub(in crate::app) use self::weigh::Weight;
 pub(crate) use self::weigh::size_told;
 
@@ -46,6 +49,19 @@ pub const FAIL_POINTS: &[&str] = &[
 /// Bytes that the slowest thing we accept (reading back included) does in a second.
 const SLOWEST: u64 = 5 * 1024 * 1024;
 
+/// A central to be kept.
+#[derive(Debug, Clone)]
+pub struct CentralWish {
+    /// Its profile, TOML.
+    pub profile: String,
+    /// Satellite on which its archives are written.
+    pub satellite: String,
+    /// Instead of the one of its name.
+    pub replace: bool,
+    /// How it is reached.
+    pub reach: Reach,
+}
+
 /// The use cases around backups.
 #[derive(Debug, Clone)]
 pub struct Backups {
@@ -59,10 +75,10 @@ impl Backups {
         Self { app }
     }
 
-    /// Adds a central, or changes it. Name, address and tenant come from the profile.
+    /// Adds a central, or changes it; how it is reached stays as it is. Name, address and tenant come from the profile.
     ///
     /// # Errors
-    /// [`AppError::Invalid`] the profile has faults; [`AppError::NotFound`] no such satellite; [`AppError::Exists`].
+    /// As [`Self::put_central`].
     pub async fn add_central(
         &self,
         actor: &Actor,
@@ -70,30 +86,48 @@ impl Backups {
         satellite: &str,
         replace: bool,
     ) -> Result<Central, AppError> {
+        let wish = CentralWish {
+            profile: profile.to_owned(),
+            satellite: satellite.to_owned(),
+            replace,
+            reach: Reach::AsBefore,
+        };
+        self.put_central(actor, wish).await
+    }
+
+    /// Adds a central, or changes it. Name, address and tenant come from the profile.
+    ///
+    /// # Errors
+    /// [`AppError::Invalid`] the profile has faults, or what is needed to reach it is missing; [`AppError::NotFound`] no such
+    /// satellite; [`AppError::Exists`].
+    pub async fn put_central(&self, actor: &Actor, wish: CentralWish) -> Result<Central, AppError> {
         let action = "BackupService/AddCentral";
-        let parsed = self.app.audit.begun(actor, action, "", parse(profile)).await?;
+        let parsed = parse(&wish.profile);
+        let parsed = self.app.audit.begun(actor, action, "", parsed).await?;
         let name = parsed.name.clone();
-        let added = self.checked_central(parsed, profile, satellite, replace).await;
+        let added = self.checked_central(parsed, wish).await;
         self.app.audit.recorded(actor, action, &name, added).await
     }
 
-    async fn checked_central(
-        &self,
-        parsed: Profile,
-        profile: &str,
-        satellite: &str,
-        replace: bool,
-    ) -> Result<Central, AppError> {
+    async fn checked_central(&self, parsed: Profile, wish: CentralWish) -> Result<Central, AppError> {
+        let CentralWish {
+            profile,
+            satellite,
+            replace,
+            reach,
+        } = wish;
         let known = local::places(&self.app).await?;
         if !known.iter().any(|name| name.as_str() == satellite) {
             return Err(AppError::no("satellite", satellite));
         }
+        let ssh = self.reached(&parsed.name, reach).await?;
         let central = Central {
+            ssh,
             name: parsed.name,
             address: parsed.address,
             tenant: parsed.tenant,
-            profile: profile.to_owned(),
-            satellite: satellite.to_owned(),
+            profile,
+            satellite,
             added_at: Timestamp::now(),
             is_master: false,
         };
@@ -174,10 +208,24 @@ impl Backups {
     /// What each data set of a central holds now.
     ///
     /// # Errors
-    /// [`AppError::NotFound`].
+    /// [`AppError::NotFound`]; what the satellite says that reaches it.
     pub async fn measure(&self, name: &str) -> Result<Vec<(DataSet, Measured)>, AppError> {
-        let (_, profile) = self.central(name).await?;
-        measured(profile.data_sets).await
+        let (central, profile) = self.central(name).await?;
+        let satellite = satellite_name(&central.satellite)?;
+        self.measured(&central, &satellite, profile.data_sets).await
+    }
+
+    /// What data sets of a central hold, wherever it is.
+    pub(in crate::app) async fn measured(
+        &self,
+        central: &Central,
+        satellite: &SatelliteName,
+        sets: Vec<DataSet>,
+    ) -> Result<Vec<(DataSet, Measured)>, AppError> {
+        match &central.ssh {
+            Some(_) => self.measured_there(central, satellite, sets).await,
+            None => measured_here(sets).await,
+        }
     }
 
     pub(in crate::app) async fn central(&self, name: &str) -> Result<(Central, Profile), AppError> {
@@ -215,7 +263,8 @@ impl Backups {
     }
 }
 
-async fn measured(sets: Vec<DataSet>) -> Result<Vec<(DataSet, Measured)>, AppError> {
+/// What data sets of this machine hold.
+async fn measured_here(sets: Vec<DataSet>) -> Result<Vec<(DataSet, Measured)>, AppError> {
     let work = move || {
         let one = |set: DataSet| {
             let size = measure(&set);

@@ -37,6 +37,8 @@ pub struct DataSet {
     pub paths: Vec<PathBuf>,
     /// What is left out, matched against absolute paths.
     pub excludes: GlobSet,
+    /// The same as it was written, for a satellite that reads the central itself.
+    pub patterns: Vec<String>,
     /// Programs whose output is a file of the data set.
     pub commands: Vec<DumpCommand>,
     /// systemd units that are stopped meanwhile.
@@ -58,6 +60,8 @@ pub struct DumpCommand {
     pub restore: Vec<String>,
     /// How long either may take.
     pub deadline: Duration,
+    /// Bytes that it prints, about, until there is an archive that says it; 0: nobody knows.
+    pub estimate: u64,
 }
 
 /// Something that is wrong with a profile.
@@ -118,6 +122,13 @@ impl DataSet {
             changed_before: Some(limit),
             ..self
         }
+    }
+
+    /// Bytes that its commands print, as far as the profile knows.
+    #[must_use]
+    pub fn estimate(&self) -> u64 {
+        let each = self.commands.iter().map(|command| command.estimate);
+        each.fold(0, u64::saturating_add)
     }
 
     /// The configured path at which or below which `path` lies.

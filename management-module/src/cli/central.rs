@@ -1,5 +1,7 @@
 //! `central …`
 
+mod way;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -25,7 +27,10 @@ pub(super) enum Central {
     Remove(Remove),
     /// Shows what each data set of a central holds at the moment.
     Measure(Measure),
-    /// Checks a profile: names every fault with its line, and what it names that this machine does not have; asks nobody.
+    /// Checks a profile or a central: names every fault, and what is missing of what the profile names.
+    ///
+    /// A file is checked by itself and against this machine; nobody is asked. A central that is known is looked at where it is: one
+    /// over SSH by its satellite, which also shows its key.
     Check(Check),
 }
 
@@ -39,6 +44,8 @@ pub(super) struct Add {
     /// Replace the central of the same name.
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    way: way::Way,
 }
 
 #[derive(Debug, Args)]
@@ -64,8 +71,11 @@ pub(super) struct Measure {
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// File of the profile.
+    /// File of a profile (with a dot or a slash in its name), or name of a central that is known.
     profile: PathBuf,
+    /// Trust the central that is reached over SSH if its key has this fingerprint, `SHA256:…`.
+    #[arg(long, value_name = "FINGERPRINT")]
+    accept_host_key: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +85,9 @@ struct View {
     tenant: String,
     satellite: String,
     is_master: bool,
+    /// How it is reached over SSH; empty: it is the machine of the server.
+    reached: String,
+    host_key: String,
     add_time: String,
 }
 
@@ -89,7 +102,16 @@ struct SizeView {
 
 impl From<pb::Central> for View {
     fn from(central: pb::Central) -> Self {
+        let (reached, host_key) = match central.ssh {
+            Some(ssh) => {
+                let port = if ssh.port == 0 { 22 } else { ssh.port };
+                (format!("ssh://{}@{}:{port}", ssh.user, ssh.server), ssh.host_key)
+            }
+            None => (String::new(), String::new()),
+        };
         Self {
+            reached,
+            host_key,
             add_time: render::time(central.add_time.as_ref()),
             name: central.name,
             address: central.address,
@@ -101,6 +123,13 @@ impl From<pb::Central> for View {
 }
 
 impl View {
+    fn reached(&self) -> String {
+        match self.reached.as_str() {
+            "" => texts::REACHED_HERE.say().to_owned(),
+            reached => reached.to_owned(),
+        }
+    }
+
     /// What it is in the installation.
     fn role(&self) -> String {
         let role = if self.is_master {
@@ -121,7 +150,7 @@ impl Central {
             Self::SetMaster(command) => command.set_master(global).await,
             Self::Remove(command) => command.run(global).await,
             Self::Measure(command) => command.run(global).await,
-            Self::Check(command) => command.run(global),
+            Self::Check(command) => command.run(global).await,
         }
     }
 }
@@ -142,7 +171,18 @@ fn checked(path: &Path) -> Result<(Profile, String), CliError> {
 }
 
 impl Check {
-    fn run(self, global: &Global) -> Result<(), CliError> {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let name = self.profile.to_str().filter(|name| !name.contains(['.', '/']));
+        match name {
+            Some(name) => way::check(global, name, self.accept_host_key.as_deref()).await,
+            None if self.accept_host_key.is_some() => Err(CliError::Usage(
+                "--accept-host-key belongs to a central that is known, not to a file".to_owned(),
+            )),
+            None => self.of_a_file(global),
+        }
+    }
+
+    fn of_a_file(self, global: &Global) -> Result<(), CliError> {
         let (profile, _) = checked(&self.profile)?;
         let missing = crate::central::missing(&profile);
         for (data_set, what) in &missing {
@@ -163,6 +203,8 @@ impl Check {
 impl Add {
     async fn run(self, global: &Global) -> Result<(), CliError> {
         let (profile, text) = checked(&self.profile)?;
+        let (ssh, local) = self.way.described(&profile.address, self.replace)?;
+        let is_new_key = ssh.as_ref().is_some_and(|ssh| ssh.host_key.is_empty());
         let mut client = client::connect(global).await?;
         let central = pb::Central {
             name: profile.name.clone(),
@@ -172,17 +214,17 @@ impl Add {
             satellite: self.satellite,
             add_time: None,
             is_master: false,
+            ssh,
         };
         let request = pb::AddCentralRequest {
             central: Some(central),
             replace: self.replace,
+            local,
         };
         client.backup.add_central(request).await?;
         let name = profile.name;
-        render::done(
-            global.output,
-            &format!("`{name}` is known; next: backup run {name}"),
-        )
+        let next = if is_new_key { "central check" } else { "backup run" };
+        render::done(global.output, &format!("`{name}` is known; next: {next} {name}"))
     }
 }
 
@@ -227,6 +269,7 @@ impl Named {
                 (texts::TENANT, view.tenant.clone()),
                 (texts::SATELLITE, view.satellite.clone()),
                 (texts::ROLE, view.role()),
+                (texts::REACHED, view.reached()),
                 (texts::ADDED, view.add_time.clone()),
             ]
         })?;

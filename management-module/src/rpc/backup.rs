@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::{actor, asked, to_the_end, wire_time};
 use crate::app::App;
-use crate::app::backup::{Backups, RestoreWish, size_told};
+use crate::app::backup::{Backups, CentralWish, Reach, RestoreWish, size_told};
 use crate::store::Central;
 
 /// The service.
@@ -44,6 +44,7 @@ fn told(central: Central) -> wire::Central {
         profile: central.profile,
         satellite: central.satellite,
         is_master: central.is_master,
+        ssh: central.ssh.map(|login| login.settings),
     }
 }
 
@@ -63,12 +64,18 @@ impl wire::backup_service_server::BackupService for BackupApi {
         let central = central.ok_or_else(|| Status::invalid_argument("`central` is missing"));
         let central = asked(&self.app, (&actor, "BackupService/AddCentral", ""), central).await?;
         let backups = self.backups.clone();
-        let added = to_the_end(async move {
-            backups
-                .add_central(&actor, &central.profile, &central.satellite, request.replace)
-                .await
-        })
-        .await?;
+        let reach = match central.ssh {
+            Some(ssh) => Reach::Ssh(Box::new(ssh)),
+            None if request.local => Reach::Local,
+            None => Reach::AsBefore,
+        };
+        let wish = CentralWish {
+            profile: central.profile,
+            satellite: central.satellite,
+            replace: request.replace,
+            reach,
+        };
+        let added = to_the_end(async move { backups.put_central(&actor, wish).await }).await?;
         Ok(Response::new(wire::AddCentralResponse {
             central: Some(told(added)),
         }))
@@ -100,6 +107,26 @@ impl wire::backup_service_server::BackupService for BackupApi {
         let (backups, name) = (self.backups.clone(), request.into_inner().name);
         to_the_end(async move { backups.set_master(&actor, &name).await }).await?;
         Ok(Response::new(wire::SetMasterResponse {}))
+    }
+
+    async fn check_central(
+        &self,
+        request: Request<wire::CheckCentralRequest>,
+    ) -> Result<Response<wire::CheckCentralResponse>, Status> {
+        let actor = actor(&request)?;
+        let (backups, asked) = (self.backups.clone(), request.into_inner());
+        let checked = to_the_end(async move {
+            backups
+                .check_central(&actor, &asked.name, &asked.accept_host_key)
+                .await
+        });
+        let found = checked.await?;
+        Ok(Response::new(wire::CheckCentralResponse {
+            problem: found.problem,
+            lacks: found.lacks,
+            host_key_fingerprint: found.host_key_fingerprint,
+            host_key_confirmed: found.is_confirmed,
+        }))
     }
 
     async fn measure_central(

@@ -1,6 +1,8 @@
 //! The centrals whose data is backed up.
 
 use jiff::Timestamp;
+use prost::Message as _;
+use satellite_proto::wire::backup::v1::SshCentral;
 
 use super::{Store, StoreError, failed, to_millis, to_time};
 
@@ -21,6 +23,17 @@ pub struct Central {
     pub added_at: Timestamp,
     /// It is the master of the installation; the others are secondary.
     pub is_master: bool,
+    /// How it is reached over SSH; none: it is the server's own machine.
+    pub ssh: Option<SshLogin>,
+}
+
+/// How a central is reached over SSH.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshLogin {
+    /// Everything but the secrets.
+    pub settings: SshCentral,
+    /// Everything, sealed by the vault.
+    pub sealed: Vec<u8>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -32,12 +45,23 @@ struct Row {
     satellite: String,
     added_at: i64,
     is_master: bool,
+    ssh: Option<Vec<u8>>,
+    ssh_sealed: Option<Vec<u8>>,
 }
 
 impl TryFrom<Row> for Central {
     type Error = StoreError;
     fn try_from(row: Row) -> Result<Self, StoreError> {
+        let login = |settings: Vec<u8>| {
+            Ok::<_, StoreError>(SshLogin {
+                settings: SshCentral::decode(settings.as_slice()).map_err(|_| StoreError::Corrupt {
+                    what: "way to a central",
+                })?,
+                sealed: row.ssh_sealed.clone().unwrap_or_default(),
+            })
+        };
         Ok(Self {
+            ssh: row.ssh.map(login).transpose()?,
             name: row.name,
             address: row.address,
             tenant: row.tenant,
@@ -56,12 +80,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] without `replace` if the name is taken.
     pub async fn add_central(&self, central: &Central, replace: bool) -> Result<(), StoreError> {
-        let insert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at, is_master) \
-                      VALUES ($1, $2, $3, $4, $5, $6, NOT EXISTS (SELECT 1 FROM centrals))";
-        let upsert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at, is_master) \
-                      VALUES ($1, $2, $3, $4, $5, $6, NOT EXISTS (SELECT 1 FROM centrals)) ON CONFLICT (name) DO UPDATE SET \
+        let insert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at, ssh, ssh_sealed, is_master) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NOT EXISTS (SELECT 1 FROM centrals))";
+        let upsert = "INSERT INTO centrals (name, address, tenant, profile, satellite, added_at, ssh, ssh_sealed, is_master) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NOT EXISTS (SELECT 1 FROM centrals)) ON CONFLICT (name) DO UPDATE SET \
                       address = excluded.address, tenant = excluded.tenant, profile = excluded.profile, \
-                      satellite = excluded.satellite";
+                      satellite = excluded.satellite, ssh = excluded.ssh, ssh_sealed = excluded.ssh_sealed";
         sqlx::query(if replace { upsert } else { insert })
             .bind(&central.name)
             .bind(&central.address)
@@ -69,6 +93,8 @@ impl Store {
             .bind(&central.profile)
             .bind(&central.satellite)
             .bind(to_millis(central.added_at))
+            .bind(central.ssh.as_ref().map(|login| login.settings.encode_to_vec()))
+            .bind(central.ssh.as_ref().map(|login| login.sealed.as_slice()))
             .execute(&self.pool)
             .await
             .map_err(failed("add a central"))?;

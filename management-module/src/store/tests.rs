@@ -226,6 +226,7 @@ async fn a_central_is_added_once_and_replaced_if_asked() {
         satellite: "a".into(),
         added_at: at(1),
         is_master: true,
+        ssh: None,
     };
     store.add_central(&central, false).await.unwrap();
     let changed = Central {
@@ -260,6 +261,7 @@ async fn one_central_is_the_master_whatever_is_asked() {
             added_at: at(1),
             // It is not for who adds one to say.
             is_master: name == "c",
+            ssh: None,
         };
         store.add_central(&central, name == "c").await.unwrap();
     }

@@ -205,8 +205,13 @@ impl Backups {
         let lost = lease.lost();
         let work = async {
             if wish.overwrite && wish.safety_backup {
-                self.make_safe(central, brought_back(&stored, &wish), job, &lost)
+                self.make_safe(central.clone(), brought_back(&stored, &wish), job, &lost)
                     .await?;
+            }
+            if central.ssh.is_some()
+                && let Target::InPlace { profile, .. } = &target
+            {
+                return self.push_back(&stored, (&central, profile), &wish, job).await;
             }
             self.bring_back(&stored, target, wish, job).await
         };
@@ -336,7 +341,7 @@ impl Backups {
 }
 
 /// The data sets that are brought back.
-fn brought_back(stored: &Stored, wish: &RestoreWish) -> Vec<String> {
+pub(super) fn brought_back(stored: &Stored, wish: &RestoreWish) -> Vec<String> {
     let chosen = |name: &String| wish.data_sets.is_empty() || wish.data_sets.contains(name);
     let names = stored.archive.data_sets.iter().map(|set| set.name.clone());
     names.filter(chosen).collect()

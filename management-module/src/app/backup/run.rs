@@ -186,6 +186,9 @@ impl Backups {
     /// Reads the central and has the archive written. Who calls holds the lease on the central.
     /// What the satellite has and has not changed since is neither read nor sent.
     pub(in crate::app) async fn make(&self, plan: &Making, job: &mut Job) -> Result<Made, JobFailure> {
+        if plan.central.ssh.is_some() {
+            return Box::pin(self.pull(plan, job)).await;
+        }
         let last = self.last_seen(plan).await;
         if let Some(base) = last {
             match Box::pin(self.make_from(plan, Some(base), job)).await {
@@ -305,7 +308,11 @@ impl Backups {
 
     /// Asks for the archive of the run `key` until the backup-service says that it has it or that it has not: a header
     /// alone gives the archive that is there, and leaves nothing where there is none.
-    async fn ask_again(&self, plan: &Making, lost: Status) -> Result<CreateArchiveResponse, AppError> {
+    pub(super) async fn ask_again(
+        &self,
+        plan: &Making,
+        lost: Status,
+    ) -> Result<CreateArchiveResponse, AppError> {
         let until = Instant::now() + self.app.config.operation_deadline.min(ASKED);
         let mut attempt = 0;
         loop {
@@ -357,7 +364,7 @@ fn is_of_the_base(code: Code) -> bool {
 }
 
 /// Whether a call may have been done although this came of it.
-fn is_lost(code: Code) -> bool {
+pub(super) fn is_lost(code: Code) -> bool {
     matches!(
         code,
         Code::Unavailable | Code::Aborted | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded
@@ -384,7 +391,7 @@ pub(in crate::app) fn left_out_told(totals: &Totals) -> String {
     }
 }
 
-fn progress(done: u64, total: u64) -> JobEvent {
+pub(super) fn progress(done: u64, total: u64) -> JobEvent {
     let read = total > 0 && done >= total;
     let step = if read {
         "finishing and verifying the archive"
@@ -402,7 +409,7 @@ fn progress(done: u64, total: u64) -> JobEvent {
     }
 }
 
-fn header(plan: &Making, expected_bytes: u64) -> ArchiveHeader {
+pub(super) fn header(plan: &Making, expected_bytes: u64) -> ArchiveHeader {
     ArchiveHeader {
         central: plan.central.name.clone(),
         central_address: plan.central.address.clone(),

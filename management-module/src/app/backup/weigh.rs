@@ -3,7 +3,7 @@
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::management::v1::DataSetSize;
 
-use super::{Backups, failure, measured};
+use super::{Backups, failure};
 use crate::app::remote::call;
 use crate::app::{AppError, Job, JobFailure};
 use crate::central::profile::DataSet;
@@ -58,14 +58,14 @@ impl Backups {
     /// Weighs what a backup of these data sets will bring.
     ///
     /// # Errors
-    /// [`AppError::Machine`].
+    /// [`AppError::Machine`]; what the satellite says that reaches the central.
     pub(in crate::app) async fn weigh(
         &self,
         central: &Central,
         satellite: &SatelliteName,
         sets: &[DataSet],
     ) -> Result<Weight, AppError> {
-        let sizes = measured(sets.to_vec()).await?;
+        let sizes = self.measured(central, satellite, sets.to_vec()).await?;
         let last = self.last_of(central, satellite, sets).await;
         let in_all = sizes.iter().fold(Measured::default(), |sum, (_, one)| Measured {
             files: sum.files + one.files,
@@ -74,13 +74,20 @@ impl Backups {
         let content = |(set, size): &(DataSet, Measured)| match &last {
             // Nobody knows what its commands will print but by what they printed.
             Some(last) if !set.commands.is_empty() => size.bytes.max(held(last, &set.name)),
-            _ => size.bytes,
+            Some(_) => size.bytes,
+            // Or by what the profile says.
+            None => size.bytes.saturating_add(set.estimate()),
         };
         let content = sizes.iter().map(content).sum();
         let shrunk = match &last {
             Some(last) => Shrunk {
                 from: last.data_sets.iter().map(|set| set.size_bytes).sum(),
                 to: last.size_bytes,
+            },
+            // A sample would have to be sent as well.
+            None if central.ssh.is_some() => Shrunk {
+                from: in_all.bytes,
+                to: in_all.bytes,
             },
             None => {
                 let sets = sets.to_vec();

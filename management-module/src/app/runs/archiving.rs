@@ -15,7 +15,7 @@ use crate::central::profile::DataSet;
 use crate::central::read::measure;
 use crate::central::remove::{Archived, Removed, remove};
 use crate::plan::outcome::CopyState;
-use crate::store::RunRow;
+use crate::store::{Central, RunRow};
 
 /// Files that are told by name when they stay.
 const TOLD: usize = 20;
@@ -43,6 +43,16 @@ pub(super) async fn is_anything(sets: &[DataSet]) -> Result<bool, AppError> {
     let sets = sets.to_vec();
     let looked = tokio::task::spawn_blocking(move || sets.iter().any(|set| measure(set).files > 0)).await;
     looked.map_err(|error| AppError::machine("look for old files", error))
+}
+
+/// Nothing is removed from a central that is not this machine: its files are not looked at from here.
+pub(in crate::app) fn refusal(central: &Central) -> Option<AppError> {
+    central.ssh.as_ref().map(|_| {
+        AppError::Invalid(format!(
+            "central {} is reached over SSH, and archiving removes files of the server's own machine only: make it a backup",
+            central.name
+        ))
+    })
 }
 
 impl Runs {

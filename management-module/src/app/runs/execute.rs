@@ -112,8 +112,13 @@ impl Runs {
         }
         let (central, profile) = self.backups.central(&run.plan.central).await.map_err(said)?;
         let sets = space::chosen(&run.plan, &profile).map_err(said)?;
-        if run.plan.kind == Kind::Archiving && !archiving::is_anything(&sets).await.map_err(said)? {
-            return Ok(None);
+        if run.plan.kind == Kind::Archiving {
+            if let Some(refusal) = archiving::refusal(&central) {
+                return Err(said(refusal));
+            }
+            if !archiving::is_anything(&sets).await.map_err(said)? {
+                return Ok(None);
+            }
         }
         let satellite = satellite_name(&central.satellite).map_err(said)?;
         job.progress("waiting for the satellite", 0, 0, "").await;

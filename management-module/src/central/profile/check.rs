@@ -50,6 +50,8 @@ struct FileCommand {
     restore: Vec<String>,
     #[serde(default = "default_deadline", with = "humantime_serde")]
     deadline: Duration,
+    #[serde(default)]
+    estimate: Option<Spanned<String>>,
 }
 
 fn default_tenant() -> String {
@@ -173,6 +175,7 @@ fn data_set(written: FileDataSet, faults: &mut Faults<'_>) -> DataSet {
         can_be_large: written.can_be_large,
         paths,
         excludes,
+        patterns: words(written.excludes),
         commands,
         quiesce: words(written.quiesce),
         quiesce_for_restore: words(written.quiesce_for_restore),
@@ -265,12 +268,39 @@ fn dump_command(written: FileCommand, faults: &mut Faults<'_>) -> DumpCommand {
     if written.deadline.is_zero() {
         faults.add(&written.name, "`deadline` is zero: write for example `2h`");
     }
+    let estimate = written.estimate.map_or(0, |text| {
+        size(text.get_ref()).unwrap_or_else(|| {
+            faults.add(
+                &text,
+                format!(
+                    "`{}` is not a size: write for example `500 MiB` or `2 GiB`",
+                    text.get_ref()
+                ),
+            );
+            0
+        })
+    });
     DumpCommand {
+        estimate,
         name: written.name.into_inner(),
         run: written.run.into_inner(),
         restore: written.restore,
         deadline: written.deadline,
     }
+}
+
+/// Bytes, from a whole number and a unit.
+fn size(text: &str) -> Option<u64> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(at);
+    let shift = match unit.trim_start() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn is_name(text: &str) -> bool {

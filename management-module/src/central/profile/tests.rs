@@ -98,3 +98,39 @@ fn the_shipped_profiles_are_good() {
     }
     assert_eq!(seen, 3);
 }
+
+#[test]
+fn what_a_dump_prints_is_estimated_in_units_or_refused() {
+    let profile = |estimate: &str| {
+        let text = format!(
+            "name = \"p\"\naddress = \"here\"\n[[data-set]]\nname = \"core\"\n[[data-set.command]]\nname = \"a\"\n\
+             run = [\"a\"]\nestimate = \"{estimate}\"\n[[data-set.command]]\nname = \"b\"\nrun = [\"b\"]\n"
+        );
+        Profile::parse(&text).map(|profile| profile.data_sets[0].estimate())
+    };
+    for (text, bytes) in [
+        ("500 MiB", 500 << 20),
+        ("2GiB", 2 << 30),
+        ("1 KiB", 1024),
+        ("0 MiB", 0),
+    ] {
+        assert_eq!(profile(text).unwrap(), bytes, "{text}");
+    }
+    for text in [
+        "",
+        "5",
+        "MiB",
+        "5 MB",
+        "5 mib",
+        "-1 MiB",
+        "1.5 GiB",
+        "99999999999999999999 GiB",
+        "99999999 TiB",
+    ] {
+        let faults = profile(text).unwrap_err().faults;
+        assert!(
+            faults[0].line == 8 && faults[0].text.contains("is not a size"),
+            "{text}: {faults:?}"
+        );
+    }
+}

@@ -58,6 +58,7 @@ async fn world() -> (tempfile::TempDir, Store) {
         satellite: "s1".into(),
         added_at: at(1),
         is_master: true,
+        ssh: None,
     };
     store.add_central(&central, false).await.unwrap();
     for name in ["a", "b"] {
