@@ -11,7 +11,7 @@ use crate::points;
 use crate::world::{SETTLED, World, in_place, json, newest, said};
 
 /// Everything below a directory, to be compared; nothing if it is not there.
-fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = walkdir::WalkDir::new(root).into_iter().flatten();
     let files = entries.filter(|entry| entry.file_type().is_file());
     files
@@ -20,7 +20,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// Files that only something under way has.
-fn temporaries(world: &World) -> Vec<PathBuf> {
+pub(crate) fn temporaries(world: &World) -> Vec<PathBuf> {
     let places = [
         "central",
         "copies",

@@ -7,6 +7,10 @@ mod kills;
 mod large;
 mod places;
 mod postgresql;
+#[path = "../../../backup-service/tests/servers/mod.rs"]
+mod servers;
+mod services;
+mod ssh;
 mod wire;
 mod world;
 
