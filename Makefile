@@ -36,8 +36,8 @@ test: setup build ## Runs all tests
 test-skew: setup build ## Lets programs of the release before work with those of today; builds them once
 	@$(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked --test skew -- --ignored --nocapture --test-threads 1)
 
-test-hardship: setup build ## Brings updates over a bad line, to a full disk, to a clock that is years off
-	@$(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked --test hardship -- --include-ignored --nocapture --test-threads 1)
+test-hardship: setup build ## Brings updates over a bad line, to a full disk, to a clock that is years off; plugs a disk into a satellite
+	@$(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked --test hardship --test disk -- --include-ignored --nocapture --test-threads 1)
 
 test-large: setup build ## Backs up and restores a file of 20 GiB with holes and 100,000 small ones
 	@$(call as_root,to be like the module on a server,$(CARGO) test --workspace --locked --test runs -- --ignored --nocapture gibibytes)

@@ -96,6 +96,7 @@ impl Services {
     }
 }
 
+/// Half a minute, for ten kills and a dozen uploads of several parts.
 #[tokio::test]
 async fn copies_go_to_services_and_back_and_survive_a_kill_at_each_step_of_an_upload() {
     let mut services = Services::new().await;
