@@ -34,13 +34,15 @@ pub(super) async fn of_run(app: &App, id: &str, now: Timestamp) -> Result<Vec<Ma
     let history = app.store.runs(&filter).await?;
     // What was run without being kept has no page of its own.
     let name = run.plan.name.as_str();
-    let path = match app.store.configuration(name).await? {
-        Some(_) => format!("/backups/of/{}", escaped(name)),
-        None => "/backups".to_owned(),
+    let is_kept = app.store.configuration(name).await?.is_some();
+    let path = if is_kept {
+        format!("/backups/of/{}", escaped(name))
+    } else {
+        "/backups".to_owned()
     };
     let link = mail.map_or("", |config| config.link.as_str());
     let link = app.page.link(link, &app.config.server_name, &path);
-    let (told, what) = (told(&run, &history, &link), format!("run.{id}"));
+    let (told, what) = (told(&run, &history, (is_kept, &link)), format!("run.{id}"));
     let mut messages = Vec::new();
     if let Some(config) = mail {
         messages = mails_to(config, &what, &run.plan.report_to, &report::write(&told), now);
@@ -63,7 +65,7 @@ pub(super) async fn of_run(app: &App, id: &str, now: Timestamp) -> Result<Vec<Ma
     Ok(messages)
 }
 
-fn told(run: &RunRow, history: &[RunRow], link: &str) -> Report {
+fn told(run: &RunRow, history: &[RunRow], (is_kept, link): (bool, &str)) -> Report {
     // Newest first; ids of runs grow.
     let before = || history.iter().filter(|one| one.id < run.id);
     let is_bad = |one: &&RunRow| report::is_told(one.state, false);
@@ -94,6 +96,7 @@ fn told(run: &RunRow, history: &[RunRow], link: &str) -> Report {
             .collect(),
         streak: (streak.len() + 1, first),
         last_good: before().find(is_good).and_then(|one| one.ended_at),
+        is_kept,
         link: link.to_owned(),
     }
 }

@@ -39,6 +39,8 @@ pub struct Report {
     pub streak: (usize, Timestamp),
     /// When the last complete run ended; none: never.
     pub last_good: Option<Timestamp>,
+    /// The configuration is there still: what was run only once has none.
+    pub is_kept: bool,
     /// Where more is to be seen; empty: nowhere.
     pub link: String,
 }
@@ -155,14 +157,22 @@ impl Report {
         Block::Rows(rows.collect())
     }
 
+    /// For a person with a mail: no step is a command of the server.
     fn steps(&self) -> Vec<String> {
-        let mut steps = vec![self.language.say(w::DO_REASON).to_owned()];
+        let (language, name) = (self.language, format!("\"{}\"", self.configuration));
+        let mut steps = vec![
+            language.say(w::DO_SEE).to_owned(),
+            language.say(w::DO_REASON).to_owned(),
+        ];
         for copy in self.copies.iter().filter(|copy| copy.state == CopyState::Failed) {
-            steps.push(self.language.fill(w::DO_DESTINATION, &[&copy.destination]));
+            steps.push(language.fill(w::DO_DESTINATION, &[&copy.destination]));
         }
-        let name = format!("\"{}\"", self.configuration);
-        steps.push(self.language.fill(w::DO_AGAIN, &[&name]));
-        steps.push(self.language.say(w::DO_LOOK).to_owned());
+        steps.push(if self.is_kept {
+            language.fill(w::DO_AGAIN, &[&name])
+        } else {
+            language.say(w::DO_ANEW).to_owned()
+        });
+        steps.push(language.say(w::DO_PASS_ON).to_owned());
         steps
     }
 }
@@ -197,7 +207,37 @@ mod tests {
             ],
             streak: (3, time("2026-11-20T01:00:00Z")),
             last_good: Some(time("2026-11-19T01:09:00Z")),
+            is_kept: true,
             link: "https://pbx.example.com:7600/".into(),
+        }
+    }
+
+    #[test]
+    fn a_report_tells_no_command_and_leads_to_the_page_in_each_language() {
+        for language in Language::ALL {
+            for state in [
+                RunState::Failed,
+                RunState::Partial,
+                RunState::Missed,
+                RunState::Succeeded,
+            ] {
+                for is_kept in [true, false] {
+                    let told = Report {
+                        state,
+                        is_kept,
+                        ..report(language)
+                    };
+                    let Letter { plain, html, .. } = write(&told);
+                    for text in [&plain, &html] {
+                        assert!(!text.contains("management-module "), "{text}");
+                        assert!(text.contains(&told.link), "{text}");
+                    }
+                    let again = language.fill(w::DO_AGAIN, &["\"Büro nachts\""]);
+                    let is_error = state != RunState::Succeeded;
+                    assert_eq!(plain.contains(&again), is_error && is_kept, "{plain}");
+                    assert_eq!(plain.contains(language.say(w::DO_PASS_ON)), is_error, "{plain}");
+                }
+            }
         }
     }
 

@@ -40,7 +40,7 @@ texts! { pub(in crate::plan),
         | "Il backup previsto per {} è completo e presente ovunque debba essere.";
     REASON = "Reason" | "Grund" | "Raison" | "Motivo";
     ARCHIVE = "Archive" | "Archiv" | "Archive" | "Archivio";
-    CENTRAL = "Central" | "Zentrale" | "Central" | "Centrale";
+    CENTRAL = "Central" | "Anlage" | "Central" | "Centrale";
     ENDED = "Ended" | "Beendet" | "Terminée" | "Terminato";
     LEFT_OUT = "Missing in the archive" | "Im Archiv fehlen" | "Manquant dans l'archive" | "Mancanti nell'archivio";
 
@@ -64,20 +64,20 @@ texts! { pub(in crate::plan),
         | "Éliminez la raison indiquée ci-dessus."
         | "Eliminare il motivo indicato sopra.";
     DO_DESTINATION =
-        "Test the destination: management-module destination test {}"
-        | "Prüfen Sie das Ziel: management-module destination test {}"
-        | "Testez la destination : management-module destination test {}"
-        | "Verificare la destinazione: management-module destination test {}";
+        "See that the destination {} is switched on, can be reached and has space left."
+        | "Sorgen Sie dafür, dass das Ziel {} eingeschaltet und erreichbar ist und noch Platz hat."
+        | "Veillez à ce que la destination {} soit allumée, joignable et qu'il y reste de la place."
+        | "Assicurarsi che la destinazione {} sia accesa, raggiungibile e abbia ancora spazio.";
     DO_AGAIN =
-        "Then back up again: management-module backup run {}"
-        | "Sichern Sie danach erneut: management-module backup run {}"
-        | "Lancez ensuite une nouvelle sauvegarde : management-module backup run {}"
-        | "Eseguire quindi un nuovo backup: management-module backup run {}";
-    DO_LOOK =
-        "Look at all runs: management-module backup runs"
-        | "Sehen Sie alle Läufe an: management-module backup runs"
-        | "Consultez toutes les exécutions : management-module backup runs"
-        | "Controllare tutte le esecuzioni: management-module backup runs";
+        "Then back up again: “Back up now” on the web page of {}."
+        | "Sichern Sie danach erneut: «Jetzt sichern» auf der Webseite von {}."
+        | "Lancez ensuite une nouvelle sauvegarde : « Sauvegarder maintenant » sur la page web de {}."
+        | "Eseguire quindi un nuovo backup: «Esegui il backup ora» sulla pagina web di {}.";
+    DO_ANEW =
+        "Then make the backup again on the web page: it was made once only and is not kept there."
+        | "Legen Sie die Datensicherung danach auf der Webseite neu an: Sie war nur für einmal und ist dort nicht gespeichert."
+        | "Recréez ensuite la sauvegarde sur la page web : elle était unique et n'y est pas enregistrée."
+        | "Creare quindi di nuovo il backup sulla pagina web: era per una volta sola e non vi è salvato.";
 
     QUOTA_SUBJECT = "Backup of {}: little space left" | "Datensicherung von {}: wenig Platz" | "Sauvegarde de {} : peu d'espace libre" | "Backup di {}: poco spazio libero";
     QUOTA =
