@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod audit;
 pub mod backup;
 pub mod bundles;
+pub mod certificate;
 pub mod configurations;
 pub mod destinations;
 pub mod directory;

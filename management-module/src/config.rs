@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a [`Config`] that exists is usable; all faults of a file are told at once.
 
+pub mod acme;
 pub mod directory;
 pub mod mail;
 pub mod openid;
@@ -47,6 +48,8 @@ pub struct Config {
     pub web_listen: Option<SocketAddr>,
     /// The operator's certificate and key for the web page, as PEM; none: its own.
     pub web_certificate: Option<(PathBuf, PathBuf)>,
+    /// The authority that certifies the web page; none: nobody does.
+    pub acme: Option<acme::Acme>,
     /// How often each satellite is checked without cause.
     pub reconcile_interval: Duration,
     /// How long a run that is due waits for its satellite to answer.
@@ -185,6 +188,12 @@ impl Config {
         self.state_dir.join("web")
     }
 
+    /// What an authority has certified: account, certificate with its key, and how the last try went.
+    #[must_use]
+    pub fn acme(&self) -> PathBuf {
+        self.web().join("acme")
+    }
+
     /// Where the installation key lies.
     #[must_use]
     pub fn installation(&self) -> PathBuf {
@@ -235,6 +244,7 @@ struct File {
     web_listen: String,
     web_certificate: Option<PathBuf>,
     web_key: Option<PathBuf>,
+    acme: Option<acme::Acme>,
     #[serde(with = "humantime_serde")]
     reconcile_interval: Duration,
     #[serde(with = "humantime_serde")]
@@ -268,6 +278,7 @@ impl Default for File {
             web_listen: format!("[::]:{WEB_PORT}"),
             web_certificate: None,
             web_key: None,
+            acme: None,
             reconcile_interval: Duration::from_mins(5),
             satellite_patience: Duration::from_mins(10),
             verify_interval: Duration::from_hours(24 * 30),
@@ -326,6 +337,12 @@ impl From<File> for Checked {
                 None
             }
         };
+        if let Some(acme) = &file.acme {
+            acme.check(&mut faults);
+            if web_certificate.is_some() {
+                faults.push("`web-certificate` and the section `acme` exclude each other".into());
+            }
+        }
         file.warnings.check(&mut faults);
         if let Some(directory) = &file.directory {
             directory.check(&mut faults);
@@ -346,6 +363,7 @@ impl From<File> for Checked {
             local_backup_service: file.local_backup_service,
             web_listen,
             web_certificate,
+            acme: file.acme,
             reconcile_interval: file.reconcile_interval,
             satellite_patience: file.satellite_patience,
             verify_interval: file.verify_interval,

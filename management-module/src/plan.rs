@@ -7,6 +7,7 @@ pub mod configuration;
 pub mod hook;
 pub mod mail;
 pub mod outcome;
+pub mod renewal;
 pub mod retention;
 pub mod rollout;
 pub mod schedule;

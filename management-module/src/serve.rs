@@ -26,7 +26,8 @@ use crate::app::backup::Backups;
 use crate::app::join::Desk;
 use crate::app::page::Page;
 use crate::app::{
-    App, AppError, Audit, Jobs, Reconciler, bundles, directory, notify, rollout, scheduler, users, verify,
+    App, AppError, Audit, Jobs, Reconciler, bundles, certificate, directory, notify, rollout, scheduler, users,
+    verify,
 };
 use crate::central::quiesce::StopNotes;
 use crate::central::restore::Traces;
@@ -147,6 +148,7 @@ pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), Se
         tokio::spawn(renew_leaf(app.clone(), stop.clone())),
         tokio::spawn(joins::receive(app.clone(), stop.clone())),
         tokio::spawn(web::offer(app.clone(), backups.clone(), stop.clone())),
+        tokio::spawn(certificate::run(app.clone(), stop.clone())),
         tokio::spawn(web::offer_metrics(app.clone(), stop.clone())),
         tokio::spawn(end_sessions(app.clone())),
         tokio::spawn(rollout::run(app.clone(), stop.clone())),

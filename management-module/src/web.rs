@@ -6,6 +6,7 @@
 mod access;
 mod ask;
 mod certificate;
+mod challenge;
 mod cookies;
 mod drafts;
 mod failure;

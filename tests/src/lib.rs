@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here links one of the three programs; they are started as a user starts them. Nothing
 //! started here listens outside the network namespaces that the laboratory made.
 
+pub mod authority;
 pub mod base;
 pub mod bench;
 pub mod browser;

@@ -1,10 +1,11 @@
-//! Where the web page is offered: its listener publishes, who is curious asks.
+//! Where the web page is offered and who certifies it: its listener publishes, who is curious asks.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How the page is offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,9 +20,40 @@ pub struct Offer {
     pub expires_at: Option<Timestamp>,
 }
 
+/// How it goes with the authority that certifies the page.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Renewal {
+    /// Tries in a row that failed.
+    pub tries: u32,
+    /// Why the last one did; empty if none did.
+    pub problem: String,
+    /// When the next certificate is asked for; none: no authority is configured.
+    pub next_at: Option<Timestamp>,
+}
+
 /// The handle; clones share it.
 #[derive(Debug, Clone)]
-pub struct Page(Arc<watch::Sender<Offer>>);
+pub struct Page(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    offer: watch::Sender<Offer>,
+    renewal: watch::Sender<Renewal>,
+    /// What is shown to an authority that asks for a name.
+    answers: Mutex<HashMap<String, [u8; 32]>>,
+    renewed: Notify,
+}
+
+/// Nothing is shown to authorities any more once it is dropped.
+#[derive(Debug)]
+pub struct Answers(Page);
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        let answers = &self.0.0.answers;
+        answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
 
 impl Default for Page {
     fn default() -> Self {
@@ -29,7 +61,12 @@ impl Default for Page {
             problem: "it is not offered yet".into(),
             ..Offer::default()
         };
-        Self(Arc::new(watch::Sender::new(not_yet)))
+        Self(Arc::new(Shared {
+            offer: watch::Sender::new(not_yet),
+            renewal: watch::Sender::default(),
+            answers: Mutex::default(),
+            renewed: Notify::new(),
+        }))
     }
 }
 
@@ -37,7 +74,7 @@ impl Page {
     /// How the page is offered now.
     #[must_use]
     pub fn offer(&self) -> Offer {
-        self.0.borrow().clone()
+        self.0.offer.borrow().clone()
     }
 
     /// Where a reader of a mail finds a place of the page: `told` is what the configuration says its readers type, empty:
@@ -49,6 +86,7 @@ impl Page {
         }
         let offered = self
             .0
+            .offer
             .borrow()
             .address
             .filter(|address| !address.ip().is_loopback());
@@ -64,7 +102,54 @@ impl Page {
 
     /// It is offered like this from now on.
     pub fn publish(&self, offer: Offer) {
-        self.0.send_replace(offer);
+        self.0.offer.send_replace(offer);
+    }
+
+    /// Waits until the page is offered.
+    pub async fn is_offered(&self) {
+        let mut offer = self.0.offer.subscribe();
+        // The sender lives as long as this handle.
+        let _ = offer.wait_for(|offer| offer.address.is_some()).await;
+    }
+
+    /// How it goes with the authority.
+    #[must_use]
+    pub fn renewal(&self) -> Renewal {
+        self.0.renewal.borrow().clone()
+    }
+
+    /// It goes like this with the authority from now on.
+    pub fn certified(&self, renewal: Renewal) {
+        self.0.renewal.send_replace(renewal);
+    }
+
+    /// There is a new certificate.
+    pub fn renew(&self) {
+        self.0.renewed.notify_one();
+    }
+
+    /// Waits until there is a new certificate.
+    pub async fn renewed(&self) {
+        self.0.renewed.notified().await;
+    }
+
+    /// What is shown to authorities until the answer is dropped.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        Answers(self.clone())
+    }
+
+    /// An authority that asks for `name` is shown `digest`.
+    pub fn answer(&self, name: &str, digest: [u8; 32]) {
+        let mut answers = self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(name.to_owned(), digest);
+    }
+
+    /// What an authority is shown that asks for `name`.
+    #[must_use]
+    pub fn answer_to(&self, name: &str) -> Option<[u8; 32]> {
+        let answers = self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(name).copied()
     }
 }
 

@@ -8,6 +8,7 @@ use satellite_proto::wire::management::v1::{AuditRecord, GetSystemRequest, ListA
 use serde::Serialize;
 
 use super::{Cli, CliError, Global, client, render, texts};
+use crate::app::certificate::Tries;
 
 /// The commands on the configuration.
 #[derive(Debug, Subcommand)]
@@ -23,8 +24,23 @@ impl Config {
     pub(super) fn run(self, global: &Global) -> Result<(), CliError> {
         let Self::Check { file } = self;
         let file = file.or_else(|| global.config.clone());
-        crate::config::Config::load(file.as_deref()).map_err(CliError::failed)?;
-        render::done(global.output, "the configuration is good")
+        let config = crate::config::Config::load(file.as_deref()).map_err(CliError::failed)?;
+        render::done(global.output, &verdict(&config))
+    }
+}
+
+/// What is to be said of a configuration without faults: also what it came to, where that is known.
+fn verdict(config: &crate::config::Config) -> String {
+    let good = "the configuration is good";
+    let tries = config.acme.as_ref().map(|acme| Tries::read(config, acme));
+    match tries.filter(|tries| tries.count > 0) {
+        Some(tries) => format!(
+            "{good}, but the web page got no certificate at the last of {} tries, {}: {}",
+            tries.count,
+            tries.at.map(|at| at.to_string()).unwrap_or_default(),
+            tries.problem
+        ),
+        None => good.to_owned(),
     }
 }
 

@@ -388,6 +388,8 @@ texts! { pub(super),
     EXPIRED = "expired" | "abgelaufen" | "expiré" | "scaduto";
     REVOKED = "revoked" | "widerrufen" | "révoqué" | "revocato";
     SERVER = "Server" | "Server" | "Serveur" | "Server";
+    RENEWED = "Renewed" | "Wird erneuert" | "Renouvelé" | "Rinnovo";
+    NOT_RENEWED = "Why not yet" | "Warum noch nicht" | "Pourquoi pas encore" | "Perché non ancora";
     EXPIRES = "Expires" | "Läuft ab" | "Expire" | "Scade";
     COMMAND = "Command" | "Befehl" | "Commande" | "Comando";
     TOKEN = "Join token" | "Beitrittsschlüssel" | "Jeton d'adhésion" | "Token di adesione";

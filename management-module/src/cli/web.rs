@@ -21,6 +21,8 @@ struct WebView {
     problem: String,
     certificate_fingerprint: String,
     expire_time: String,
+    renewal_problem: String,
+    renewal_time: String,
 }
 
 impl Web {
@@ -29,17 +31,24 @@ impl Web {
         let web = client.web.get_web(pb::GetWebRequest {}).await?.into_inner();
         let view = WebView {
             expire_time: render::time(web.expire_time.as_ref()),
+            renewal_time: render::time(web.renewal_time.as_ref()),
+            renewal_problem: web.renewal_problem,
             address: web.address,
             problem: web.problem,
             certificate_fingerprint: web.certificate_fingerprint,
         };
         render::one(global.output, &view, |view| {
-            vec![
+            let mut rows = vec![
                 (texts::ADDRESS, view.address.clone()),
                 (texts::PROBLEM, view.problem.clone()),
                 (texts::FINGERPRINT, view.certificate_fingerprint.clone()),
                 (texts::EXPIRES, view.expire_time.clone()),
-            ]
+            ];
+            if !view.renewal_time.is_empty() {
+                rows.push((texts::RENEWED, view.renewal_time.clone()));
+                rows.push((texts::NOT_RENEWED, view.renewal_problem.clone()));
+            }
+            rows
         })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, StatusCode, Uri, header};
+use hyper::{HeaderMap, Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -37,6 +37,7 @@ pub enum HttpError {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     /// None: it is longer than allowed, or was cut off.
     pub(super) body: Option<Bytes>,
 }
@@ -81,10 +82,11 @@ pub(super) async fn send(
     let mut sender = connect(uri, ca_file, &host).await?;
     let answer = sender.send_request(request).await;
     let answer = answer.map_err(|error| failed("send the request")(error.into()))?;
-    let status = answer.status();
+    let (status, headers) = (answer.status(), answer.headers().clone());
     let body = Limited::new(answer.into_body(), most).collect().await;
     Ok(Answer {
         status,
+        headers,
         body: body.ok().map(http_body_util::Collected::to_bytes),
     })
 }

@@ -85,7 +85,7 @@ async fn posted(config: &Webhook, message: Message<'_>) -> Result<Verdict, Webho
         .body(Full::new(Bytes::from(message.body.to_owned())))
         .map_err(WebhookError::Write)?;
     let answer = http::send(&uri, config.ca_file.as_deref(), request, ANSWER).await;
-    let http::Answer { status, body } = answer.map_err(WebhookError::Http)?;
+    let http::Answer { status, body, .. } = answer.map_err(WebhookError::Http)?;
     if status.is_success() {
         return Ok(Verdict::Taken);
     }

@@ -17,7 +17,7 @@ impl wire::web_service_server::WebService for Web {
         &self,
         _request: Request<wire::GetWebRequest>,
     ) -> Result<Response<wire::GetWebResponse>, Status> {
-        let offer = self.0.page.offer();
+        let (offer, renewal) = (self.0.page.offer(), self.0.page.renewal());
         Ok(Response::new(wire::GetWebResponse {
             address: offer
                 .address
@@ -26,6 +26,8 @@ impl wire::web_service_server::WebService for Web {
             problem: offer.problem,
             certificate_fingerprint: offer.fingerprint,
             expire_time: offer.expires_at.map(wire_time),
+            renewal_problem: renewal.problem,
+            renewal_time: renewal.next_at.map(wire_time),
         }))
     }
 

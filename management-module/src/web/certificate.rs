@@ -1,4 +1,4 @@
-//! The certificate of the page: the operator's, or one that is made once and kept.
+//! The certificate of the page: the operator's, an authority's, or one that is made once and kept.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use satellite_proto::tls;
+use tracing::warn;
 
+use crate::app::certificate::Kept;
 use crate::config::Config;
 use crate::files;
 use crate::host;
@@ -60,29 +62,41 @@ pub(super) struct Loaded {
     pub(super) expires_at: Option<Timestamp>,
 }
 
-/// Reads the operator's certificate, or the own one, which is made if it is not there.
+/// Reads the operator's certificate, or an authority's, or the own one, which is made if it is not there.
 ///
 /// # Errors
 /// [`CertificateError`].
 pub(super) fn load(config: &Config) -> Result<Loaded, CertificateError> {
+    let certified = Kept::path(config);
+    if config.acme.is_some() && certified.exists() {
+        match read_both(&certified, &certified) {
+            Ok(loaded) => return Ok(loaded),
+            // There will be another soon.
+            Err(error) => {
+                warn!(error = %crate::error_chain(&error), "The page shows its own certificate instead of the authority's");
+            }
+        }
+    }
     let (certificate, key) = paths(config);
     if config.web_certificate.is_none() && !(certificate.exists() && key.exists()) {
         make(config, &certificate, &key)?;
     }
+    read_both(&certificate, &key)
+}
+
+fn read_both(certificate: &Path, key: &Path) -> Result<Loaded, CertificateError> {
     let content = |path: &Path, what| CertificateError::Content {
         path: path.to_owned(),
         what,
     };
-    let chain = CertificateDer::pem_slice_iter(&read(&certificate)?)
+    let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| content(&certificate, "certificate"))?;
-    let leaf = chain
-        .first()
-        .ok_or_else(|| content(&certificate, "certificate"))?;
+        .map_err(|_| content(certificate, "certificate"))?;
+    let leaf = chain.first().ok_or_else(|| content(certificate, "certificate"))?;
     let fingerprint = fingerprint(leaf);
     let expires_at =
         satellite_proto::identity::lifetime_of(leaf).and_then(|left| Timestamp::now().checked_add(left).ok());
-    let private = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|_| content(&key, "key"))?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| content(key, "key"))?;
     let mut tls = ServerConfig::builder_with_provider(tls::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(CertificateError::Fit)?
@@ -97,11 +111,11 @@ pub(super) fn load(config: &Config) -> Result<Loaded, CertificateError> {
     })
 }
 
-/// When either file was last changed.
+/// When any of the files was last changed.
 pub(super) fn changed(config: &Config) -> Vec<Option<std::time::SystemTime>> {
     let (certificate, key) = paths(config);
     let time = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
-    vec![time(&certificate), time(&key)]
+    vec![time(&certificate), time(&key), time(&Kept::path(config))]
 }
 
 fn paths(config: &Config) -> (PathBuf, PathBuf) {

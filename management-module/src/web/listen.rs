@@ -13,18 +13,22 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::{debug, error, info, warn};
 
 use super::certificate::{self, Loaded};
-use super::{Web, routes};
+use super::{Web, challenge, routes};
 use crate::app::App;
 use crate::app::backup::Backups;
-use crate::app::page::Offer;
+use crate::app::page::{Offer, Page};
 
 /// Connections at a time, of all and of one address.
 const CONNECTIONS: usize = 1024;
@@ -130,9 +134,9 @@ async fn serve(app: &App, listener: TcpListener, loaded: Loaded, router: Router,
                 continue;
             };
             let tls = current.borrow().tls.clone();
-            let (router, stop) = (router.clone(), stop.clone());
+            let (router, stop, page) = (router.clone(), stop.clone(), app.page.clone());
             tokio::spawn(async move {
-                one(stream, remote, TlsAcceptor::from(tls), router, stop).await;
+                one((stream, remote), (tls, page), router, stop).await;
                 drop((slot, place));
             });
         }
@@ -140,9 +144,12 @@ async fn serve(app: &App, listener: TcpListener, loaded: Loaded, router: Router,
     let renew = async {
         let mut known = certificate::changed(&app.config);
         loop {
-            tokio::time::sleep(LOOK).await;
+            let is_told = tokio::select! {
+                () = tokio::time::sleep(LOOK) => false,
+                () = app.page.renewed() => true,
+            };
             let now = certificate::changed(&app.config);
-            if now == known {
+            if now == known && !is_told {
                 continue;
             }
             match load(app).await {
@@ -168,9 +175,14 @@ async fn serve(app: &App, listener: TcpListener, loaded: Loaded, router: Router,
     }
 }
 
-async fn one(stream: TcpStream, remote: Remote, tls: TlsAcceptor, router: Router, stop: CancellationToken) {
+async fn one(
+    (stream, remote): (TcpStream, Remote),
+    (tls, page): (Arc<ServerConfig>, Page),
+    router: Router,
+    stop: CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else {
+    let Ok(Some(stream)) = tokio::time::timeout(HANDSHAKE, shake_hands(stream, tls, &page)).await else {
         return;
     };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -203,6 +215,18 @@ async fn one(stream: TcpStream, remote: Remote, tls: TlsAcceptor, router: Router
     if let Err(error) = ended {
         debug!(ip = %remote.0, %error, "A connection to the web page ended with an error");
     }
+}
+
+/// Speaks TLS; none: it came to nothing, or it was an authority that has seen now what it wanted to.
+async fn shake_hands(stream: TcpStream, tls: Arc<ServerConfig>, page: &Page) -> Option<TlsStream<TcpStream>> {
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await.ok()?;
+    let Some(name) = challenge::asked_for(&start.client_hello()) else {
+        return start.into_stream(tls).await.ok();
+    };
+    let shown = challenge::tls(&name, page.answer_to(&name)?)?;
+    let mut stream = start.into_stream(shown).await.ok()?;
+    let _ = stream.shutdown().await;
+    None
 }
 
 async fn answer(router: Router, request: hyper::Request<Incoming>) -> hyper::Response<Body> {

@@ -129,6 +129,7 @@ async fn read(app: &App) -> Result<String, AppError> {
         "When it was started, in seconds since 1970.",
     );
     page.sample(&[], app.started_at.as_second());
+    certificate(&mut page, app);
     fleet(&mut page, &satellites::list(app).await?);
     runs(&mut page, &Configurations::new(app.clone()).list().await?);
     page.family(
@@ -150,6 +151,24 @@ async fn read(app: &App) -> Result<String, AppError> {
         page.sample(&[("state", state)], count);
     }
     Ok(page.0)
+}
+
+fn certificate(page: &mut Metrics, app: &App) {
+    if let Some(ends) = app.page.offer().expires_at {
+        page.family(
+            "web_certificate_expire_time_seconds",
+            "When the certificate of the web page ends, in seconds since 1970.",
+        );
+        page.sample(&[], ends.as_second());
+    }
+    let renewal = app.page.renewal();
+    if renewal.next_at.is_some() {
+        page.family(
+            "web_certificate_failed_tries",
+            "How often in a row the authority gave no new certificate for the web page; 0: all is well.",
+        );
+        page.sample(&[], renewal.tries);
+    }
 }
 
 fn fleet(page: &mut Metrics, members: &[FleetMember]) {

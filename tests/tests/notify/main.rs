@@ -1,6 +1,7 @@
 //! Mails with the real programs: a server whose backups fail, real mail servers, and the server killed at every step of a mail.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod certified;
 mod directory;
 mod provider;
 mod watched;

@@ -83,7 +83,7 @@ fn header<'a>(head: &'a str, wanted: &str) -> &'a str {
 }
 
 /// What a monitoring system reads.
-async fn numbers(at: SocketAddr) -> String {
+pub(super) async fn numbers(at: SocketAddr) -> String {
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -10,6 +10,7 @@ use crate::app::configurations::Shown;
 use crate::app::satellites::{self, FleetMember};
 use crate::app::users::Role;
 use crate::fleet::Reachability;
+use crate::language::Text;
 use crate::plan::outcome::RunState;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
@@ -63,12 +64,12 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
         .filter(|member| member.link.reachability == Reachability::Reachable)
         .count();
     let unwell: Vec<&FleetMember> = members.iter().filter(|member| !is_well(member)).collect();
-    let expires = certificate_ends(ask);
+    let certificate = certificate(ask);
     let plans = backups::own(ask).await?;
     let failing = plans.iter().filter(|shown| is_failing(shown)).count();
     let space = space(ask).await?;
     let standing = warnings::standing(ask).await?;
-    let to_see = unwell.len() + usize::from(expires.is_some()) + failing + standing.len();
+    let to_see = unwell.len() + usize::from(certificate.is_some()) + failing + standing.len();
     let number = |count: usize| ask.language.number(count as u64);
     Ok(html! {
         @if members.is_empty() && plans.is_empty() && to_see == 0 {
@@ -86,7 +87,7 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
             a.tile href="/warnings" { b { (number(standing.len())) } (ask.say(warn::WARNINGS)) }
             a.tile href="/centrals" { b { (number(centrals)) } (ask.say(common::CENTRALS)) }
         }
-        @if ask.may(Need::SeeFleet) { (to_look_at(ask, &unwell, expires)) }
+        @if ask.may(Need::SeeFleet) { (to_look_at(ask, &unwell, certificate)) }
         @if !standing.is_empty() {
             (warnings::table(ask, standing.get(..SHOWN).unwrap_or(&standing)))
             @if standing.len() > SHOWN { p { a href="/warnings" { (ask.say(warn::ALL_WARNINGS)) } } }
@@ -164,9 +165,9 @@ fn running(members: &[FleetMember]) -> usize {
     .count()
 }
 
-fn to_look_at(ask: &Ask, unwell: &[&FleetMember], expires: Option<Timestamp>) -> Markup {
+fn to_look_at(ask: &Ask, unwell: &[&FleetMember], certificate: Option<Certificate>) -> Markup {
     html! {
-        @if !unwell.is_empty() || expires.is_some() {
+        @if !unwell.is_empty() || certificate.is_some() {
             div.sheet { table.stack {
                 thead { tr {
                     th scope="col" { (ask.say(common::NAME)) }
@@ -181,11 +182,12 @@ fn to_look_at(ask: &Ask, unwell: &[&FleetMember], expires: Option<Timestamp>) ->
                         td data-label=(ask.say(fleet::WHY)) lang="en" { (member.problem) }
                         td data-label=(ask.say(fleet::LAST_CONTACT)) { (look::moment(ask, member.link.seen_at)) }
                     } }
-                    @if let Some(expires) = expires { tr {
+                    @if let Some(certificate) = certificate { tr {
                         th scope="row" { (ask.say(fleet::CERTIFICATE)) }
-                        td data-label=(ask.say(common::STATE)) { (look::badge(Tone::Warn, ask.say(fleet::EXPIRES_SOON))) }
-                        td.empty {}
-                        td data-label=(ask.say(common::UNTIL)) { (look::moment(ask, Some(expires))) }
+                        td data-label=(ask.say(common::STATE)) { (look::badge(Tone::Warn, ask.say(certificate.state))) }
+                        @if certificate.why.is_empty() { td.empty {} }
+                        @else { td data-label=(ask.say(fleet::WHY)) lang="en" { (certificate.why) } }
+                        td data-label=(ask.say(common::UNTIL)) { (look::moment(ask, certificate.ends)) }
                     } }
                 }
             } }
@@ -194,9 +196,32 @@ fn to_look_at(ask: &Ask, unwell: &[&FleetMember], expires: Option<Timestamp>) ->
     }
 }
 
-/// When the page's certificate ends, if that is soon.
-fn certificate_ends(ask: &Ask) -> Option<Timestamp> {
-    let ends = ask.app().page.offer().expires_at?;
+/// What is wrong with the page's certificate.
+struct Certificate {
+    state: Text,
+    why: String,
+    ends: Option<Timestamp>,
+}
+
+/// What somebody has to look at of the page's certificate: it is not renewed, or nobody renews it and it ends soon.
+fn certificate(ask: &Ask) -> Option<Certificate> {
+    let page = &ask.app().page;
+    let (ends, renewal) = (page.offer().expires_at, page.renewal());
     let soon = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 21);
-    (ends < soon && ask.may(Need::SeeFleet)).then_some(ends)
+    let is_renewed = renewal.next_at.is_some();
+    let found = Certificate {
+        state: if is_renewed {
+            fleet::NOT_RENEWED
+        } else {
+            fleet::EXPIRES_SOON
+        },
+        why: renewal.problem,
+        ends,
+    };
+    let is_wrong = if is_renewed {
+        renewal.tries > 0
+    } else {
+        ends.is_some_and(|ends| ends < soon)
+    };
+    (is_wrong && ask.may(Need::SeeFleet)).then_some(found)
 }

@@ -10,6 +10,7 @@ crate::language::texts! { pub(in crate::web),
     FIRST_STEP = "No satellite yet" | "Noch kein Satellit" | "Pas encore de satellite" | "Ancora nessun satellite";
     FIRST_STEP_HOW = "Choose “Connect to a server” on the console of a satellite, then pair it here with the code that it shows." | "Wählen Sie an der Konsole eines Satelliten «Mit einem Server verbinden» und verbinden Sie ihn hier mit dem Code, den er zeigt." | "Choisissez « Connecter à un serveur » sur la console d'un satellite, puis connectez-le ici avec le code affiché." | "Scelga «Collega a un server» sulla console di un satellite, poi lo colleghi qui con il codice mostrato.";
     CERTIFICATE = "Certificate of this page" | "Zertifikat dieser Seite" | "Certificat de cette page" | "Certificato di questa pagina";
+    NOT_RENEWED = "not renewed" | "nicht erneuert" | "pas renouvelé" | "non rinnovato";
     EXPIRES_SOON = "expires soon" | "läuft bald ab" | "expire bientôt" | "scade presto";
     WHY = "Why" | "Warum" | "Pourquoi" | "Perché";
     LAST_CONTACT = "Last contact" | "Letzter Kontakt" | "Dernier contact" | "Ultimo contatto";
