@@ -88,7 +88,11 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the module until it is told to stop.
-    Serve,
+    Serve {
+        /// Wait until no other module uses the state directory, and take over at once when that one ends.
+        #[arg(long)]
+        standby: bool,
+    },
     /// Pairs satellites and looks after them.
     #[command(subcommand)]
     Satellite(satellite::Satellite),
@@ -166,10 +170,10 @@ impl Cli {
 impl Command {
     async fn run(self, global: &Global) -> Result<(), CliError> {
         match self {
-            Self::Serve => {
+            Self::Serve { standby } => {
                 let config = global.load_config()?;
                 log_to(&config.log)?;
-                crate::serve::run(config).await.map_err(CliError::failed)
+                crate::serve::run(config, standby).await.map_err(CliError::failed)
             }
             Self::Satellite(command) => command.run(global).await,
             Self::Workload(command) => command.run(global).await,

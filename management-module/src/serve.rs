@@ -5,6 +5,7 @@
 mod joins;
 mod trails;
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use nix::fcntl::Flock;
 use satellite_host::disks::{Disks, Way};
 use satellite_host::systemd::SystemUnits;
 use satellite_proto::identity::IdentityError;
@@ -26,8 +28,8 @@ use crate::app::backup::Backups;
 use crate::app::join::Desk;
 use crate::app::page::Page;
 use crate::app::{
-    App, AppError, Audit, Jobs, Reconciler, bundles, certificate, directory, notify, rollout, scheduler, users,
-    verify,
+    App, AppError, Audit, Jobs, Reconciler, bundles, certificate, directory, notify, rollout, scheduler,
+    users, verify,
 };
 use crate::central::quiesce::StopNotes;
 use crate::central::restore::Traces;
@@ -45,6 +47,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How often a report of a satellite that says nothing new reaches the disk.
 const NOTE_EVERY: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
+
+/// How often it is looked whether the state has become free.
+const STANDBY: Duration = Duration::from_millis(250);
 
 /// How often sessions that have ended are removed.
 const PURGE: Duration = Duration::from_mins(10);
@@ -106,17 +111,26 @@ pub enum ServeError {
     Serve(#[source] tonic::transport::Error),
 }
 
-/// Runs the module until it is told to stop by SIGTERM or SIGINT.
+/// Runs the module until it is told to stop by SIGTERM or SIGINT. With `standby` it waits until the state is nobody else's.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn run(config: Config) -> Result<(), ServeError> {
+pub async fn run(config: Config, standby: bool) -> Result<(), ServeError> {
     let stop = CancellationToken::new();
     stop_on_signals(&stop).map_err(|source| ServeError::Listen {
         path: config.socket.clone(),
         source,
     })?;
-    run_until(config, stop).await
+    make_directories(&config)?;
+    let held = if standby {
+        match stand_by(&config, &stop).await? {
+            Some(held) => held,
+            None => return Ok(()),
+        }
+    } else {
+        lock(&config)?
+    };
+    serve(config, stop, held).await
 }
 
 /// Runs the module until `stop`.
@@ -124,11 +138,39 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
 /// # Errors
 /// [`ServeError`].
 pub async fn run_until(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
+    make_directories(&config)?;
+    let held = lock(&config)?;
+    serve(config, stop, held).await
+}
+
+fn make_directories(config: &Config) -> Result<(), ServeError> {
     for (path, mode) in [(config.state_dir.clone(), 0o700), (config.bundles(), 0o700)] {
         files::make_directory(&path, mode).map_err(|source| ServeError::Directory { path, source })?;
     }
-    // Before anything is touched: another process that serves already is found here.
-    let _lock = lock(&config)?;
+    Ok(())
+}
+
+/// The right to the state as soon as it is nobody else's; none: told to stop before.
+async fn stand_by(config: &Config, stop: &CancellationToken) -> Result<Option<Flock<File>>, ServeError> {
+    let _ = sd_notify::notify(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status("Waits for the end of another management module"),
+    ]);
+    info!(state = %config.state_dir.display(), "Standing by");
+    loop {
+        match lock(config) {
+            Err(ServeError::InUse { .. }) => {}
+            held => return held.map(Some),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(STANDBY) => {}
+        }
+    }
+}
+
+/// Serves until `stop`, as the holder of the state: nothing was touched before it was clear that no other process does.
+async fn serve(config: Config, stop: CancellationToken, _held: Flock<File>) -> Result<(), ServeError> {
     let listener = listen(&config.socket).await?;
     start_stopped_services(&config).await;
     sweep_restores(&config);
@@ -308,7 +350,7 @@ async fn end_sessions(app: App) {
 }
 
 /// The right to this state; it ends with the process, however that ends.
-fn lock(config: &Config) -> Result<impl Drop + use<>, ServeError> {
+fn lock(config: &Config) -> Result<Flock<File>, ServeError> {
     let path = config.lock();
     match files::lock(&path) {
         Ok(Some(lock)) => Ok(lock),

@@ -135,6 +135,32 @@ async fn mails_wait_for_a_server_that_is_down_and_survive_a_kill_at_each_step() 
 }
 
 #[tokio::test]
+async fn a_process_that_stands_by_takes_over_from_one_that_is_killed_and_loses_no_mail() {
+    let mut world = World::new();
+    let server = world.mail_server("mails", &Wish::default()).await;
+    let section = mail(server.port, "security = \"none\"");
+    world.start(&section, None).await;
+    world.configured(&["anna@example.com"]).await;
+    let points = points();
+    for (count, point) in (1..).zip(&points) {
+        world.start(&section, Some(point)).await;
+        let standby = world.stands_by().await;
+        let _killed = world.cli(&["backup", "run", "Nachts"]).await;
+        let mut leader = world.module.replace(standby).unwrap();
+        let dead = tokio::time::timeout(SETTLED, leader.wait()).await;
+        assert!(dead.is_ok(), "{point} was not passed: {}", world.log());
+        // Nobody does anything: it is there, and tells what the other could not.
+        world.taken(&server, count).await;
+        world.settled().await;
+    }
+    let (mails, taken) = (world.settled().await, server.taken().unwrap());
+    let count = points.len();
+    assert_eq!((mails.len(), ids(&taken).len()), (count, count));
+    assert!(mails.iter().all(|mail| mail["state"] == "sent"), "{mails:?}");
+    assert!((count..=count + 1).contains(&taken.len()), "{}", taken.len());
+}
+
+#[tokio::test]
 async fn nothing_is_sent_without_the_encryption_and_the_password_that_are_asked_for() {
     let mut world = World::new();
     let good = certificate(world.dir.path(), "good").await.unwrap();

@@ -44,6 +44,25 @@ impl World {
         SmtpServer::start(&self.at(name), wish).await.unwrap()
     }
 
+    /// Starts one more process on the same state, which waits for the end of the one that there is.
+    pub(super) async fn stands_by(&self) -> Child {
+        let log = std::fs::File::create(self.at("standby.log")).unwrap();
+        let mut standby = command(self.release.program("management-module"));
+        standby
+            .arg("--config")
+            .arg(self.at("config.toml"))
+            .args(["serve", "--standby"])
+            .stderr(Stdio::from(log));
+        let standby = standby.spawn().unwrap();
+        until("the other process to stand by", SETTLED, async || {
+            let said = std::fs::read_to_string(self.at("standby.log")).ok()?;
+            said.contains("Standing by").then_some(())
+        })
+        .await
+        .unwrap();
+        standby
+    }
+
     /// Starts the module anew with that section `[mail]`, to be killed at `point`.
     pub(super) async fn start(&mut self, mail: &str, point: Option<&str>) {
         if let Some(mut module) = self.module.take() {

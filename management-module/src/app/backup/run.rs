@@ -274,7 +274,7 @@ impl Backups {
         let answer = match answer {
             Ok(answer) => answer.into_inner(),
             // Everything was sent: the archive may be there, only the answer is lost.
-            Err(status) if whole.is_some() && is_lost(status.code()) => {
+            Err(status) if whole.is_some() && is_lost(status.code()) && !is_unsent(&status) => {
                 job.progress("asking whether the archive was kept", seen, seen, "bytes")
                     .await;
                 self.ask_again(plan, status).await.map_err(said)?
@@ -361,6 +361,18 @@ fn is_of_the_base(code: Code) -> bool {
         code,
         Code::FailedPrecondition | Code::InvalidArgument | Code::DataLoss | Code::NotFound
     )
+}
+
+/// Whether nobody was there to take the call: what is small is read before that is known.
+fn is_unsent(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whether a call may have been done although this came of it.
