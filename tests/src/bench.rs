@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub mod backup;
 pub mod commission;
 pub mod fleet;
+pub mod pages;
 pub mod peers;
 pub mod process;
 pub mod satellite;

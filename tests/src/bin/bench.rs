@@ -11,7 +11,7 @@ use e2e::bench::commission::{idle, pair_to_healthy, pid_of};
 use e2e::bench::peers::Site;
 use e2e::bench::satellite::Client;
 use e2e::bench::transport::{Bench, LOG_WORKLOAD, recipe};
-use e2e::bench::{LIMIT, RUNS, Row, backup, fleet, peers, table, update};
+use e2e::bench::{LIMIT, RUNS, Row, backup, fleet, pages, peers, table, update};
 use e2e::command::finish;
 use e2e::lab::Lab;
 use e2e::network::Lan;
@@ -53,6 +53,8 @@ enum Only {
     Backup,
     /// A server with many emulated satellites; in a laboratory of its own, without commissioning.
     Fleet,
+    /// The web page of a server that has been there for years; in a laboratory of its own, without commissioning.
+    Pages,
 }
 
 impl Cli {
@@ -164,8 +166,10 @@ impl Transport {
 
 /// Everything, in a laboratory of its own.
 async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
-    if cli.only == Some(Only::Fleet) {
-        return many().await;
+    match cli.only {
+        Some(Only::Fleet) => return many(&["rollout", "restart"], cli.runs).await,
+        Some(Only::Pages) => return many(&["pages"], cli.runs).await,
+        _ => {}
     }
     eprintln!("Commissioning a satellite …");
     let (mut rows, satellite) = pair_to_healthy(lab).await?;
@@ -186,16 +190,19 @@ async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
         rows.extend(backup::first_backup(lab, cli.bytes, cli.runs).await?);
     }
     if cli.wants(Only::Fleet) {
-        rows.extend(many().await?);
+        rows.extend(many(&["rollout", "restart"], cli.runs).await?);
+    }
+    if cli.wants(Only::Pages) {
+        rows.extend(many(&["pages"], cli.runs).await?);
     }
     Ok(rows)
 }
 
-/// Fleets, each with a server of its own.
-async fn many() -> anyhow::Result<Vec<Row>> {
+/// Many satellites, each part with a server of its own.
+async fn many(parts: &[&str], runs: usize) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for part in ["rollout", "restart"] {
-        eprintln!("Emulating a fleet: {part} …");
+    for part in parts {
+        eprintln!("A server with many satellites: {part} …");
         let top = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("no checkout")?;
@@ -203,8 +210,9 @@ async fn many() -> anyhow::Result<Vec<Row>> {
         let lab = Lab::open(&name, &data)?;
         lab.remove().await;
         let lab = Lab::open(&name, &data)?;
-        let measured = match part {
+        let measured = match *part {
             "rollout" => fleet::rollout(&lab).await,
+            "pages" => pages::pages(&lab, runs).await,
             _ => fleet::restart(&lab).await,
         };
         lab.remove().await;
