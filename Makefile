@@ -10,7 +10,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH" CARGO_HOME="$${C
 MEGABYTES ?= 300
 CASES ?= 100000
 
-.PHONY: help run stop screen test test-skew test-hardship test-large test-vm test-power fuzz bench image image-lock programs build setup lint doc
+.PHONY: help run stop screen test test-skew test-hardship test-large test-vm test-power pictures fuzz bench image image-lock programs build setup lint doc
 
 help: ## Shows this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test-large: setup build ## Backs up and restores a file of 20 GiB with holes and
 test-vm: setup build ## Runs all tests of the machine image in QEMU, with a release's bridge in it
 	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile bench-run
 	@$(call as_root,for network namespaces,env SATELLITE_IMAGE_BRIDGE=$(dir $(PROGRAMS))bench-run/satellite-bridge $(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
+
+pictures: setup build ## Takes pictures of every page in every language, wide and narrow, light and dark (target/screenshots)
+	@tests/fetch-axe target/axe.min.js
+	@$(call as_root,for containers and network namespaces,$(CARGO) test --workspace --locked --test web -- --ignored --nocapture every_page)
 
 test-power: setup build ## Cuts the power of satellites at random moments, 200 times in containers, 30 times in QEMU
 	@$(call as_root,for containers and network namespaces,env SATELLITE_POWER_CUTS=200 $(CARGO) test --workspace --locked --test power -- --nocapture)

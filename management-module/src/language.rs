@@ -117,6 +117,7 @@ impl Language {
     pub fn duration(self, seconds: u64) -> String {
         let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         match (hours, minutes) {
+            (0, 0) if rest == 0 => "<\u{a0}1\u{a0}s".to_owned(),
             (0, 0) => format!("{rest}\u{a0}s"),
             (0, _) => format!("{minutes}\u{a0}min {rest}\u{a0}s"),
             _ => format!("{}\u{a0}h {minutes}\u{a0}min", self.number(hours)),
@@ -193,6 +194,7 @@ mod tests {
         assert_eq!(english.size(123_456), "123\u{a0}kB");
         assert!(english.size(u64::MAX).ends_with("PB"));
         assert_eq!(english.number(12), "12");
+        assert_eq!(english.duration(0), "<\u{a0}1\u{a0}s");
         assert_eq!(english.duration(59), "59\u{a0}s");
         assert_eq!(english.duration(7384), "2\u{a0}h 3\u{a0}min");
         assert_eq!(Language::De.duration(61), "1\u{a0}min 1\u{a0}s");

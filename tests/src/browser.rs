@@ -229,6 +229,32 @@ impl Browser {
             .collect())
     }
 
+    /// What of the page that is open cannot be seen whole: it is wider than the window, or a part of it is cut off.
+    ///
+    /// # Errors
+    ///
+    /// If the browser does not answer.
+    pub async fn cuts(&self) -> anyhow::Result<Vec<String>> {
+        let look = "const found = []; const told = one => `${one.tagName} .${one.className}: ${(one.textContent || '').trim().slice(0, 60)}`;\
+            if (document.documentElement.scrollWidth > innerWidth) found.push('the page is wider than the window');\
+            for (const one of document.querySelectorAll('body *')) {\
+              const style = getComputedStyle(one), box = one.getBoundingClientRect();\
+              if (box.width <= 1 || style.visibility == 'hidden' || one.closest('.unseen, .skip, svg, select, thead')) continue;\
+              const rolls = ['auto', 'scroll'].includes(style.overflowX);\
+              const hides = style.overflowX == 'hidden' || one.matches('button, .button, .badge');\
+              if (hides && one.scrollWidth > one.clientWidth + 1 && style.textOverflow != 'ellipsis') found.push(`cut off: ${told(one)}`);\
+              if (!rolls && !one.closest('.side, .tabs, .scroll, pre, textarea') && box.right > innerWidth + 1) found.push(`sticks out: ${told(one)}`);\
+            }\
+            return found.slice(0, 5);";
+        let found = self.script(look).await?;
+        let found = found.as_array().with_context(|| format!("no list: {found}"))?;
+        Ok(found
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect())
+    }
+
     /// Sets the size of the window, and whether the reader likes it dark.
     ///
     /// # Errors

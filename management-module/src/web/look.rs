@@ -29,6 +29,9 @@ const PLACES: [(Text, &str, Need); 11] = [
     (common::ACCOUNT, "/account", Need::SignedIn),
 ];
 
+/// Places without an entry of their own, and the one that leads to them.
+const BELOW: [(&str, &str); 2] = [("/rollouts", "/bundles"), ("/destinations", "/backups")];
+
 /// A page as an answer.
 pub(super) fn page(ask: &Ask, title: &str, content: &Markup) -> Response {
     page_with(ask, StatusCode::OK, title, content)
@@ -80,7 +83,8 @@ pub(super) fn page_with(ask: &Ask, status: StatusCode, title: &str, content: &Ma
 
 fn navigation(ask: &Ask) -> Markup {
     let path = ask.place.split('?').next().unwrap_or_default();
-    let is_here = |place: &str| path == place || (place != "/" && path.starts_with(&format!("{place}/")));
+    let is_in = |place: &str| path == place || (place != "/" && path.starts_with(&format!("{place}/")));
+    let is_here = |place: &str| is_in(place) || BELOW.iter().any(|(below, of)| *of == place && is_in(below));
     html! {
         nav.side aria-label=(ask.say(common::NAVIGATION)) {
             ul {

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod arranging;
+mod gallery;
 mod looking_after;
+mod together;
 mod world;
 
 use e2e::central::Sample;

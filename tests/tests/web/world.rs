@@ -90,8 +90,14 @@ impl World {
         self.browser.says("Overview", SOON).await.unwrap();
     }
 
-    /// Pictures of the page that is open, wide and narrow, light and dark; nothing in it keeps anybody from using it.
+    /// Pictures of the page that is open, wide and narrow, light and dark; nothing in it keeps anybody from using it, and nothing is cut.
     pub(super) async fn pictures(&self, name: &str) {
+        let faults = self.looks(name).await;
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    /// The same pictures, and what is wrong with them.
+    pub(super) async fn looks(&self, name: &str) -> Vec<String> {
         let mut faults = Vec::new();
         for (kind, width, is_dark) in [
             ("wide", 1280, false),
@@ -104,11 +110,12 @@ impl World {
                 .picture(&place_of(&format!("{name}-{kind}")))
                 .await
                 .unwrap();
-            let found = self.browser.hindrances(&self.axe).await.unwrap();
+            let mut found = self.browser.hindrances(&self.axe).await.unwrap();
+            found.extend(self.browser.cuts().await.unwrap());
             faults.extend(found.into_iter().map(|fault| format!("{name}, {kind}: {fault}")));
         }
         self.browser.look(1280, 900, false).await.unwrap();
-        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        faults
     }
 
     /// One picture of a page of which there are many alike, or that does not stay for long.

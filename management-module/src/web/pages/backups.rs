@@ -365,7 +365,7 @@ fn chart(ask: &Ask, runs: &[RunRow], value: impl Fn(&RunRow) -> u64, say: impl F
         ));
     }
     html! {
-        @if bars.is_empty() { p.soft { (ask.say(plan::NO_RUNS)) } } @else {
+        @if bars.is_empty() { p.soft { (ask.say(plan::NO_RUNS)) } } @else if most == 0 { p.soft { "–" } } @else {
             svg.chart role="img" aria-label=(ask.fill(plan::CHART, &[&bars.len().to_string(), &say(most)]))
                 viewBox={ "0 0 " (bars.len().max(10) * 10) " 100" } preserveAspectRatio="none" { (PreEscaped(drawn)) }
             p.small.soft { (ask.fill(plan::MOST, &[&say(most)])) }

@@ -146,7 +146,8 @@ fn workload(ask: &Ask, member: &FleetMember, on: &WorkloadOn) -> Markup {
             dl {
                 dt { (ask.say(fleet::VERSION)) } dd { (there.version) }
                 dt { (ask.say(fleet::STARTED)) } dd { (look::moment(ask, wire_moment(there.start_time.as_ref()))) }
-                dt { (ask.say(fleet::MEMORY)) } dd { (ask.language.size(there.memory_bytes)) }
+                // A system that does not count it says nothing.
+                @if there.memory_bytes > 0 { dt { (ask.say(fleet::MEMORY)) } dd { (ask.language.size(there.memory_bytes)) } }
                 @if there.restarts > 0 { dt { (ask.say(fleet::RESTARTS)) } dd { (there.restarts) } }
                 @if !there.problem.is_empty() { dt { (ask.say(fleet::WHY)) } dd lang="en" { (there.problem) } }
             }

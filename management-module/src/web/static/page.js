@@ -42,6 +42,16 @@ function removeUntil(node, end) {
   }
 }
 
+// On a narrow screen places roll sideways: the one that is open comes into sight.
+function showPlace() {
+  for (const places of document.querySelectorAll('.side, .tabs')) {
+    const here = places.querySelector('[aria-current]');
+    if (here) places.scrollLeft = here.offsetLeft - places.offsetLeft - (places.clientWidth - here.offsetWidth) / 2;
+  }
+}
+showPlace();
+addEventListener('resize', showPlace);
+
 // Parts that the server keeps up to date: the HTML in an event was made and escaped by the server.
 for (const part of document.querySelectorAll('[data-live]')) {
   const source = new EventSource(part.dataset.live);
