@@ -237,11 +237,11 @@ async fn prove(order: &mut Order, answer: &(dyn Fn(&str, [u8; 32]) + Send + Sync
         let mut one = one.map_err(said("say what it wants to see"))?;
         let name = one.identifier().to_string();
         let state = one.refresh().await.map_err(said("say what it has seen"))?;
-        let faults = state
+        let mut faults = state
             .challenges
             .iter()
             .filter_map(|challenge| challenge.error.as_ref());
-        if let Some(fault) = faults.last() {
+        if let Some(fault) = faults.next_back() {
             let said = fault.detail.clone().unwrap_or_else(|| fault.to_string());
             return Err(AcmeError::Name { name, said });
         }

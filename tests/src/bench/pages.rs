@@ -51,7 +51,7 @@ pub async fn pages(lab: &Lab, runs: usize) -> anyhow::Result<Vec<Row>> {
     let mut years = lab.lan.at_server("sqlite3");
     let sql = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../management-module/src/web/tests/years.sql");
     years
-        .arg(lab.data().join("state/store.db"))
+        .arg(lab.server.config().with_file_name("state").join("store.db"))
         .arg(format!(".read {}", sql.display()));
     stdout_of(years, LIMIT).await?;
     lab.serve().await?;
