@@ -24,7 +24,7 @@ use super::command::{self, CommandError};
 use super::profile::{DataSet, DumpCommand};
 use super::quiesce::{QuiesceError, Quiesced, StopNotes};
 
-pub use self::walk::{Measured, measure, sample};
+pub use self::walk::{Measured, measure, measure_and_sample};
 
 /// Batches that are read ahead, each of at most 256 KiB.
 const AHEAD: usize = 16;
@@ -192,8 +192,8 @@ fn read_command(
     let mut running =
         command::start(&dump.run, Stdio::null(), Stdio::piped(), dump.deadline, cancel).map_err(failed)?;
     batcher.begin(command_member(set, dump))?;
-    if let Some(mut stdout) = running.stdout() {
-        batcher.content_to_end(&mut stdout).map_err(|err| match err {
+    if let Some(stdout) = running.stdout() {
+        batcher.content_to_end(&stdout).map_err(|err| match err {
             batch::ContentError::Stopped => ReadError::Cancelled,
             batch::ContentError::Read(source) => ReadError::Pipe {
                 data_set: set.name.clone(),

@@ -7,7 +7,7 @@ use super::{Backups, failure};
 use crate::app::remote::call;
 use crate::app::{AppError, Job, JobFailure};
 use crate::central::profile::DataSet;
-use crate::central::read::{Measured, sample};
+use crate::central::read::{Measured, measure_and_sample};
 use crate::names::SatelliteName;
 use crate::plan::space::{Place, Quota, Room, Shrunk};
 use crate::store::{AccountRow, Central};
@@ -65,12 +65,23 @@ impl Backups {
         satellite: &SatelliteName,
         sets: &[DataSet],
     ) -> Result<Weight, AppError> {
-        let sizes = self.measured(central, satellite, sets.to_vec()).await?;
         let last = self.last_of(central, satellite, sets).await;
-        let in_all = sizes.iter().fold(Measured::default(), |sum, (_, one)| Measured {
-            files: sum.files + one.files,
-            bytes: sum.bytes + one.bytes,
-        });
+        let (sizes, shrunk) = match &last {
+            Some(last) => {
+                let shrunk = Shrunk {
+                    from: last.data_sets.iter().map(|set| set.size_bytes).sum(),
+                    to: last.size_bytes,
+                };
+                (self.measured(central, satellite, sets.to_vec()).await?, shrunk)
+            }
+            // A sample would have to be sent as well.
+            None if central.ssh.is_some() => {
+                let sizes = self.measured(central, satellite, sets.to_vec()).await?;
+                let bytes = sizes.iter().map(|(_, size)| size.bytes).sum();
+                (sizes, Shrunk { from: bytes, to: bytes })
+            }
+            None => sampled(sets.to_vec()).await?,
+        };
         let content = |(set, size): &(DataSet, Measured)| match &last {
             // Nobody knows what its commands will print but by what they printed.
             Some(last) if !set.commands.is_empty() => size.bytes.max(held(last, &set.name)),
@@ -79,22 +90,6 @@ impl Backups {
             None => size.bytes.saturating_add(set.estimate()),
         };
         let content = sizes.iter().map(content).sum();
-        let shrunk = match &last {
-            Some(last) => Shrunk {
-                from: last.data_sets.iter().map(|set| set.size_bytes).sum(),
-                to: last.size_bytes,
-            },
-            // A sample would have to be sent as well.
-            None if central.ssh.is_some() => Shrunk {
-                from: in_all.bytes,
-                to: in_all.bytes,
-            },
-            None => {
-                let sets = sets.to_vec();
-                let sampled = tokio::task::spawn_blocking(move || sample(&sets, &in_all)).await;
-                sampled.map_err(|error| AppError::machine("look at the central's data", error))?
-            }
-        };
         Ok(Weight {
             archive: shrunk.of(content),
             sets: sizes,
@@ -183,6 +178,17 @@ impl Backups {
         };
         answer.ok()?.archives.into_iter().find(is_alike)
     }
+}
+
+/// What the data sets hold and become, judged by a part of what they hold.
+async fn sampled(sets: Vec<DataSet>) -> Result<(Vec<(DataSet, Measured)>, Shrunk), AppError> {
+    let work = move || {
+        let (measured, shrunk) = measure_and_sample(&sets);
+        (sets.into_iter().zip(measured).collect(), shrunk)
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|err| AppError::machine("measure the central", err))
 }
 
 fn held(archive: &pb::Archive, set: &str) -> u64 {

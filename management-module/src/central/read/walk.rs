@@ -24,7 +24,8 @@ use super::super::profile::DataSet;
 use super::batch::Batcher;
 use super::{ReadError, file};
 
-pub use self::sample::sample;
+use self::sample::Sampler;
+use crate::plan::space::Shrunk;
 
 /// Names of a directory that are sorted at a time; a larger directory comes in several sorted runs.
 const RUN: usize = 100_000;
@@ -85,6 +86,27 @@ pub fn measure(set: &DataSet) -> Measured {
     // A scale never stops a walk.
     drop(walk(&mut scale, set));
     scale.measured
+}
+
+/// The same of several, and how much all of it becomes in an archive, as far as a sample tells. Blocks.
+#[must_use]
+pub fn measure_and_sample(sets: &[DataSet]) -> (Vec<Measured>, Shrunk) {
+    let mut sampler = Some(Sampler::default());
+    let mut measured = Vec::with_capacity(sets.len());
+    for set in sets {
+        let mut scale = Scale {
+            sampler,
+            ..Scale::default()
+        };
+        drop(walk(&mut scale, set));
+        measured.push(scale.measured);
+        sampler = scale.sampler;
+    }
+    let sum = |count: fn(&Measured) -> u64| measured.iter().map(count).sum();
+    let shrunk = sampler
+        .unwrap_or_default()
+        .shrunk(sum(|one| one.files), sum(|one| one.bytes));
+    (measured, shrunk)
 }
 
 /// Answers how many of the configured paths are there.
@@ -330,6 +352,7 @@ impl Sender<'_> {
 struct Scale {
     measured: Measured,
     links: HashMap<(u64, u64), ()>,
+    sampler: Option<Sampler>,
 }
 
 impl Visitor for Scale {
@@ -352,6 +375,9 @@ impl Visitor for Scale {
             return Ok(());
         }
         self.measured.bytes += file::size(&entry.stat);
+        if let Some(sampler) = &mut self.sampler {
+            sampler.found(entry);
+        }
         Ok(())
     }
 }
