@@ -2,15 +2,18 @@
 //!
 //! **Invariant:** a batch is never larger than the contract allows; what is not sent yet is one batch at most.
 
-use std::io::{self, Read as Source};
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fastcdc::v2020::FastCDC;
 use nix::sys::stat::FileStat;
 use prost::Message as _;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use satellite_proto::wire::MAX_PIECE;
 use satellite_proto::wire::backup::v1::{Batch, CopiedContent, Item, Member, MemberEnd, item};
 use tokio::sync::mpsc;
@@ -52,7 +55,6 @@ pub(super) struct Batcher {
     progress: Arc<AtomicU64>,
     items: Vec<Item>,
     size: usize,
-    buffer: BytesMut,
     hash: Option<Context>,
     totals: Totals,
     memory: Memory,
@@ -80,7 +82,6 @@ impl Batcher {
             progress,
             items: Vec::new(),
             size: 0,
-            buffer: BytesMut::new(),
             hash: None,
             totals: Totals::default(),
             memory,
@@ -246,39 +247,15 @@ impl Batcher {
     }
 
     /// Sends what `source` has until its end.
-    pub(super) fn content_to_end(&mut self, source: &mut impl Source) -> Result<(), ContentError> {
+    pub(super) fn content_to_end(&mut self, source: &impl AsFd) -> Result<(), ContentError> {
         loop {
             let room = self.room().map_err(|_| ContentError::Stopped)?;
-            let piece = self.read_piece(source, room, room).map_err(ContentError::Read)?;
+            let piece = read_piece(source, room, room).map_err(ContentError::Read)?;
             if piece.is_empty() {
                 return Ok(());
             }
             self.content(piece).map_err(|_| ContentError::Stopped)?;
         }
-    }
-
-    /// Reads at most `most` bytes, until `enough` are there or the source ends.
-    pub(super) fn read_piece(
-        &mut self,
-        source: &mut impl Source,
-        enough: usize,
-        most: usize,
-    ) -> io::Result<Bytes> {
-        self.buffer.resize(most, 0);
-        let mut filled = 0;
-        while filled < most {
-            match source.read(&mut self.buffer[filled..most]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
-            }
-            if filled >= enough {
-                break;
-            }
-        }
-        self.buffer.truncate(filled);
-        Ok(self.buffer.split().freeze())
     }
 
     /// Bytes of content that the batch can still take; begins a new one if that is little.
@@ -332,6 +309,20 @@ impl Batcher {
             .blocking_send(output)
             .map_err(|_| ReadError::Cancelled)
     }
+}
+
+/// Reads at most `most` bytes, until `enough` are there or the source ends.
+pub(super) fn read_piece(source: &impl AsFd, enough: usize, most: usize) -> io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(most);
+    // Not by `Read`: that takes a buffer only when it was filled with something before.
+    while piece.len() < enough.max(1) {
+        match rustix::io::read(source, spare_capacity(&mut piece)) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+    Ok(piece.into())
 }
 
 /// Bytes that are filled in at the end and taken from the beginning; what is left is moved seldom.

@@ -13,7 +13,7 @@ use nix::unistd::{Whence, lseek};
 use satellite_proto::wire::backup::v1::Member;
 
 use super::ReadError;
-use super::batch::Batcher;
+use super::batch::{Batcher, read_piece};
 
 /// Files up to this size are read whole before they are announced.
 const SMALL: u64 = 1024 * 1024;
@@ -39,7 +39,7 @@ pub(super) fn send(
 ) -> Result<Option<FileStat>, ReadError> {
     let nothing = |()| None;
     if size(&opened) <= SMALL {
-        match read_small(batcher, file, opened) {
+        match read_small(file, opened) {
             Ok(Small::Steady(content, stat)) => {
                 return batcher.small_file(member, content).map(|()| Some(stat));
             }
@@ -70,7 +70,7 @@ pub(super) fn send(
     send_large(batcher, member, file, &before)
 }
 
-fn read_small(batcher: &mut Batcher, file: &mut File, opened: FileStat) -> std::io::Result<Small> {
+fn read_small(file: &mut File, opened: FileStat) -> std::io::Result<Small> {
     let (mut before, mut last) = (opened, Bytes::new());
     for attempt in 0..TRIES {
         if attempt > 0 {
@@ -82,7 +82,7 @@ fn read_small(batcher: &mut Batcher, file: &mut File, opened: FileStat) -> std::
         }
         // One more than there should be: finds what was added meanwhile.
         let expected = usize::try_from(size(&before)).unwrap_or_default();
-        last = batcher.read_piece(file, expected, expected + 1)?;
+        last = read_piece(file, expected, expected + 1)?;
         let after = fstat(&*file)?;
         if last.len() == expected && same(&before, &after) {
             return Ok(Small::Steady(last, after));
@@ -111,7 +111,7 @@ fn send_large(
         };
         let piece = match problem {
             None if hole > 0 => Bytes::from(vec![0; room.min(usize::try_from(hole).unwrap_or(room))]),
-            None => batcher.read_piece(file, room, room).unwrap_or_else(|err| {
+            None => read_piece(file, room, room).unwrap_or_else(|err| {
                 problem = Some(format!("reading failed ({err}); the rest is zeros"));
                 lost = true;
                 Bytes::new()

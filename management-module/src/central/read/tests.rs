@@ -12,7 +12,8 @@ use satellite_proto::wire::backup::v1::{Item, Member, MemberType, item};
 use super::super::command::CommandError;
 use super::super::testing::{data_set_of, profile, read, read_since};
 use super::seen::{Base, Chunks, Head, Recorder, SeenFile};
-use super::{Measured, Memory, ReadError, measure};
+use super::{Measured, Memory, ReadError, measure, measure_and_sample};
+use crate::plan::space::Shrunk;
 
 fn members(items: &[Item]) -> Vec<&Member> {
     let begin = |item: &'_ Item| match item.kind {
@@ -185,6 +186,26 @@ fn a_measure_counts_each_content_once() {
     symlink("a", dir.path().join("c")).unwrap();
     let sets = data_set_of(dir.path());
     assert_eq!(measure(&sets[0]), Measured { files: 2, bytes: 5 });
+}
+
+#[test]
+fn a_sample_tells_what_can_be_compressed_of_however_much_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut noise = vec![0; 12 << 20];
+    aws_lc_rs::rand::fill(&mut noise).unwrap();
+    let sampled = || measure_and_sample(&data_set_of(dir.path()));
+    assert_eq!(sampled().1, Shrunk { from: 0, to: 0 });
+    put(&dir.path().join("a"), b"ab");
+    assert_eq!(sampled().0, [Measured { files: 1, bytes: 2 }]);
+    // More than pieces are taken at once, in files larger and smaller than a piece; half of it is noise.
+    put(&dir.path().join("b"), &noise);
+    for name in 0..600 {
+        put(&dir.path().join(format!("c{name}")), [0; 20 << 10]);
+    }
+    let (measured, shrunk) = sampled();
+    assert_eq!(shrunk.from, measured[0].bytes);
+    let half = shrunk.from / 2;
+    assert!(shrunk.to.abs_diff(half) < half / 5, "{shrunk:?}");
 }
 
 #[tokio::test]
