@@ -4,6 +4,7 @@ use e2e::command::{run, stdout_of};
 use e2e::console;
 use e2e::lab::{Lab, SATELLITE};
 use e2e::scratch::Scratch;
+use e2e::wait::until;
 
 use super::world::{LONG, SOON, World};
 
@@ -28,8 +29,16 @@ async fn a_person_reads_the_logs_of_two_satellites_as_one() {
         (&twin, "two-7431"),
         (lab, "three-7431"),
     ] {
+        let satellite = of.satellite();
         let words = ["systemd-cat", "-t", "probe", "echo", word];
-        of.satellite().exec(&words).await.unwrap();
+        satellite.exec(&words).await.unwrap();
+        // The journal says when it has taken a line, not when that was written: the next one is later only then.
+        until("the journal to have it", SOON, async || {
+            let journal = satellite.exec(&["journalctl", "-q", "-t", "probe"]).await.ok()?;
+            journal.contains(word).then_some(())
+        })
+        .await
+        .unwrap();
     }
     world.sign_in().await;
     let browser = &world.browser;

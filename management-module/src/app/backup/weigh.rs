@@ -78,7 +78,13 @@ impl Backups {
             None if central.ssh.is_some() => {
                 let sizes = self.measured(central, satellite, sets.to_vec()).await?;
                 let bytes = sizes.iter().map(|(_, size)| size.bytes).sum();
-                (sizes, Shrunk { from: bytes, to: bytes })
+                (
+                    sizes,
+                    Shrunk {
+                        from: bytes,
+                        to: bytes,
+                    },
+                )
             }
             None => sampled(sets.to_vec()).await?,
         };
