@@ -2,6 +2,7 @@
 
 mod back;
 mod machine;
+mod slot_writes;
 mod writes;
 
 use std::os::unix::process::ExitStatusExt as _;
@@ -88,6 +89,11 @@ async fn killed_anywhere_while_its_system_is_changed_a_machine_starts_the_old_on
     let ends = futures_util::stream::iter(&points).map(async |point| killed_at(point).await);
     let ends: Vec<String> = ends.buffer_unordered(4).collect().await;
     let news = ends.iter().filter(|version| *version == "2.0.0").count();
+    println!(
+        "killed at {} points: the new system came up {news} times, the old one {}",
+        points.len(),
+        points.len() - news
+    );
     // Once it is recorded that the new one is started, or stays, it is.
     assert!(news >= 6, "only {news} of {} points lead on", points.len());
 }

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use satellite_host::files;
 
 use super::strace::{Argument, Call};
 use super::{Cut, below};
 
 /// What tells two disks apart.
 pub(super) type Key = u64;
+
+/// What is laid out at once; where it is all zeros a hole is left.
+const PIECE: usize = 64 * 1024;
 
 /// Names with the places of what they name.
 type Names = BTreeMap<PathBuf, usize>;
@@ -44,6 +45,8 @@ struct Open {
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     root: PathBuf,
+    /// What lies in file systems of its own.
+    volumes: Vec<PathBuf>,
     nodes: Vec<(Node, u32)>,
     names: Names,
     committed: Names,
@@ -56,6 +59,7 @@ impl Disk {
     pub(crate) fn read(root: &Path) -> Self {
         let mut disk = Self {
             root: root.canonicalize().unwrap(),
+            volumes: Vec::new(),
             nodes: Vec::new(),
             names: Names::new(),
             committed: Names::new(),
@@ -87,6 +91,30 @@ impl Disk {
         }
         disk.committed = disk.names.clone();
         disk
+    }
+
+    /// The same where each of these directories, or disks in files, is synchronised apart from everything else.
+    pub(crate) fn with_volumes(mut self, volumes: &[&str]) -> Self {
+        self.volumes = volumes.iter().map(PathBuf::from).collect();
+        self
+    }
+
+    /// Whether two paths are synchronised together.
+    fn is_one_volume(&self, one: &Path, other: &Path) -> bool {
+        let volume = |path: &Path| self.volumes.iter().position(|volume| path.starts_with(volume));
+        volume(one) == volume(other)
+    }
+
+    /// The names of the volume of `path` are as they are now, whatever comes.
+    fn commit(&mut self, path: &Path) {
+        let mut committed = std::mem::take(&mut self.committed);
+        committed.retain(|other, _| !self.is_one_volume(path, other));
+        let now = self
+            .names
+            .iter()
+            .filter(|(other, _)| self.is_one_volume(path, other));
+        committed.extend(now.map(|(other, node)| (other.clone(), *node)));
+        self.committed = committed;
     }
 
     fn add(&mut self, path: PathBuf, node: Node, mode: u32) -> usize {
@@ -133,10 +161,23 @@ impl Disk {
                 if let Some(node) = self.names.get(&path).copied() {
                     self.synchronise(node);
                 }
-                self.committed = self.names.clone();
+                self.commit(&path);
                 true
             }
-            "syncfs" | "sync" => {
+            "syncfs" => {
+                let Some(path) = self.place(argument(0)) else {
+                    return false;
+                };
+                let names = self
+                    .names
+                    .iter()
+                    .filter(|(other, _)| self.is_one_volume(&path, other));
+                let nodes: Vec<usize> = names.map(|(_, node)| *node).collect();
+                nodes.into_iter().for_each(|node| self.synchronise(node));
+                self.commit(&path);
+                true
+            }
+            "sync" => {
                 (0..self.nodes.len()).for_each(|node| self.synchronise(node));
                 self.committed = self.names.clone();
                 true
@@ -346,7 +387,7 @@ impl Disk {
     fn names_after(&self, cut: Cut) -> &Names {
         match cut {
             Cut::Power => &self.committed,
-            Cut::Killed | Cut::PowerAfterCommit => &self.names,
+            Cut::Killed | Cut::Torn | Cut::PowerAfterCommit => &self.names,
         }
     }
 
@@ -355,7 +396,7 @@ impl Disk {
         let mut hasher = DefaultHasher::new();
         for (path, node) in self.names_after(cut) {
             let version = match (&self.nodes[*node].0, cut) {
-                (Node::File { version, .. }, Cut::Killed) => *version,
+                (Node::File { version, .. }, cut) if cut.keeps_all() => *version,
                 (
                     Node::File {
                         synchronised_version, ..
@@ -374,16 +415,24 @@ impl Disk {
         for (path, node) in self.names_after(cut) {
             let (path, (node, mode)) = (dir.join(path), &self.nodes[*node]);
             match node {
-                Node::Directory => files::create_dir(&path, *mode).unwrap(),
+                Node::Directory => {
+                    fs::create_dir(&path).unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+                }
                 Node::Link(target) => symlink(target, &path).unwrap(),
                 Node::File {
                     content,
                     synchronised,
                     ..
                 } => {
-                    let content = if cut == Cut::Killed { content } else { synchronised };
-                    let mut file = fs::File::create_new(&path).unwrap();
-                    std::io::Write::write_all(&mut file, content).unwrap();
+                    let content = if cut.keeps_all() { content } else { synchronised };
+                    let file = fs::File::create_new(&path).unwrap();
+                    file.set_len(content.len() as u64).unwrap();
+                    for (number, piece) in content.chunks(PIECE).enumerate() {
+                        if *piece != [0; PIECE][..piece.len()] {
+                            file.write_all_at(piece, (number * PIECE) as u64).unwrap();
+                        }
+                    }
                     file.set_permissions(fs::Permissions::from_mode(*mode)).unwrap();
                 }
             }

@@ -11,6 +11,9 @@ const CALLS: &str = "openat,openat2,write,writev,pwrite64,pwritev,copy_file_rang
                      unlinkat,rmdir,mkdir,mkdirat,symlink,symlinkat,link,linkat,ftruncate,truncate,fallocate,fsync,fdatasync,\
                      syncfs,sync,chmod,fchmod,fchmodat,lseek";
 
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: u64 = 512;
+
 /// A call that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -20,6 +23,18 @@ pub(crate) struct Call {
     pub(super) result: u64,
     /// What the answer opens, if it opens something.
     pub(super) opened: Option<PathBuf>,
+}
+
+impl Call {
+    /// The same, as it is when only the first half of what it writes comes to a disk; none: it comes there at once or not at all.
+    pub(super) fn half(&self) -> Option<Self> {
+        let writes = matches!(self.name.as_str(), "write" | "pwrite64");
+        let half = self.result / 2 / SECTOR * SECTOR;
+        (writes && half > 0).then(|| Self {
+            result: half,
+            ..self.clone()
+        })
+    }
 }
 
 /// An argument, as `strace` shows it.

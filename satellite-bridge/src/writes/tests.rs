@@ -68,3 +68,36 @@ async fn each_cut_of_an_atomic_write_and_a_rename_leaves_what_it_would() {
     let expected: Vec<_> = expected.map(|(cut, shown)| (cut, shown.to_owned())).to_vec();
     assert_eq!(states().await, expected);
 }
+
+#[test]
+fn a_write_is_torn_between_sectors_and_a_short_one_not_at_all() {
+    let write = |bytes: usize| {
+        let text = "\\x61".repeat(bytes);
+        let call = strace::parse(&format!("1 pwrite64(3</disk>, \"{text}\", {bytes}, 0) = {bytes}"));
+        call[0].half().map(|half| half.result)
+    };
+    assert_eq!([write(3), write(1023), write(1600)], [None, None, Some(512)]);
+}
+
+#[test]
+fn what_lies_in_another_file_system_is_not_brought_to_the_disk_with_this_one() {
+    for (volumes, expected) in [(&["esp"][..], "esp/before"), (&[], "esp/after")] {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for part in ["esp", "data"] {
+            fs::create_dir(root.join(part)).unwrap();
+        }
+        files::write_atomic(&root.join("esp/before"), b"kernel", 0o600).unwrap();
+        let mut disk = Disk::read(&root).with_volumes(volumes);
+        let root = root.display();
+        let log = format!(
+            "1 rename(\"{root}/esp/before\", \"{root}/esp/after\") = 0\n1 fsync(3<{root}/data>) = 0\n"
+        );
+        for call in strace::parse(&log) {
+            assert!(disk.apply(&call));
+        }
+        let laid = tempfile::tempdir().unwrap();
+        disk.lay_out(laid.path(), Cut::Power);
+        assert!(laid.path().join(expected).exists(), "{volumes:?}");
+    }
+}

@@ -16,7 +16,7 @@ const WAY_BACK: [&str; 4] = [
 ];
 
 /// Brings systems one after the other, each to the end.
-async fn brought(world: &World, versions: &[&str]) -> Running {
+pub(super) async fn brought(world: &World, versions: &[&str]) -> Running {
     let mut running = world.boot(world.start().await);
     for version in versions {
         running.begin(&world.bundle(version, 30)).await;
@@ -101,6 +101,7 @@ async fn an_older_system_that_never_comes_up_leads_back_to_the_one_before_and_no
 
 #[tokio::test]
 async fn killed_anywhere_on_its_way_back_a_machine_starts_the_old_one_or_the_new_one_whole() {
+    let mut news = 0;
     for point in WAY_BACK {
         let world = World::with_slots(3).await;
         let running = brought(&world, &["3.0.0"]).await;
@@ -110,6 +111,7 @@ async fn killed_anywhere_on_its_way_back_a_machine_starts_the_old_one_or_the_new
         kill_child_at(point, "back", &world.root, &ground).await;
         let running = world.settled(true, point).await;
         let succeeded = running.last().state() == OperationState::Succeeded;
+        news += usize::from(succeeded);
         let expected = if succeeded { ("2.0.0", 2) } else { ("3.0.0", 3) };
         assert_eq!(
             (running.ground.version.as_str(), running.floor()),
@@ -126,6 +128,11 @@ async fn killed_anywhere_on_its_way_back_a_machine_starts_the_old_one_or_the_new
         );
         brought(&world, &["4.0.0"]).await;
     }
+    println!(
+        "killed at {} points: the older system came up {news} times, the one before {}",
+        WAY_BACK.len(),
+        WAY_BACK.len() - news
+    );
 }
 
 #[tokio::test]
@@ -186,6 +193,10 @@ async fn killed_anywhere_after_a_factory_reset_a_machine_still_comes_to_the_syst
         kill_child_at(point, "home", &world.root, &ground).await;
         assert_eq!(world.at_home().await.ground.version, SHIPPED, "{point}");
     }
+    println!(
+        "killed at {} points: the shipped system came up each time",
+        shipped::FAIL_POINTS.len()
+    );
     let world = World::with_slots(3).await;
     let ground = brought(&world, &["2.0.0"]).await.ground.clone();
     assert_eq!(

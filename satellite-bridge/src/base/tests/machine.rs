@@ -1,9 +1,10 @@
 //! A machine with two slots in a file, and a loader that counts starts as systemd-boot does.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use satellite_host::exec::Exec;
@@ -18,7 +19,7 @@ use crate::base::loader::Entry;
 use crate::base::shipped::{Next, UNUSED};
 use crate::base::slots::Machine;
 use crate::base::{Base, Ground, Part, SLOT_UNIT, is_on_trial};
-use crate::boot::table::Table;
+use crate::boot::table::{Slot, Table};
 use crate::operations::Operations;
 use crate::trust::Truster;
 use crate::update::{Platform, Updates};
@@ -52,22 +53,33 @@ fn slot_of(version: &str) -> String {
     format!("root-{}", &Digest::of(version.as_bytes()).to_string()[..16])
 }
 
-/// What lies in the slot of a version: most of it is what lies in that of every other.
-fn content_of(version: &str) -> Vec<u8> {
-    let noise = (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8);
-    noise.chain(version.bytes().cycle().take(90_000)).collect()
+/// A system, as a bundle brings it.
+struct System {
+    /// What lies in its slot: most of it is what lies in that of every other, but for how it begins and ends.
+    root: Vec<u8>,
+    /// A kernel image proves the root that it was made for.
+    kernel: Vec<u8>,
 }
 
-/// A kernel image proves the root that it was made for.
-fn kernel_of(version: &str) -> Vec<u8> {
-    let content = content_of(version);
-    let proof = format!(
-        "{} {} {}\n",
-        slot_of(version),
-        content.len(),
-        Digest::of(&content)
-    );
-    proof.into_bytes().into_iter().chain(vec![7; 40_000]).collect()
+impl System {
+    /// It is made once: a machine that is started hundreds of times compares it each time.
+    fn of(version: &str) -> Arc<Self> {
+        static MADE: Mutex<BTreeMap<String, Arc<System>>> = Mutex::new(BTreeMap::new());
+        let mut made = MADE.lock().unwrap();
+        let system = made
+            .entry(version.to_owned())
+            .or_insert_with(|| Arc::new(Self::make(version)));
+        system.clone()
+    }
+
+    fn make(version: &str) -> Self {
+        let own = || version.bytes().cycle().take(45_000);
+        let noise = (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8);
+        let root: Vec<u8> = own().chain(noise).chain(own()).collect();
+        let proof = format!("{} {} {}\n", slot_of(version), root.len(), Digest::of(&root));
+        let kernel = proof.into_bytes().into_iter().chain(vec![7; 40_000]).collect();
+        Self { root, kernel }
+    }
 }
 
 impl World {
@@ -103,9 +115,10 @@ impl World {
         );
         let made = Exec::new("sfdisk").args(["--quiet", &world.disk().display().to_string()]);
         made.input(table).run().await.unwrap();
-        disk.write_all_at(&content_of(SHIPPED), FIRST).unwrap();
+        let shipped = System::of(SHIPPED);
+        disk.write_all_at(&shipped.root, FIRST).unwrap();
         let entry = world.entries().join(format!("satellite_{SHIPPED}.efi"));
-        files::write_atomic(&entry, &kernel_of(SHIPPED), 0o644).unwrap();
+        files::write_atomic(&entry, &shipped.kernel, 0o644).unwrap();
         world
     }
 
@@ -133,7 +146,7 @@ impl World {
         names
     }
 
-    fn places(&self) -> Places {
+    pub(super) fn places(&self) -> Places {
         Places {
             state_dir: self.root.join("state"),
             run_dir: self.root.join("run"),
@@ -144,15 +157,33 @@ impl World {
         }
     }
 
+    /// The kernel images that the loader sees.
+    fn visible(&self) -> Vec<Entry> {
+        let names = self.names();
+        let seen = names.iter().filter(|name| name.ends_with(".efi"));
+        seen.filter_map(|name| Entry::parse(name)).collect()
+    }
+
+    /// The versions that the loader could start: each of them is whole.
+    pub(super) async fn whole(&self, point: &str) -> Vec<String> {
+        let mut versions = Vec::new();
+        let slots = self.slots().await;
+        for entry in self.visible() {
+            let slot = self.proved(&slots, &entry);
+            assert!(
+                slot.is_some(),
+                "{point}: the slot of {} is not whole",
+                entry.name()
+            );
+            versions.push(entry.version);
+        }
+        versions
+    }
+
     /// Starts the machine as the loader and dm-verity do; answers what runs.
     pub(super) async fn start(&self) -> Ground {
         for _ in 0..8 {
-            let mut entries: Vec<Entry> = self
-                .names()
-                .iter()
-                .filter(|name| name.ends_with(".efi"))
-                .filter_map(|name| Entry::parse(name))
-                .collect();
+            let mut entries = self.visible();
             let rank = |entry: &Entry| {
                 let version: semver::Version = entry.version.parse().unwrap();
                 (entry.left == Some(0), std::cmp::Reverse(version))
@@ -164,7 +195,7 @@ impl World {
                 (entry.left, entry.done) = (Some(left - 1), entry.done + 1);
                 fs::rename(before, self.entries().join(entry.name())).unwrap();
             }
-            if let Some(slot) = self.proved(&entry).await {
+            if let Some(slot) = self.proved(&self.slots().await, &entry) {
                 return Ground {
                     part: Part::System,
                     version: entry.version,
@@ -182,29 +213,26 @@ impl World {
         panic!("the machine does not start: {:?}", self.names());
     }
 
-    /// The slot of a kernel image, if there is one that is whole.
-    async fn proved(&self, entry: &Entry) -> Option<String> {
-        let kernel = fs::read(self.entries().join(entry.name())).unwrap();
-        assert_eq!(
-            kernel,
-            kernel_of(&entry.version),
-            "half a kernel image: {}",
-            entry.name()
-        );
-        let slot = slot_of(&entry.version);
+    /// The slots of the disk. A table that was torn is read from its copy, as the kernel does that is told `gpt`.
+    async fn slots(&self) -> Vec<Slot> {
         let said = Exec::new("sfdisk").args(["--json", &self.disk().display().to_string()]);
-        let slots = Table::parse(&said.run().await.unwrap().stdout)
-            .unwrap()
-            .slots()
-            .unwrap();
-        let place = slots.into_iter().find(|found| found.name == slot)?;
-        let wanted = content_of(&entry.version);
-        let mut found = vec![0; wanted.len()];
+        let table = Table::parse(&said.run().await.unwrap().stdout).unwrap();
+        table.slots().unwrap()
+    }
+
+    /// The slot of a kernel image, if there is one that is whole.
+    fn proved(&self, slots: &[Slot], entry: &Entry) -> Option<String> {
+        let kernel = fs::read(self.entries().join(entry.name())).unwrap();
+        let system = System::of(&entry.version);
+        assert!(kernel == system.kernel, "half a kernel image: {}", entry.name());
+        let slot = slot_of(&entry.version);
+        let place = slots.iter().find(|found| found.name == slot)?;
+        let mut found = vec![0; system.root.len()];
         fs::File::open(self.disk())
             .unwrap()
             .read_exact_at(&mut found, place.offset)
             .unwrap();
-        (found == wanted).then_some(slot)
+        (found == system.root).then_some(slot)
     }
 
     /// A block of a slot goes bad.
@@ -327,8 +355,9 @@ impl World {
         let write = |name: &str, bytes: &[u8]| {
             files::write_atomic(&payload.path().join(name), bytes, 0o644).unwrap();
         };
-        write("root.img", &content_of(version));
-        write("kernel.efi", &kernel_of(version));
+        let system = System::of(version);
+        write("root.img", &system.root);
+        write("kernel.efi", &system.kernel);
         let release: u64 = version.split('.').next().unwrap().parse::<u64>().unwrap().max(1);
         let recipe = format!(
             "workload = \"system\"\nversion = \"{version}\"\nchannel = \"stable\"\nrelease = {release}\n\
@@ -357,7 +386,7 @@ impl World {
     }
 
     /// What systemd-bless-boot does once `boot healthy` has ended well.
-    fn bless(&self, running: &Running, point: &str) {
+    pub(super) fn bless(&self, running: &Running, point: &str) {
         assert!(!is_on_trial(&self.places()), "{point}");
         let own = |entry: &Entry| entry.version == running.ground.version;
         let counted = self
@@ -442,6 +471,11 @@ impl Running {
 
     pub(super) fn last(&self) -> Operation {
         self.operations.list(1).remove(0)
+    }
+
+    /// Everything that was asked for, the last first.
+    pub(super) fn all(&self) -> Vec<Operation> {
+        self.operations.list(100)
     }
 
     pub(super) fn floor(&self) -> u64 {

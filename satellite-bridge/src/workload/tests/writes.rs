@@ -23,7 +23,7 @@ async fn check(left: &Left, before: Option<&str>, updates_again: bool) -> String
     let world = World::at(dir.path());
     let satellite = match left.cut {
         Cut::Killed => world.boot(),
-        Cut::Power | Cut::PowerAfterCommit => world.boot_after_power_cut(),
+        Cut::Power | Cut::PowerAfterCommit | Cut::Torn => world.boot_after_power_cut(),
     };
     let server = server_of(&satellite);
     satellite.rest().await;
