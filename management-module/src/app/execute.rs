@@ -64,6 +64,22 @@ pub(super) fn is_versions_fault(code: Code) -> bool {
     )
 }
 
+/// The end of an installation, with what it says of the version. A bridge or system that the server could not reach is held
+/// against it: each further try starts the machine anew. It says nothing if the server itself `was_away`.
+pub(super) fn judged(
+    workload: &WorkloadName,
+    end: Result<(), JobFailure>,
+    was_away: bool,
+) -> Result<(), JobFailure> {
+    end.map_err(|failure| match failure.code {
+        Code::Unavailable if workload.is_base() && !was_away => JobFailure {
+            code: Code::FailedPrecondition,
+            ..failure
+        },
+        _ => failure,
+    })
+}
+
 /// Does one step.
 pub(super) async fn step(
     app: &App,
@@ -317,7 +333,11 @@ impl Run<'_> {
             }
         })
         .await?;
-        self.watch(operation).await
+        let end = self.watch(operation).await;
+        if self.saw_end.load(Ordering::SeqCst) {
+            return judged(workload, end, false);
+        }
+        end
     }
 
     async fn bundle(&self, digest: &Digest) -> Result<BundleRow, AppError> {
@@ -431,6 +451,7 @@ mod tests {
     use tonic::Status;
 
     use super::*;
+    use crate::app::remote;
 
     /// What becomes of a start that is answered like this at first, and how often it was tried.
     async fn started(answer: Status, times: u32, patience: Duration) -> (Result<(), Code>, u32) {
@@ -462,5 +483,35 @@ mod tests {
         assert_eq!(started(Status::unavailable("cut"), 1, BUSY).await, (Ok(()), 2));
         let lost = Status::aborted("chunks are missing");
         assert_eq!(started(lost, 1, BUSY).await, (Err(Code::Aborted), 1));
+    }
+
+    #[test]
+    fn a_system_that_was_not_reached_is_at_fault_unless_the_server_was_away() {
+        let is_tried_again = |workload: &str, code, was_away| {
+            let failure = JobFailure {
+                message: "how it ended".into(),
+                code,
+                log_tail: Vec::new(),
+            };
+            let end = judged(&workload.parse().unwrap(), Err(failure), was_away);
+            !is_versions_fault(end.unwrap_err().code)
+        };
+        for base in ["system", "bridge"] {
+            assert!(is_tried_again(base, Code::Unavailable, true));
+            assert!(!is_tried_again(base, Code::Unavailable, false));
+            assert!(
+                !is_tried_again(base, Code::FailedPrecondition, true),
+                "it crashed"
+            );
+        }
+        assert!(is_tried_again("backup-service", Code::Unavailable, false));
+    }
+
+    #[test]
+    fn a_key_tells_when_it_was_made() {
+        let before = Timestamp::now() - Duration::from_millis(1);
+        let made = remote::made_at(&new_key()).unwrap();
+        assert!(before <= made && made <= Timestamp::now());
+        assert_eq!(remote::made_at("of a release before"), None);
     }
 }

@@ -8,7 +8,7 @@ use satellite_proto::wire::bridge::v1::ListOperationsRequest;
 use satellite_proto::wire::bridge::v1::operation_service_client::OperationServiceClient;
 use tracing::{info, warn};
 
-use super::execute::{is_versions_fault, note};
+use super::execute::{is_versions_fault, judged, note};
 use super::push::Sent;
 use super::remote::{self, call};
 use super::{App, AppError, JobFailure};
@@ -94,6 +94,8 @@ pub(super) async fn catch_up(
             }
         };
         let (workload, manifest) = (installation.workload, installation.manifest);
+        let was_away = remote::made_at(&installation.key).is_none_or(|begun| begun < app.started_at);
+        let end = judged(&workload, end, was_away);
         info!(%satellite, %workload, failed = end.is_err(), "Installation had ended unseen");
         note(app, satellite, workload.clone(), manifest, &end).await;
         ended(app, satellite, (&workload, manifest), true, &end).await;

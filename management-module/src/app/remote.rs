@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use satellite_proto::pushback;
 use satellite_proto::wire::MAX_MESSAGE;
 use satellite_proto::wire::bridge::v1::operation_service_client::OperationServiceClient;
@@ -28,9 +29,15 @@ pub(super) const RETRY: Backoff = Backoff {
     longest: Duration::from_secs(10),
 };
 
-/// A key that no other call has.
+/// A key that no other call has: a UUID of version 7 (RFC 9562 §5.7), which holds when it was made.
 pub(super) fn new_key() -> String {
     uuid::Uuid::now_v7().to_string()
+}
+
+/// When a [`new_key`] was made, by this machine's clock; none for what is no such key.
+pub(super) fn made_at(key: &str) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = uuid::Uuid::parse_str(key).ok()?.get_timestamp()?.to_unix();
+    Timestamp::new(i64::try_from(seconds).ok()?, i32::try_from(nanoseconds).ok()?).ok()
 }
 
 /// The wait before a call that failed is made again: longer each time, and no shorter than the satellite asked for.

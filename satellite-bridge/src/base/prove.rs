@@ -145,7 +145,8 @@ impl Inner {
                 change.part.name(),
                 change.version
             );
-            change.give_up(Fault::new(Code::FailedPrecondition, text));
+            // Whether that is the version's fault is for the server to say: only it knows whether it was there itself.
+            change.give_up(Fault::new(Code::Unavailable, text));
         }
         self.leave(change, handle).await;
     }

@@ -112,7 +112,7 @@ async fn a_system_that_the_server_does_not_reach_is_given_up_for_the_one_before_
         error.rolled_back && error.message.contains("did not reach system 2.0.0"),
         "{error:?}"
     );
-    assert_eq!(error.code, tonic::Code::FailedPrecondition as i32);
+    assert_eq!(error.code, tonic::Code::Unavailable as i32);
     assert_eq!(world.names(), [format!("satellite_{SHIPPED}.efi")]);
     // Its chunks are still here: another try sends nothing.
     let (_, missing) = running
