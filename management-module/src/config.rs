@@ -3,6 +3,7 @@
 //! **Invariant:** a [`Config`] that exists is usable; all faults of a file are told at once.
 
 pub mod acme;
+mod check;
 pub mod directory;
 pub mod mail;
 pub mod openid;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use satellite_proto::wire::JOIN_PORT;
 use serde::Deserialize;
 
+use self::check::Check;
 use crate::host;
 
 /// Where the configuration is read unless told otherwise. The file need not be there: all keys have defaults.
@@ -410,27 +412,24 @@ fn web_address(text: &str, faults: &mut Vec<String>) -> Option<SocketAddr> {
 
 /// Paths, times and numbers by themselves.
 fn check_values(file: &File, faults: &mut Vec<String>) {
+    let mut check = Check::of("", faults);
     for (key, path) in [
         ("state-dir", Some(&file.state_dir)),
         ("socket", Some(&file.socket)),
         ("trust-anchors", Some(&file.trust_anchors)),
         ("local-backup-service", file.local_backup_service.as_ref()),
     ] {
-        if path.is_some_and(|path| !path.is_absolute()) {
-            faults.push(format!("`{key}` must be an absolute path"));
-        }
+        check.absolute(key, path);
     }
     for (key, value, least, most) in [
         ("reconcile-interval", file.reconcile_interval, 1, 86_400),
         ("call-deadline", file.call_deadline, 1, 300),
         ("operation-deadline", file.operation_deadline, 10, 86_400),
     ] {
-        if !(Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value) {
-            faults.push(format!("`{key}` must be between {least}s and {most}s"));
-        }
+        check.within(key, value, least, most);
     }
     if !(1..=1000).contains(&file.max_concurrent_changes) {
-        faults.push("`max-concurrent-changes` must be between 1 and 1000".into());
+        check.fault("max-concurrent-changes", "must be between 1 and 1000");
     }
 }
 

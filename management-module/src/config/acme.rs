@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::is_safe_address;
+use super::check::Check;
 
 /// Most names of one certificate.
 const MOST: usize = 20;
@@ -56,15 +56,10 @@ fn retry_longest() -> Duration {
 impl Acme {
     /// Adds what is wrong with it to the faults of the file.
     pub(super) fn check(&self, faults: &mut Vec<String>) {
-        let mut fault = |key: &str, text: &str| faults.push(format!("`acme.{key}` {text}"));
-        if !is_safe_address(&self.directory) {
-            fault(
-                "directory",
-                "must be an address that begins with https:// (http:// on this machine only), without a password",
-            );
-        }
+        let mut check = Check::of("acme", faults);
+        check.address("directory", &self.directory);
         if !(1..=MOST).contains(&self.names.len()) || !self.names.iter().all(|name| is_name(name)) {
-            fault(
+            check.fault(
                 "names",
                 &format!(
                     "must be 1 to {MOST} host names in lower case, without `*`: the page is asked under each"
@@ -72,7 +67,7 @@ impl Acme {
             );
         }
         if !self.accept_terms {
-            fault("accept-terms", "must be true: read the authority's terms first");
+            check.fault("accept-terms", "must be true: read the authority's terms first");
         }
         let is_address = |text: &String| {
             let (user, host) = text.split_once('@').unwrap_or_default();
@@ -80,34 +75,15 @@ impl Acme {
             !user.is_empty() && user.chars().all(is_fine) && is_name(host)
         };
         if !self.contact.iter().all(is_address) {
-            fault("contact", "must be mail addresses");
+            check.fault("contact", "must be mail addresses");
         }
-        let files = [
-            ("ca-file", &self.ca_file),
-            ("external-key-file", &self.external_key_file),
-        ];
-        for (key, path) in files {
-            if path.as_ref().is_some_and(|path| !path.is_absolute()) {
-                fault(key, "must be an absolute path");
-            }
-        }
+        check.absolute("ca-file", self.ca_file.as_ref());
+        check.absolute("external-key-file", self.external_key_file.as_ref());
         if self.external_key_id.is_some() != self.external_key_file.is_some() {
-            fault("external-key-id", "and `external-key-file` go together");
+            check.fault("external-key-id", "and `external-key-file` go together");
         }
-        for (key, value, least, most) in [
-            ("deadline", self.deadline, 5, 3600),
-            ("retry-longest", self.retry_longest, 1, 86_400),
-        ] {
-            if !(Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value) {
-                fault(key, &format!("must be between {least}s and {most}s"));
-            }
-        }
-        if self.retry_first.is_zero() || self.retry_first > self.retry_longest {
-            fault(
-                "retry-first",
-                "must be more than nothing and at most `retry-longest`",
-            );
-        }
+        check.within("deadline", self.deadline, 5, 3600);
+        check.waits(self.retry_first, self.retry_longest);
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::check::Check;
 use super::mail::Security;
 
 /// The credential of systemd that holds the password unless a file is named.
@@ -160,7 +161,7 @@ fn page_size() -> u16 {
 impl Directory {
     /// Adds what is wrong with it to the faults of the file.
     pub(super) fn check(&self, faults: &mut Vec<String>) {
-        let mut fault = |key: &str, text: &str| faults.push(format!("`directory.{key}` {text}"));
+        let mut check = Check::of("directory", faults);
         let is_host = |text: &str| {
             !text.is_empty()
                 && text
@@ -168,38 +169,29 @@ impl Directory {
                     .all(|c| c.is_ascii_alphanumeric() || "-.:".contains(c))
         };
         if !is_host(&self.server) {
-            fault("server", "must be a host name or IP address");
+            check.fault("server", "must be a host name or IP address");
         }
         if self.accounts_base.is_empty() {
-            fault("accounts-base", "must name the entry below which accounts lie");
+            check.fault("accounts-base", "must name the entry below which accounts lie");
         }
-        for (key, path) in [("ca-file", &self.ca_file), ("password-file", &self.password_file)] {
-            if path.as_ref().is_some_and(|path| !path.is_absolute()) {
-                fault(key, "must be an absolute path");
-            }
-        }
+        check.absolute("ca-file", self.ca_file.as_ref());
+        check.absolute("password-file", self.password_file.as_ref());
         let is_here = ["localhost", "127.0.0.1", "::1"].contains(&self.server.as_str());
         if self.security == Security::None && self.bind_dn.is_some() && !is_here {
-            fault("bind-dn", "needs `security`: a password is not sent in the clear");
+            check.fault("bind-dn", "needs `security`: a password is not sent in the clear");
         }
-        for (key, value, most) in [
-            ("interval", self.interval, 86_400),
-            ("deadline", self.deadline, 600),
-        ] {
-            if !(Duration::from_secs(1)..=Duration::from_secs(most)).contains(&value) {
-                fault(key, &format!("must be between 1s and {most}s"));
-            }
-        }
+        check.within("interval", self.interval, 1, 86_400);
+        check.within("deadline", self.deadline, 1, 600);
         if self.sign_in.is_some()
             && (self.people_base.is_empty() || self.security == Security::None && !is_here)
         {
-            fault(
+            check.fault(
                 "sign-in",
                 "needs `people-base`, and `security`: passwords are not sent in the clear",
             );
         }
         if !(1..=10_000).contains(&self.page_size) {
-            fault("page-size", "must be between 1 and 10000");
+            check.fault("page-size", "must be between 1 and 10000");
         }
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 use lettre::message::Mailbox;
 use serde::Deserialize;
 
+use super::check::Check;
+
 /// The credential of systemd that holds the password unless a file is named.
 const CREDENTIAL: &str = "mail-password";
 
@@ -104,45 +106,30 @@ impl File {
     /// The section, checked; its faults are added to those of the file.
     pub(super) fn checked(self, faults: &mut Vec<String>) -> Option<Mail> {
         let before = faults.len();
-        let mut fault = |key: &str, text: &str| faults.push(format!("`mail.{key}` {text}"));
+        let mut check = Check::of("mail", faults);
         let server = self.server.trim();
         if server.is_empty() || server.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            fault("server", "must be a host name or IP address");
+            check.fault("server", "must be a host name or IP address");
         }
         let from = Mailbox::from_str(&self.from).ok();
         if from.is_none() {
-            fault("from", "must be an address such as `Backup <backup@example.com>`");
+            check.fault("from", "must be an address such as `Backup <backup@example.com>`");
         }
         if self.operator.as_ref().is_some_and(|text| !is_address(text)) {
-            fault("operator", "must be an e-mail address");
+            check.fault("operator", "must be an e-mail address");
         }
-        for (key, path) in [("ca-file", &self.ca_file), ("password-file", &self.password_file)] {
-            if path.as_ref().is_some_and(|path| !path.is_absolute()) {
-                fault(key, "must be an absolute path");
-            }
-        }
+        check.absolute("ca-file", self.ca_file.as_ref());
+        check.absolute("password-file", self.password_file.as_ref());
         let is_here = ["localhost", "127.0.0.1", "::1"].contains(&server);
         if self.security == Security::None && self.user.is_some() && !is_here {
-            fault("user", "needs `security`: a password is not sent in the clear");
+            check.fault("user", "needs `security`: a password is not sent in the clear");
         }
         if self.user.is_none() && self.password_file.is_some() {
-            fault("password-file", "needs `user`");
+            check.fault("password-file", "needs `user`");
         }
-        for (key, value, least, most) in [
-            ("deadline", self.deadline, 1, 600),
-            ("retry-longest", self.retry_longest, 1, 86_400),
-            ("give-up-after", self.give_up_after, 60, 86_400 * 30),
-        ] {
-            if !(Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value) {
-                fault(key, &format!("must be between {least}s and {most}s"));
-            }
-        }
-        if self.retry_first.is_zero() || self.retry_first > self.retry_longest {
-            fault(
-                "retry-first",
-                "must be more than nothing and at most `retry-longest`",
-            );
-        }
+        check.within("deadline", self.deadline, 1, 600);
+        check.within("give-up-after", self.give_up_after, 60, 86_400 * 30);
+        check.waits(self.retry_first, self.retry_longest);
         let port = self.port.unwrap_or(match self.security {
             Security::Starttls => 587,
             Security::Tls => 465,

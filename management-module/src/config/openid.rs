@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::check::Check;
 use super::is_safe_address;
 
 /// The credential of systemd that holds the client's secret unless a file is named.
@@ -73,29 +74,25 @@ fn deadline() -> Duration {
 impl OpenId {
     /// Adds what is wrong with it to the faults of the file.
     pub(super) fn check(&self, faults: &mut Vec<String>) {
-        let mut fault = |key: &str, text: &str| faults.push(format!("`openid.{key}` {text}"));
-        let address =
-            "must be an address that begins with https:// (http:// on this machine only), without a password";
-        if !is_safe_address(&self.issuer) || self.issuer.contains(['?', '#']) {
-            fault("issuer", address);
+        let mut check = Check::of("openid", faults);
+        check.address("issuer", &self.issuer);
+        if self.issuer.contains(['?', '#']) {
+            check.fault("issuer", "must not have `?` or `#`");
         }
         if !is_safe_address(&self.page)
             || !self.page.starts_with("https://")
             || self.page.contains(['?', '#'])
         {
-            fault("page", "must be the page's own address and begin with https://");
+            check.fault("page", "must be the page's own address and begin with https://");
         }
         if self.client_id.trim().is_empty() {
-            fault("client-id", "must be what this module is called at the provider");
+            check.fault("client-id", "must be what this module is called at the provider");
         }
         if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
-            fault("name", "must be a word that people know the provider by");
+            check.fault("name", "must be a word that people know the provider by");
         }
-        for (key, path) in [("ca-file", &self.ca_file), ("secret-file", &self.secret_file)] {
-            if path.as_ref().is_some_and(|path| !path.is_absolute()) {
-                fault(key, "must be an absolute path");
-            }
-        }
+        check.absolute("ca-file", self.ca_file.as_ref());
+        check.absolute("secret-file", self.secret_file.as_ref());
         let is_scope = |scope: &String| {
             !scope.is_empty()
                 && scope
@@ -103,14 +100,12 @@ impl OpenId {
                     .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
         };
         if !self.scopes.iter().all(is_scope) || !self.scopes.iter().any(|scope| scope == "openid") {
-            fault("scopes", "must be words, one of them `openid`");
+            check.fault("scopes", "must be words, one of them `openid`");
         }
         if self.user_claim.is_empty() || self.groups_claim.is_empty() {
-            fault("user-claim", "and `groups-claim` must name claims");
+            check.fault("user-claim", "and `groups-claim` must name claims");
         }
-        if !(Duration::from_secs(1)..=Duration::from_secs(120)).contains(&self.deadline) {
-            fault("deadline", "must be between 1s and 120s");
-        }
+        check.within("deadline", self.deadline, 1, 120);
     }
 
     /// Where the provider sends people back to: it must be told the same.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::check::Check;
+
 /// How accounts are warned. Who and when is a matter of each account.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -35,14 +37,9 @@ impl Default for Warnings {
 impl Warnings {
     /// Adds what is wrong with it to the faults of the file.
     pub(super) fn check(&self, faults: &mut Vec<String>) {
-        for (key, value, most) in [
-            ("interval", self.interval, 86_400),
-            ("repeat-after", self.repeat_after, 86_400 * 366),
-        ] {
-            if !(Duration::from_secs(1)..=Duration::from_secs(most)).contains(&value) {
-                faults.push(format!("`warnings.{key}` must be between 1s and {most}s"));
-            }
-        }
+        let mut check = Check::of("warnings", faults);
+        check.within("interval", self.interval, 1, 86_400);
+        check.within("repeat-after", self.repeat_after, 1, 86_400 * 366);
         let bridge = Some(("least-bridge", &self.least_bridge)).filter(|(_, version)| !version.is_empty());
         let workloads = self
             .least_workloads

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::is_safe_address;
+use super::check::Check;
 
 /// Where and how what happens is told to a program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -51,33 +51,13 @@ pub(crate) fn give_up_after() -> Duration {
 impl Webhook {
     /// Adds what is wrong with it to the faults of the file.
     pub(super) fn check(&self, faults: &mut Vec<String>) {
-        let mut fault = |key: &str, text: &str| faults.push(format!("`webhook.{key}` {text}"));
-        if !is_safe_address(&self.url) {
-            fault(
-                "url",
-                "must be an address that begins with https:// (http:// on this machine only), without a password",
-            );
-        }
-        for (key, path) in [("ca-file", &self.ca_file), ("secret-file", &self.secret_file)] {
-            if path.as_ref().is_some_and(|path| !path.is_absolute()) {
-                fault(key, "must be an absolute path");
-            }
-        }
-        for (key, value, least, most) in [
-            ("deadline", self.deadline, 1, 600),
-            ("retry-longest", self.retry_longest, 1, 86_400),
-            ("give-up-after", self.give_up_after, 60, 86_400 * 30),
-        ] {
-            if !(Duration::from_secs(least)..=Duration::from_secs(most)).contains(&value) {
-                fault(key, &format!("must be between {least}s and {most}s"));
-            }
-        }
-        if self.retry_first.is_zero() || self.retry_first > self.retry_longest {
-            fault(
-                "retry-first",
-                "must be more than nothing and at most `retry-longest`",
-            );
-        }
+        let mut check = Check::of("webhook", faults);
+        check.address("url", &self.url);
+        check.absolute("ca-file", self.ca_file.as_ref());
+        check.absolute("secret-file", self.secret_file.as_ref());
+        check.within("deadline", self.deadline, 1, 600);
+        check.within("give-up-after", self.give_up_after, 60, 86_400 * 30);
+        check.waits(self.retry_first, self.retry_longest);
     }
 
     /// The host that it goes to, for lists and logs: the rest of an address may be a secret.
