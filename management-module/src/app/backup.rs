@@ -22,9 +22,10 @@ use tonic::transport::Channel;
 use super::{Actor, App, AppError, JobFailure, leases, local};
 use crate::central::profile::{DataSet, Profile};
 use crate::central::quiesce::StopNotes;
-use crate::central::read::{Measured, measure};
+use crate::central::read::{Measured, measure, measure_and_sample};
 use crate::central::restore::Traces;
 use crate::names::SatelliteName;
+use crate::plan::space::Shrunk;
 use crate::store::{Central, LeaseKind};
 
 pub use self::archives::{Listed, Stored};
@@ -265,13 +266,23 @@ impl Backups {
 
 /// What data sets of this machine hold.
 async fn measured_here(sets: Vec<DataSet>) -> Result<Vec<(DataSet, Measured)>, AppError> {
-    let work = move || {
-        let one = |set: DataSet| {
-            let size = measure(&set);
-            (set, size)
-        };
-        sets.into_iter().map(one).collect()
-    };
+    looked(move || {
+        let measured: Vec<_> = sets.iter().map(measure).collect();
+        sets.into_iter().zip(measured).collect()
+    })
+    .await
+}
+
+/// What data sets of this machine hold and become, judged by a part of what they hold.
+async fn sampled_here(sets: Vec<DataSet>) -> Result<(Vec<(DataSet, Measured)>, Shrunk), AppError> {
+    looked(move || {
+        let (measured, shrunk) = measure_and_sample(&sets);
+        (sets.into_iter().zip(measured).collect(), shrunk)
+    })
+    .await
+}
+
+async fn looked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, AppError> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|err| AppError::machine("measure the central", err))

@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** a run is refused only for numbers that are known: a place that does not say what it has is no reason.
 
-/// How much smaller content becomes in an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much smaller content becomes in an archive; by default not at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shrunk {
     /// Bytes of content.
     pub from: u64,

@@ -7,7 +7,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::archives::Stored;
 use super::restore::{RestoreWish, brought_back};
-use super::run::{Made, header, is_lost, progress};
+use super::run::{ENDED, Made, archive_of, header, is_lost, progress};
 use super::ssh::told_set;
 use super::{Backups, Making, failure};
 use crate::app::{AppError, Job, JobFailure};
@@ -39,8 +39,7 @@ impl Backups {
             let message = tokio::select! {
                 message = tokio::time::timeout(patience, stream.message()) => message,
                 () = plan.stop.cancelled() => {
-                    let why = "the backup was ended before it was done; nothing is kept of it";
-                    return Err(remote(Status::cancelled(why)));
+                    return Err(remote(Status::cancelled(ENDED)));
                 }
             };
             let answer = match message {
@@ -80,11 +79,7 @@ impl Backups {
         job.progress("asking whether the archive was kept", seen, seen, "bytes")
             .await;
         let answer = self.ask_again(plan, lost).await.map_err(said)?;
-        let archive = answer.archive.ok_or_else(|| {
-            said(AppError::Precondition(
-                "the backup-service did not say what it made".to_owned(),
-            ))
-        })?;
+        let archive = archive_of(answer).map_err(said)?;
         Ok(found_again(archive, notices))
     }
 

@@ -32,6 +32,8 @@ const ASKED: Duration = Duration::from_mins(10);
 const TICK: Duration = Duration::from_millis(500);
 /// How long a reading whose call has ended may take to say how it ended.
 const SETTLE: Duration = Duration::from_secs(5);
+/// What came of a backup that was ended from here.
+pub(super) const ENDED: &str = "the backup was ended before it was done; nothing is kept of it";
 /// Notices that wait to be told; more are counted by the archive's reader only.
 const NOTICES: usize = 256;
 
@@ -241,7 +243,7 @@ impl Backups {
                 answer = &mut call => break answer,
                 () = plan.stop.cancelled() => {
                     cancel.cancel();
-                    break Err(Status::cancelled("the backup was ended before it was done; nothing is kept of it"));
+                    break Err(Status::cancelled(ENDED));
                 }
                 Some(notice) = noticed.recv() => {
                     job.publish(JobEvent { notice, ..progress(seen, total) }).await;
@@ -284,11 +286,7 @@ impl Backups {
                 return Err(Broken::There(failure(&error)));
             }
         };
-        let archive = answer.archive.ok_or_else(|| {
-            said(AppError::Precondition(
-                "the backup-service did not say what it made".to_owned(),
-            ))
-        })?;
+        let archive = archive_of(answer).map_err(said)?;
         Ok(self.made(plan, archive, whole.unwrap_or_default(), job).await)
     }
 
@@ -353,6 +351,12 @@ impl Broken {
             Self::Here(failure) | Self::There(failure) => failure,
         }
     }
+}
+
+/// The archive that was made.
+pub(super) fn archive_of(answer: CreateArchiveResponse) -> Result<Archive, AppError> {
+    let silent = || AppError::Precondition("the backup-service did not say what it made".to_owned());
+    answer.archive.ok_or_else(silent)
 }
 
 /// Whether it may be for what was not sent that there is no archive.

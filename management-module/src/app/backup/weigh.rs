@@ -3,11 +3,11 @@
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::management::v1::DataSetSize;
 
-use super::{Backups, failure};
+use super::{Backups, failure, sampled_here};
 use crate::app::remote::call;
 use crate::app::{AppError, Job, JobFailure};
 use crate::central::profile::DataSet;
-use crate::central::read::{Measured, measure_and_sample};
+use crate::central::read::Measured;
 use crate::names::SatelliteName;
 use crate::plan::space::{Place, Quota, Room, Shrunk};
 use crate::store::{AccountRow, Central};
@@ -77,16 +77,9 @@ impl Backups {
             // A sample would have to be sent as well.
             None if central.ssh.is_some() => {
                 let sizes = self.measured(central, satellite, sets.to_vec()).await?;
-                let bytes = sizes.iter().map(|(_, size)| size.bytes).sum();
-                (
-                    sizes,
-                    Shrunk {
-                        from: bytes,
-                        to: bytes,
-                    },
-                )
+                (sizes, Shrunk::default())
             }
-            None => sampled(sets.to_vec()).await?,
+            None => sampled_here(sets.to_vec()).await?,
         };
         let content = |(set, size): &(DataSet, Measured)| match &last {
             // Nobody knows what its commands will print but by what they printed.
@@ -184,17 +177,6 @@ impl Backups {
         };
         answer.ok()?.archives.into_iter().find(is_alike)
     }
-}
-
-/// What the data sets hold and become, judged by a part of what they hold.
-async fn sampled(sets: Vec<DataSet>) -> Result<(Vec<(DataSet, Measured)>, Shrunk), AppError> {
-    let work = move || {
-        let (measured, shrunk) = measure_and_sample(&sets);
-        (sets.into_iter().zip(measured).collect(), shrunk)
-    };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|err| AppError::machine("measure the central", err))
 }
 
 fn held(archive: &pb::Archive, set: &str) -> u64 {

@@ -82,7 +82,14 @@ pub(super) fn read_paths(batcher: &mut Batcher, set: &DataSet) -> Result<(), Rea
 /// What the data set holds at the moment, without what commands print. Blocks.
 #[must_use]
 pub fn measure(set: &DataSet) -> Measured {
-    let mut scale = Scale::default();
+    weighed(set, None)
+}
+
+fn weighed(set: &DataSet, sampler: Option<&mut Sampler>) -> Measured {
+    let mut scale = Scale {
+        sampler,
+        ..Scale::default()
+    };
     // A scale never stops a walk.
     drop(walk(&mut scale, set));
     scale.measured
@@ -91,21 +98,10 @@ pub fn measure(set: &DataSet) -> Measured {
 /// The same of several, and how much all of it becomes in an archive, as far as a sample tells. Blocks.
 #[must_use]
 pub fn measure_and_sample(sets: &[DataSet]) -> (Vec<Measured>, Shrunk) {
-    let mut sampler = Some(Sampler::default());
-    let mut measured = Vec::with_capacity(sets.len());
-    for set in sets {
-        let mut scale = Scale {
-            sampler,
-            ..Scale::default()
-        };
-        drop(walk(&mut scale, set));
-        measured.push(scale.measured);
-        sampler = scale.sampler;
-    }
+    let mut sampler = Sampler::default();
+    let measured: Vec<_> = sets.iter().map(|set| weighed(set, Some(&mut sampler))).collect();
     let sum = |count: fn(&Measured) -> u64| measured.iter().map(count).sum();
-    let shrunk = sampler
-        .unwrap_or_default()
-        .shrunk(sum(|one| one.files), sum(|one| one.bytes));
+    let shrunk = sampler.shrunk(sum(|one| one.files), sum(|one| one.bytes));
     (measured, shrunk)
 }
 
@@ -349,13 +345,13 @@ impl Sender<'_> {
 
 /// Adds up what is found.
 #[derive(Default)]
-struct Scale {
+struct Scale<'a> {
     measured: Measured,
     links: HashMap<(u64, u64), ()>,
-    sampler: Option<Sampler>,
+    sampler: Option<&'a mut Sampler>,
 }
 
-impl Visitor for Scale {
+impl Visitor for Scale<'_> {
     fn notice(&mut self, _: String) -> Result<(), ReadError> {
         Ok(())
     }
