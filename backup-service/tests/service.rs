@@ -12,7 +12,6 @@ use client::*;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use satellite_proto::wire::ROLE_HEADER;
 use satellite_proto::wire::backup::v1::archive_service_client::ArchiveServiceClient;
 use satellite_proto::wire::backup::v1::create_archive_request::Kind;
@@ -21,8 +20,6 @@ use satellite_proto::wire::backup::v1::{
     GetArchiveRequest, GetStorageRequest, ListArchivesRequest, MemberEnd, VerifyArchiveRequest, item,
 };
 use support::{noise, sha256};
-use tokio::net::UnixStream;
-use tonic::transport::{Endpoint, Uri};
 use tonic::{Code, Request};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -384,15 +381,7 @@ async fn an_archive_that_is_read_is_not_deleted_and_damage_is_told() {
 async fn without_the_right_role_nothing_is_done() {
     let (service, mut client) = Service::start(tempfile::tempdir().unwrap()).await;
     let archive = create(&mut client, sample("k")).await.unwrap();
-    let socket = Service::socket(service.dir.path());
-    let connector = tower::service_fn(move |_: Uri| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    let channel = Endpoint::from_static("http://backup")
-        .connect_with_connector(connector)
-        .await
-        .unwrap();
+    let channel = channel(&Service::socket(service.dir.path())).await.unwrap();
     let mut bare = ArchiveServiceClient::new(channel.clone());
     let error = bare
         .get_archive(GetArchiveRequest {

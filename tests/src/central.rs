@@ -38,6 +38,17 @@ const VOICEMAIL: u64 = 62;
 const ANNOUNCEMENTS: u64 = 20;
 
 impl Sample {
+    /// One of usual content below `root`.
+    #[must_use]
+    pub fn at(root: PathBuf, bytes: u64) -> Self {
+        Self {
+            name: "sample".into(),
+            root,
+            seed: 1,
+            bytes,
+        }
+    }
+
     /// Makes it, or finds that it is there; reports bytes done and bytes in all.
     ///
     /// # Errors

@@ -40,12 +40,7 @@ pub struct Seen {
 ///
 /// The first step that fails, by its title.
 pub async fn first_light(lab: &Lab, bytes: u64, tell: &mut Teller) -> anyhow::Result<Seen> {
-    let sample = Sample {
-        name: "sample".into(),
-        root: lab.data().join("central"),
-        seed: 1,
-        bytes,
-    };
+    let sample = Sample::at(lab.data().join("central"), bytes);
     prepare(lab, tell).await?;
     let commissioning = commission(lab, tell).await?;
     let archive = back_up(lab, &sample, tell).await?;

@@ -89,12 +89,7 @@ async fn a_satellite_mounts_a_disk_for_its_workload_and_lets_go_of_it() {
     assert_eq!(tried.code, Some(0), "{tried:?}");
     until_let_go(&lab).await;
 
-    let sample = Sample {
-        name: "sample".into(),
-        root: lab.data().join("central"),
-        seed: 1,
-        bytes: 4_000_000,
-    };
+    let sample = Sample::at(lab.data().join("central"), 4_000_000);
     sample.make(|_, _| ()).await.unwrap();
     let profile = lab.data().join("central.toml");
     write(&profile, sample.profile()).unwrap();

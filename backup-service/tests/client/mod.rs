@@ -102,16 +102,22 @@ pub(crate) fn files(dir: &Path) -> Vec<String> {
     found
 }
 
+/// A connection to a service at that socket.
+pub(crate) async fn channel(socket: &Path) -> Result<Channel, tonic::transport::Error> {
+    let path = socket.to_owned();
+    let connector = tower::service_fn(move |_: Uri| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://backup")
+        .connect_with_connector(connector)
+        .await
+}
+
 pub(crate) async fn connect(socket: &Path) -> Client {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
-        let path = socket.to_owned();
-        let connector = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_static("http://backup");
-        match endpoint.connect_with_connector(connector).await {
+        match channel(socket).await {
             Ok(channel) => return ArchiveServiceClient::with_interceptor(channel, as_admin),
             Err(error) => assert!(
                 tokio::time::Instant::now() < deadline,

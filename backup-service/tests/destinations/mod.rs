@@ -2,13 +2,11 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::backup::v1::destination_service_client::DestinationServiceClient;
-use tokio::net::UnixStream;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use crate::client::{self, Service, as_admin, create, list, sample};
@@ -17,13 +15,7 @@ pub(crate) type Client =
     DestinationServiceClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
 
 pub(crate) async fn connect(service: &Service) -> Client {
-    let path = Service::socket(service.dir.path());
-    let connector = tower::service_fn(move |_: Uri| {
-        let path = path.clone();
-        async move { UnixStream::connect(path).await.map(TokioIo::new) }
-    });
-    let channel = Endpoint::from_static("http://backup")
-        .connect_with_connector(connector)
+    let channel = client::channel(&Service::socket(service.dir.path()))
         .await
         .unwrap();
     DestinationServiceClient::with_interceptor(channel, as_admin)

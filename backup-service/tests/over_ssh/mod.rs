@@ -8,13 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use prost_types::Duration as WireDuration;
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::backup::v1::central_service_client::CentralServiceClient;
-use tokio::net::UnixStream;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::client::{self, Service};
@@ -52,13 +50,7 @@ impl World {
         );
         let server = sshd_after(&prepare);
         let (service, archives) = Service::start(tempfile::tempdir().unwrap()).await;
-        let path = Service::socket(service.dir.path());
-        let connector = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        let channel = Endpoint::from_static("http://backup")
-            .connect_with_connector(connector)
+        let channel = client::channel(&Service::socket(service.dir.path()))
             .await
             .unwrap();
         let world = Self {

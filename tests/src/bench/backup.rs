@@ -64,12 +64,7 @@ const PEERS: [(&str, &str); 3] = [
 ///
 /// If a backup fails.
 pub async fn first_backup(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<Vec<Row>> {
-    let sample = central::Sample {
-        name: "bench".to_owned(),
-        root: lab.data().join("central"),
-        bytes,
-        seed: 1,
-    };
+    let sample = central::Sample::at(lab.data().join("central"), bytes);
     sample.make(|_, _| ()).await?;
     let profile = lab.data().join("bench.toml");
     crate::network::write(&profile, sample.profile())?;

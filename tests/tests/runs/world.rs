@@ -58,12 +58,7 @@ impl World {
 
     /// A central and destinations.
     async fn furnish(&self) {
-        let sample = Sample {
-            name: "sample".into(),
-            root: self.at("central"),
-            seed: 1,
-            bytes: 2_000_000,
-        };
+        let sample = Sample::at(self.at("central"), 2_000_000);
         sample.make(|_, _| ()).await.unwrap();
         write(&self.at("central.toml"), sample.profile()).unwrap();
         write(&self.at("file"), "no directory").unwrap();

@@ -77,12 +77,7 @@ async fn every_page_in_every_language_wide_and_narrow_light_and_dark_has_nothing
 /// A central with archives, restores and errors, accounts that are warned, a user of each role.
 async fn lived_in(world: &World) {
     let lab = &world.lab;
-    let sample = Sample {
-        name: "sample".into(),
-        root: lab.data().join("central"),
-        seed: 1,
-        bytes: 4_000_000,
-    };
+    let sample = Sample::at(lab.data().join("central"), 4_000_000);
     sample.make(|_, _| ()).await.unwrap();
     let file = lab.data().join("central.toml");
     write(&file, sample.profile()).unwrap();

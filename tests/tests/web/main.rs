@@ -202,12 +202,7 @@ async fn searches_the_whole_log(world: &World) {
 
 async fn backs_up(world: &World) {
     let (browser, lab) = (&world.browser, &world.lab);
-    let sample = Sample {
-        name: "sample".into(),
-        root: lab.data().join("central"),
-        seed: 1,
-        bytes: 4_000_000,
-    };
+    let sample = Sample::at(lab.data().join("central"), 4_000_000);
     sample.make(|_, _| ()).await.unwrap();
     world.open("/centrals/new").await;
     let profile = serde_json::Value::from(sample.profile());
