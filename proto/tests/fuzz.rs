@@ -2,7 +2,10 @@
 //! nobody signed. `make fuzz` tries a hundred thousand times as much.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod changes;
+
 use bytes::Bytes;
+use changes::changed;
 use proptest::prelude::*;
 use prost::Message;
 use satellite_proto::bundle::{
@@ -36,63 +39,6 @@ fn anchors() -> TrustAnchors {
     let vector: serde_json::Value = serde_json::from_str(include_str!("../testdata/bundle.json")).unwrap();
     let key = vector["public_key"].as_str().unwrap().to_owned();
     TrustAnchors::new(vec![key], 1).unwrap()
-}
-
-/// A change to bytes.
-#[derive(Debug, Clone)]
-enum Change {
-    Flip(usize, u8),
-    Cut(usize),
-    Remove(usize, usize),
-    Repeat(usize, usize),
-    Insert(usize, Vec<u8>),
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    let place = || any::<prop::sample::Index>().prop_map(|index| index.index(1 << 20));
-    prop_oneof![
-        4 => (place(), 1..=255_u8).prop_map(|(at, bits)| Change::Flip(at, bits)),
-        1 => place().prop_map(Change::Cut),
-        1 => (place(), 1..64_usize).prop_map(|(at, count)| Change::Remove(at, count)),
-        1 => (place(), 1..64_usize).prop_map(|(at, count)| Change::Repeat(at, count)),
-        1 => (place(), prop::collection::vec(any::<u8>(), 1..32)).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
-    ]
-}
-
-/// One of `files`, with a few changes.
-fn changed(files: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    (prop::sample::select(files), prop::collection::vec(change(), 1..5)).prop_map(|(mut bytes, changes)| {
-        for change in changes {
-            let within = |at: usize| at % bytes.len().max(1);
-            match change {
-                _ if bytes.is_empty() => {}
-                Change::Flip(at, bits) => {
-                    let at = within(at);
-                    bytes[at] ^= bits;
-                }
-                Change::Cut(at) => {
-                    let at = within(at);
-                    bytes.truncate(at);
-                }
-                Change::Remove(at, count) => {
-                    let at = within(at);
-                    let end = (at + count).min(bytes.len());
-                    bytes.drain(at..end);
-                }
-                Change::Repeat(at, count) => {
-                    let at = within(at);
-                    let end = (at + count).min(bytes.len());
-                    let again = bytes[at..end].to_vec();
-                    bytes.splice(end..end, again);
-                }
-                Change::Insert(at, more) => {
-                    let at = within(at);
-                    bytes.splice(at..at, more);
-                }
-            }
-        }
-        bytes
-    })
 }
 
 proptest! {

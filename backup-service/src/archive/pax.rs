@@ -451,12 +451,11 @@ fn text(field: &[u8]) -> &[u8] {
 }
 
 fn octal(field: &[u8]) -> Option<u64> {
-    let end = field
-        .iter()
-        .position(|b| matches!(b, 0 | b' '))
-        .unwrap_or(field.len());
+    let is_blank = |b: &u8| matches!(b, 0 | b' ');
+    let end = field.iter().position(is_blank).unwrap_or(field.len());
     let digits = std::str::from_utf8(&field[..end]).ok()?;
-    if digits.starts_with('+') {
+    // Digits after a blank are read by some programs and not by others.
+    if digits.starts_with('+') || !field[end..].iter().all(is_blank) {
         None
     } else {
         u64::from_str_radix(digits, 8).ok()

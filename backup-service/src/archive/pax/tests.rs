@@ -107,3 +107,17 @@ fn times_before_1970_keep_their_fraction() {
         assert_eq!(parse_decimal(text), Some(moment));
     }
 }
+
+#[test]
+fn a_number_ends_where_its_digits_end() {
+    for (field, number) in [
+        (&b"0000644\0"[..], Some(0o644)),
+        (b"000644 \0", Some(0o644)),
+        (b"1 000644", None),
+        (b"644\0x\0\0\0", None),
+        (b"+644\0\0\0\0", None),
+        (b"\0\0\0\0", None),
+    ] {
+        assert_eq!(octal(field), number, "{field:?}");
+    }
+}
