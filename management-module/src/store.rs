@@ -17,6 +17,7 @@ mod restores;
 mod rollouts;
 mod runs;
 mod satellites;
+mod standings;
 mod tokens;
 mod trust;
 mod users;
@@ -46,6 +47,7 @@ pub use restores::{RestoreOutcome, RestoreRow};
 pub use rollouts::{RolloutRow, RolloutState, TargetRow, standing_word};
 pub use runs::{Cause, CopyRow, RunFilter, RunRow};
 pub use satellites::SatelliteRow;
+pub use standings::{RunHead, Standing};
 pub use tokens::TokenRow;
 pub use users::{SessionRow, UserRow, UserSource};
 

@@ -10,7 +10,7 @@ use super::backup::Backups;
 use super::{Actor, App, AppError, runs};
 use crate::plan::configuration::{Configuration, ConfigurationName, Kind};
 use crate::plan::schedule::Schedule;
-use crate::store::{ConfigurationRow, RunRow, StoreError};
+use crate::store::{ConfigurationRow, RunRow, Standing, StoreError};
 
 /// Due times that are answered at most.
 const PREVIEW: usize = 50;
@@ -164,6 +164,29 @@ impl Configurations {
             }
         };
         Ok(rows.into_iter().map(shown).collect())
+    }
+
+    /// How all configurations stand, by name: for lists, which need little of each.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn standings(&self) -> Result<Vec<Standing>, AppError> {
+        Ok(self.app.store.standings().await?)
+    }
+
+    /// The same configurations with all that is kept of them, but those that were removed meanwhile.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn in_full(&self, some: Vec<Standing>) -> Result<Vec<(Standing, ConfigurationRow)>, AppError> {
+        let names: Vec<&str> = some.iter().map(|standing| standing.name.as_str()).collect();
+        let rows = self.app.store.configurations_named(&names).await?;
+        let mut rows: HashMap<ConfigurationName, ConfigurationRow> = rows
+            .into_iter()
+            .map(|row| (row.configuration.name.clone(), row))
+            .collect();
+        let full = |standing: Standing| rows.remove(&standing.name).map(|row| (standing, row));
+        Ok(some.into_iter().filter_map(full).collect())
     }
 
     /// One configuration with its last run, if it is known.

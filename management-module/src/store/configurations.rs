@@ -1,5 +1,7 @@
 //! Backup configurations, and when they are due.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::{Sqlite, Transaction};
 
@@ -149,17 +151,53 @@ impl Store {
             .fetch_all(&self.pool)
             .await
             .map_err(failed("list configurations"))?;
+        let mut uses = self.destinations_of_configurations().await?;
+        let with = |row: Row| {
+            let own = uses.remove(&row.name).unwrap_or_default();
+            row.with(own)
+        };
+        rows.into_iter().map(with).collect()
+    }
+
+    /// Those configurations that there are of these names, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn configurations_named(&self, names: &[&str]) -> Result<Vec<ConfigurationRow>, StoreError> {
+        let what = "name of a configuration";
+        let names = serde_json::to_string(names).map_err(|_| StoreError::Corrupt { what })?;
+        let query = "SELECT * FROM backup_configurations WHERE name IN (SELECT value FROM json_each($1))";
+        let rows = sqlx::query_as::<_, Row>(query)
+            .bind(&names)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read configurations"))?;
+        let query = "SELECT configuration, destination FROM configuration_destinations \
+                     WHERE configuration IN (SELECT value FROM json_each($1)) ORDER BY position";
+        let uses: Vec<(String, String)> = sqlx::query_as(query)
+            .bind(&names)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("list destinations of configurations"))?;
+        let mut uses = by_configuration(uses);
+        let with = |row: Row| {
+            let own = uses.remove(&row.name).unwrap_or_default();
+            row.with(own)
+        };
+        rows.into_iter().map(with).collect()
+    }
+
+    /// The destinations of each configuration that has any, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] may be retried.
+    pub async fn destinations_of_configurations(&self) -> Result<HashMap<String, Vec<String>>, StoreError> {
         let query = "SELECT configuration, destination FROM configuration_destinations ORDER BY position";
         let uses: Vec<(String, String)> = sqlx::query_as(query)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("list destinations of configurations"))?;
-        let with = |row: Row| {
-            let own = uses.iter().filter(|(name, _)| *name == row.name);
-            let own = own.map(|(_, destination)| destination.clone()).collect();
-            row.with(own)
-        };
-        rows.into_iter().map(with).collect()
+        Ok(by_configuration(uses))
     }
 
     /// One configuration, if it is known.
@@ -209,6 +247,14 @@ impl Store {
             .map_err(failed("note when a configuration is due"))?;
         Ok(())
     }
+}
+
+fn by_configuration(uses: Vec<(String, String)>) -> HashMap<String, Vec<String>> {
+    let mut all = HashMap::<String, Vec<String>>::new();
+    for (configuration, destination) in uses {
+        all.entry(configuration).or_default().push(destination);
+    }
+    all
 }
 
 async fn put_destinations(

@@ -258,7 +258,7 @@ fn runs(page: &mut Metrics, plans: &[Shown]) {
         "When a configuration is due next, in seconds since 1970.",
     );
     for shown in plans {
-        if let Some(due) = super::pages::backups::next(shown) {
+        if let Some(due) = super::pages::backups::next(&shown.row) {
             let name = shown.row.configuration.name.as_str();
             page.sample(&[("configuration", name)], due.as_second());
         }

@@ -77,6 +77,24 @@ impl<T> Part<T> {
         }
     }
 
+    /// The same part with more about each row.
+    pub(super) fn with<U>(self, rows: Vec<U>) -> Part<U> {
+        Part {
+            rows,
+            mark: self.mark,
+            wanted: self.wanted,
+            number: self.number,
+            last: self.last,
+            found: self.found,
+            all: self.all,
+        }
+    }
+
+    /// The rows, to be told more about.
+    pub(super) fn take(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.rows)
+    }
+
     /// There is nothing at all, whatever is looked for.
     pub(super) fn is_empty(&self) -> bool {
         self.all == 0

@@ -235,6 +235,55 @@ async fn a_run_goes_through_its_states_and_stays_as_it_ended() {
 }
 
 #[tokio::test]
+async fn a_list_shows_the_newest_run_of_each_configuration_and_its_newest_result() {
+    let (_dir, store) = world().await;
+    for name in ["b", "a", "c"] {
+        store.put_configuration(&row(name), false).await.unwrap();
+    }
+    let ended = |state, second| RunRow {
+        state,
+        started_at: Some(at(second)),
+        ended_at: Some(at(second + 1)),
+        ..RunRow::queued(configuration("a"), Cause::Manual, "anna", at(second))
+    };
+    let runs = [
+        ended(RunState::Failed, 50),
+        ended(RunState::Partial, 60),
+        // Neither makes up for the one before.
+        ended(RunState::Cancelled, 70),
+        RunRow::queued(configuration("a"), Cause::Manual, "anna", at(80)),
+    ];
+    for (run, wanted) in runs.iter().zip([
+        RunState::Failed,
+        RunState::Partial,
+        RunState::Partial,
+        RunState::Partial,
+    ]) {
+        store.add_run(run).await.unwrap();
+        let standings = store.standings().await.unwrap();
+        let names: Vec<&str> = standings.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        let first = &standings[0];
+        assert_eq!(
+            (first.central.as_str(), first.tenant.as_str()),
+            ("pbx", "default")
+        );
+        assert_eq!(first.last_run, Some(RunHead::from(run)));
+        assert_eq!(first.last_result, Some(wanted));
+        assert_eq!((&standings[1].last_run, standings[1].last_result), (&None, None));
+    }
+    let mut some = store.configurations_named(&["c", "a", "nobody"]).await.unwrap();
+    some.sort_by(|a, b| a.configuration.name.cmp(&b.configuration.name));
+    assert_eq!(some, [row("a"), row("c")]);
+    let destinations = store.destinations_of_configurations().await.unwrap();
+    assert_eq!(destinations["b"], ["b", "a"]);
+    assert_eq!(
+        store.centrals_of_tenants().await.unwrap(),
+        [("default".to_owned(), 1)]
+    );
+}
+
+#[tokio::test]
 async fn what_a_killed_process_left_under_way_waits_again_or_has_failed() {
     let (_dir, store) = world().await;
     let run = RunRow::queued(configuration("n"), Cause::Schedule, "schedule", at(50));

@@ -1,6 +1,5 @@
 //! Backup configurations: which there are, how their runs went, and running one now.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::app::configurations::{Configurations, Shown};
 use crate::app::runs::{Runs, Which};
 use crate::plan::outcome::{CopyState, RunState};
 use crate::plan::schedule::Every;
-use crate::store::{CopyRow, RunRow};
+use crate::store::{ConfigurationRow, CopyRow, RunHead, RunRow, Standing};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::{Failure, status_of};
@@ -39,6 +38,9 @@ const SHOWN: u32 = 100;
 
 /// Bars of the chart.
 const BARS: usize = 40;
+
+/// A row of the list: how it stands, and what is kept of it.
+type Listed = (Standing, ConfigurationRow);
 
 fn place(name: &str) -> String {
     format!("/backups/of/{}", escaped(name))
@@ -68,19 +70,11 @@ fn copy_state(value: CopyState) -> (Tone, Text) {
     }
 }
 
-/// The configurations of centrals that are the reader's business.
-pub(in crate::web) async fn own(ask: &Ask) -> Result<Vec<Shown>, Failure> {
+/// How the configurations stand of centrals that are the reader's business.
+pub(in crate::web) async fn own(ask: &Ask) -> Result<Vec<Standing>, Failure> {
     let user = ask.user()?;
-    let centrals = ask.web.backups().centrals().await?;
-    let tenants: HashMap<&str, &str> = centrals
-        .iter()
-        .map(|central| (central.name.as_str(), central.tenant.as_str()))
-        .collect();
-    let mut all = Configurations::new(ask.app().clone()).list().await?;
-    all.retain(|shown| {
-        let tenant = tenants.get(shown.row.configuration.central.as_str());
-        tenant.is_some_and(|tenant| user.may_see_tenant(tenant))
-    });
+    let mut all = Configurations::new(ask.app().clone()).standings().await?;
+    all.retain(|standing| user.may_see_tenant(&standing.tenant));
     Ok(all)
 }
 
@@ -95,17 +89,23 @@ async fn find(ask: &Ask) -> Result<Shown, Failure> {
     if is_own { Ok(shown) } else { Err(Failure::NoPage) }
 }
 
-async fn asked(ask: &Ask) -> Result<Part<Shown>, Failure> {
-    Ok(Part::asked(ask, own(ask).await?, |shown| {
-        let plan = &shown.row.configuration;
-        let last = shown.last_run.as_ref().map(|run| ask.say(state(run.state).1));
+async fn asked(ask: &Ask) -> Result<Part<Listed>, Failure> {
+    let own = own(ask).await?;
+    let destinations = ask.app().store.destinations_of_configurations().await?;
+    let mut part = Part::asked(ask, own, |standing| {
+        let last = standing.last_run.as_ref().map(|run| ask.say(state(run.state).1));
         let names = [
-            plan.name.as_str(),
-            plan.central.as_str(),
+            standing.name.as_str(),
+            &standing.central,
             last.unwrap_or_default(),
         ];
-        format!("{} {}", names.join(" "), plan.destinations.join(" "))
-    }))
+        let own = destinations.get(standing.name.as_str()).map(|own| own.join(" "));
+        format!("{} {}", names.join(" "), own.unwrap_or_default())
+    });
+    let rows = Configurations::new(ask.app().clone())
+        .in_full(part.take())
+        .await?;
+    Ok(part.with(rows))
 }
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {
@@ -130,7 +130,7 @@ pub(in crate::web) async fn list_events(ask: Ask) -> Answer {
     })
 }
 
-fn listed(ask: &Ask, part: &Part<Shown>) -> Markup {
+fn listed(ask: &Ask, part: &Part<Listed>) -> Markup {
     html! {
         @if part.is_empty() { p { (ask.say(plan::NONE_YET)) } } @else {
             @if !part.rows.is_empty() { div.sheet { table.stack {
@@ -142,7 +142,7 @@ fn listed(ask: &Ask, part: &Part<Shown>) -> Markup {
                     th scope="col" { (ask.say(plan::DESTINATIONS)) }
                     th scope="col" { span.unseen { (ask.say(common::ACTION)) } }
                 } }
-                tbody { @for shown in &part.rows { (row(ask, shown)) } }
+                tbody { @for (standing, kept) in &part.rows { (row(ask, standing, kept)) } }
             } } }
             (part.steps(ask, PLACE))
         }
@@ -169,41 +169,37 @@ pub(in crate::web) fn interval(ask: &Ask, every: &Every) -> String {
 }
 
 /// When a configuration runs by itself next.
-pub(in crate::web) fn next(shown: &Shown) -> Option<Timestamp> {
-    let plan = &shown.row.configuration;
+pub(in crate::web) fn next(row: &ConfigurationRow) -> Option<Timestamp> {
+    let plan = &row.configuration;
     plan.enabled
-        .then(|| {
-            plan.schedule
-                .next_after(shown.row.settled().max(Timestamp::now()))
-        })
+        .then(|| plan.schedule.next_after(row.settled().max(Timestamp::now())))
         .flatten()
 }
 
-fn row(ask: &Ask, shown: &Shown) -> Markup {
-    let plan = &shown.row.configuration;
+fn row(ask: &Ask, standing: &Standing, kept: &ConfigurationRow) -> Markup {
+    let plan = &kept.configuration;
     let name = plan.name.as_str();
     html! {
         tr {
             th scope="row" { a href=(place(name)) { (name) } }
-            td data-label=(ask.say(plan::LAST_RUN)) { (last(ask, shown.last_run.as_ref())) }
+            td data-label=(ask.say(plan::LAST_RUN)) { (last(ask, standing.last_run.as_ref())) }
             td data-label=(ask.say(plan::NEXT_RUN)) {
-                @match next(shown) { Some(due) => { (look::moment(ask, Some(due))) }, None => { (ask.say(plan::MANUAL)) } }
+                @match next(kept) { Some(due) => { (look::moment(ask, Some(due))) }, None => { (ask.say(plan::MANUAL)) } }
             }
             td data-label=(ask.say(backup::CENTRAL)) { (plan.central) }
             td data-label=(ask.say(plan::DESTINATIONS)) {
                 @if plan.destinations.is_empty() { (ask.say(plan::ON_SATELLITE)) } @else { (plan.destinations.join(", ")) }
             }
-            td.empty { @if ask.may(Need::RunBackups) { (run_button(ask, shown)) } }
+            td.empty { @if ask.may(Need::RunBackups) { (run_button(ask, name, standing.last_run.as_ref())) } }
         }
     }
 }
 
-fn run_button(ask: &Ask, shown: &Shown) -> Markup {
-    let name = shown.row.configuration.name.as_str();
+fn run_button(ask: &Ask, name: &str, last: Option<&RunHead>) -> Markup {
     html! {
         form method="post" action={ (place(name)) "/run" } {
             (look::token(ask))
-            input type="hidden" name="key" value=(run_key(ask, shown));
+            input type="hidden" name="key" value=(run_key(ask, name, last));
             button { "+ " (ask.say(backup::BACK_UP_NOW)) span.unseen { " " (name) } }
         }
     }
@@ -212,14 +208,13 @@ fn run_button(ask: &Ask, shown: &Shown) -> Markup {
 /// Tells a run that is asked for from one that is asked for twice. It follows from what is seen, so that a button that is
 /// looked at stays the same: who sees the last run may begin one more. So may, after a while, who was answered by a failure
 /// that left no run.
-fn run_key(ask: &Ask, shown: &Shown) -> String {
-    let last = shown.last_run.as_ref().map_or("", |run| run.id.as_str());
+fn run_key(ask: &Ask, name: &str, last: Option<&RunHead>) -> String {
+    let last = last.map_or("", |run| run.id.as_str());
     let session = ask
         .session
         .as_ref()
         .map_or("", |session| session.form_token.as_str());
     let while_of = Timestamp::now().as_second() / SAME_KEY.as_secs().cast_signed();
-    let name = shown.row.configuration.name.as_str();
     let seen = format!("{session}\n{name}\n{last}\n{while_of}");
     let mut key = Digest::of(seen.as_bytes()).to_string();
     key.truncate(32);
@@ -227,7 +222,7 @@ fn run_key(ask: &Ask, shown: &Shown) -> String {
 }
 
 /// How a run went, in a word, and when.
-pub(in crate::web) fn last(ask: &Ask, run: Option<&RunRow>) -> Markup {
+pub(in crate::web) fn last(ask: &Ask, run: Option<&RunHead>) -> Markup {
     html! {
         @if let Some(run) = run {
             @let (tone, text) = state(run.state);
@@ -244,11 +239,12 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
 async fn page(ask: &Ask, status: StatusCode, shown: &Shown, said: &Markup, wrong_word: bool) -> Answer {
     let plan = &shown.row.configuration;
     let name = plan.name.as_str();
+    let last = shown.last_run.as_ref().map(RunHead::from);
     let content = html! {
         div.head {
             h1 { (name) }
             div.actions {
-                @if ask.may(Need::RunBackups) { (run_button(ask, shown)) }
+                @if ask.may(Need::RunBackups) { (run_button(ask, name, last.as_ref())) }
                 @if ask.may(Need::ChangeBackups) { a.button href={ "/backups/new?of=" (escaped(name)) } { (ask.say(plan::CHANGE)) } }
             }
         }
@@ -286,8 +282,8 @@ async fn standing(ask: &Ask, shown: &Shown) -> Result<Markup, Failure> {
             section.card { dl {
                 dt { (ask.say(backup::CENTRAL)) } dd { a href={ "/centrals/" (escaped(&plan.central)) } { (plan.central) } }
                 dt { (ask.say(plan::INTERVAL)) } dd { (interval(ask, &plan.schedule.every)) }
-                dt { (ask.say(plan::NEXT_RUN)) } dd { (look::moment(ask, next(shown))) }
-                dt { (ask.say(plan::LAST_RUN)) } dd { (last(ask, shown.last_run.as_ref())) }
+                dt { (ask.say(plan::NEXT_RUN)) } dd { (look::moment(ask, next(&shown.row))) }
+                dt { (ask.say(plan::LAST_RUN)) } dd { (last(ask, shown.last_run.as_ref().map(RunHead::from).as_ref())) }
                 dt { (ask.say(plan::REPORT_TO)) } dd { (plan.report_to.join(", ")) }
                 dt { (ask.say(backup::DATA_SETS)) }
                 dd { @if plan.data_sets.is_empty() { (ask.say(plan::ALL_SETS)) } @else { (plan.data_sets.join(", ")) } }

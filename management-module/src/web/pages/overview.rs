@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::app::configurations::Shown;
+use crate::app::configurations::Configurations;
 use crate::app::satellites::{self, FleetMember};
 use crate::app::users::Role;
 use crate::fleet::Reachability;
 use crate::language::Text;
 use crate::plan::outcome::RunState;
+use crate::store::{ConfigurationRow, Standing};
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
@@ -54,11 +55,12 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
     } else {
         satellites::list(ask.app()).await?
     };
-    let centrals = ask.web.backups().centrals().await?;
-    let centrals = centrals
+    let centrals = ask.app().store.centrals_of_tenants().await?;
+    let centrals: u64 = centrals
         .iter()
-        .filter(|central| user.may_see_tenant(&central.tenant))
-        .count();
+        .filter(|(tenant, _)| user.may_see_tenant(tenant))
+        .map(|(_, count)| count)
+        .sum();
     let reachable = members
         .iter()
         .filter(|member| member.link.reachability == Reachability::Reachable)
@@ -66,7 +68,8 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
     let unwell: Vec<&FleetMember> = members.iter().filter(|member| !is_well(member)).collect();
     let certificate = certificate(ask);
     let plans = backups::own(ask).await?;
-    let failing = plans.iter().filter(|shown| is_failing(shown)).count();
+    let failing = plans.iter().filter(|standing| is_failing(standing)).count();
+    let first = first(ask, &plans).await?;
     let space = space(ask).await?;
     let standing = warnings::standing(ask).await?;
     let to_see = unwell.len() + usize::from(certificate.is_some()) + failing + standing.len();
@@ -85,7 +88,7 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
                 a.tile href="/satellites" { b { (number(running(&members))) } (ask.say(fleet::WORKLOADS_RUN)) }
             }
             a.tile href="/warnings" { b { (number(standing.len())) } (ask.say(warn::WARNINGS)) }
-            a.tile href="/centrals" { b { (number(centrals)) } (ask.say(common::CENTRALS)) }
+            a.tile href="/centrals" { b { (ask.language.number(centrals)) } (ask.say(common::CENTRALS)) }
         }
         @if ask.may(Need::SeeFleet) { (to_look_at(ask, &unwell, certificate)) }
         @if !standing.is_empty() {
@@ -93,7 +96,7 @@ async fn content(ask: &Ask) -> Result<Markup, Failure> {
             @if standing.len() > SHOWN { p { a href="/warnings" { (ask.say(warn::ALL_WARNINGS)) } } }
         }
         @if !plans.is_empty() {
-            (runs(ask, &plans))
+            (runs(ask, &first))
             @if plans.len() > SHOWN { p { a href="/backups" { (ask.say(plan::ALL_BACKUPS)) } } }
             p.soft { (ask.fill(plan::SPACE, &[&ask.language.size(space)])) }
         }
@@ -121,17 +124,23 @@ async fn space(ask: &Ask) -> Result<u64, Failure> {
 }
 
 /// The newest result is that it did not do all that it should.
-fn is_failing(shown: &Shown) -> bool {
-    let state = shown.last_result.as_ref().map(|run| run.state);
+fn is_failing(standing: &Standing) -> bool {
     matches!(
-        state,
+        standing.last_result,
         Some(RunState::Failed | RunState::Missed | RunState::Partial)
     )
 }
 
-/// The last and the next run of each backup, those that failed first.
-fn runs(ask: &Ask, plans: &[Shown]) -> Markup {
-    let (failing, fine): (Vec<&Shown>, Vec<&Shown>) = plans.iter().partition(|shown| is_failing(shown));
+/// Those that are shown, with what is kept of them: who failed is first.
+async fn first(ask: &Ask, plans: &[Standing]) -> Result<Vec<(Standing, ConfigurationRow)>, Failure> {
+    let (failing, fine): (Vec<&Standing>, Vec<&Standing>) =
+        plans.iter().partition(|standing| is_failing(standing));
+    let first = failing.into_iter().chain(fine).take(SHOWN).cloned().collect();
+    Ok(Configurations::new(ask.app().clone()).in_full(first).await?)
+}
+
+/// The last and the next run of each backup.
+fn runs(ask: &Ask, plans: &[(Standing, ConfigurationRow)]) -> Markup {
     html! {
         div.sheet { table.stack {
             thead { tr {
@@ -139,13 +148,13 @@ fn runs(ask: &Ask, plans: &[Shown]) -> Markup {
                 th scope="col" { (ask.say(plan::LAST_RUN)) }
                 th scope="col" { (ask.say(plan::NEXT_RUN)) }
             } }
-            tbody { @for shown in failing.into_iter().chain(fine).take(SHOWN) {
-                @let name = shown.row.configuration.name.as_str();
+            tbody { @for (standing, kept) in plans {
+                @let name = standing.name.as_str();
                 tr {
                     th scope="row" { a href={ "/backups/of/" (escaped(name)) } { (name) } }
-                    td data-label=(ask.say(plan::LAST_RUN)) { (backups::last(ask, shown.last_run.as_ref())) }
+                    td data-label=(ask.say(plan::LAST_RUN)) { (backups::last(ask, standing.last_run.as_ref())) }
                     td data-label=(ask.say(plan::NEXT_RUN)) {
-                        @match backups::next(shown) { Some(due) => { (look::moment(ask, Some(due))) }, None => { (ask.say(plan::MANUAL)) } }
+                        @match backups::next(kept) { Some(due) => { (look::moment(ask, Some(due))) }, None => { (ask.say(plan::MANUAL)) } }
                     }
                 }
             } }

@@ -204,6 +204,7 @@ async fn stays_small(browser: &mut Browser, asked: &Asked, place: &str) {
         if fewest <= QUESTIONS {
             return;
         }
+        asked.quiet().await;
     }
     panic!("{place}: {fewest} questions to the store");
 }
