@@ -241,7 +241,7 @@ impl Browser {
               const style = getComputedStyle(one), box = one.getBoundingClientRect();\
               if (box.width <= 1 || style.visibility == 'hidden' || one.closest('.unseen, .skip, svg, select, thead')) continue;\
               const rolls = ['auto', 'scroll'].includes(style.overflowX);\
-              const hides = style.overflowX == 'hidden' || one.matches('button, .button, .badge');\
+              const hides = style.overflowX == 'hidden' || one.matches('button, .button, .badge, .sheet');\
               if (hides && one.scrollWidth > one.clientWidth + 1 && style.textOverflow != 'ellipsis') found.push(`cut off: ${told(one)}`);\
               if (!rolls && !one.closest('.side, .tabs, .scroll, pre, textarea') && box.right > innerWidth + 1) found.push(`sticks out: ${told(one)}`);\
             }\

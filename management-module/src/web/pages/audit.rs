@@ -1,6 +1,6 @@
 //! The audit log.
 
-use maud::html;
+use maud::{Markup, html};
 
 use crate::web::ask::{Answer, Ask};
 use crate::web::look::{self, Tone};
@@ -36,9 +36,9 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
             tbody { @for record in &part.rows { tr {
                 td data-label=(ask.say(common::TIME)) { (look::moment(&ask, Some(record.time))) }
                 td data-label=(ask.say(common::WHO)) { (record.actor) }
-                td data-label=(ask.say(common::ACTION)) { code { (record.action) } }
-                td data-label=(ask.say(common::SUBJECT)) { (record.subject) }
-                td data-label=(ask.say(common::RESULT)) {
+                td data-label=(ask.say(common::ACTION)) { (action(&record.action)) }
+                td.long data-label=(ask.say(common::SUBJECT)) { (record.subject) }
+                td.long data-label=(ask.say(common::RESULT)) {
                     @if record.result == "ok" { (look::badge(Tone::Good, ask.say(common::OK))) }
                     @else { (look::badge(Tone::Bad, ask.say(common::FAILED))) " " span.small lang="en" { (record.result) } }
                 }
@@ -47,4 +47,16 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
         (part.steps(&ask, "/audit"))
     };
     Ok(look::page(&ask, ask.say(common::AUDIT), &content))
+}
+
+/// What was done; between the service and its method a line may end.
+fn action(words: &str) -> Markup {
+    html! {
+        code.words {
+            @match words.split_once('/') {
+                Some((service, method)) => { (service) "/" wbr; (method) }
+                None => { (words) }
+            }
+        }
+    }
 }

@@ -95,7 +95,7 @@ fn row(ask: &Ask, bundle: &BundleRow) -> Markup {
         tr {
             th scope="row" { (bundle.workload.as_str()) }
             td data-label=(ask.say(fleet::VERSION)) { (bundle.version.to_string()) }
-            td data-label=(ask.say(machine::CHANNEL)) { (bundle.channel) " #" (bundle.release) }
+            td data-label=(ask.say(machine::CHANNEL)) { (bundle.channel) " " span.whole { "#" (bundle.release) } }
             td data-label=(ask.say(machine::ARCHITECTURE)) { (bundle.architecture) }
             td.number data-label=(ask.say(common::SIZE)) { (ask.language.size(bundle.size_bytes)) }
             td data-label=(ask.say(machine::ADDED)) { (look::moment(ask, Some(bundle.added_at))) }

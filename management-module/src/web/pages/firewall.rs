@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use maud::{Markup, html};
-use satellite_proto::wire::bridge::v1::{Change, GetFirewallResponse, Rule};
+use satellite_proto::wire::bridge::v1::{Action, Change, Direction, GetFirewallResponse, Rule};
 
 use super::satellite::head;
 use crate::app::firewall;
@@ -20,7 +20,7 @@ use crate::web::failure::{Failure, status_of};
 use crate::web::live::live;
 use crate::web::look::{self, Tone, wire_moment};
 use crate::web::pages::jobs;
-use crate::web::text::{common, machine};
+use crate::web::text::{Text, common, machine};
 
 /// How often an open change is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -113,6 +113,26 @@ fn countdown(ask: &Ask, open: &Change) -> Markup {
     look::countdown(ask, left.unwrap_or_default().unsigned_abs())
 }
 
+/// Which way, in the reader's language; the rules themselves are written in the words of the document.
+fn direction(value: Direction) -> Text {
+    match value {
+        Direction::Unspecified => common::UNKNOWN,
+        Direction::In => machine::INCOMING,
+        Direction::Out => machine::OUTGOING,
+    }
+}
+
+/// What is done, in the reader's language.
+fn action(ask: &Ask, value: Action) -> Markup {
+    let (tone, text) = match value {
+        Action::Unspecified => (Tone::Quiet, common::UNKNOWN),
+        Action::Accept => (Tone::Good, machine::ACCEPTED),
+        Action::Drop => (Tone::Bad, machine::DROPPED),
+        Action::Reject => (Tone::Bad, machine::REJECTED),
+    };
+    look::badge(tone, ask.say(text))
+}
+
 fn rules(ask: &Ask, there: &GetFirewallResponse) -> Markup {
     let ruleset = there.ruleset.clone().unwrap_or_default();
     let any = |list: String| {
@@ -122,7 +142,6 @@ fn rules(ask: &Ask, there: &GetFirewallResponse) -> Markup {
             list
         }
     };
-    let tone = |action: &str| if action == "accept" { Tone::Good } else { Tone::Bad };
     html! {
         div.sheet { table.stack {
             thead { tr {
@@ -136,25 +155,23 @@ fn rules(ask: &Ask, there: &GetFirewallResponse) -> Markup {
             tbody {
                 @for rule in &ruleset.rules {
                     @let ports: Vec<String> = rule.ports.iter().map(document::port_range).collect();
-                    @let action = document::action(rule.action());
                     tr {
                         th scope="row" { (rule.name) @if !rule.comment.is_empty() { div.small.soft { (rule.comment) } } }
                         td data-label=(ask.say(machine::OWNER)) { (rule.owner) }
-                        td data-label=(ask.say(machine::DIRECTION)) { (document::direction(rule.direction())) }
+                        td data-label=(ask.say(machine::DIRECTION)) { (ask.say(direction(rule.direction()))) }
                         td data-label=(ask.say(machine::PORTS)) { (document::protocol(rule.protocol())) " " (any(ports.join(", "))) }
                         td data-label=(ask.say(machine::REMOTES)) { (any(rule.remotes.join(", "))) }
-                        td data-label=(ask.say(common::ACTION)) { (look::badge(tone(action), action)) }
+                        td data-label=(ask.say(common::ACTION)) { (action(ask, rule.action())) }
                     }
                 }
-                @for (direction, action) in [("in", ruleset.default_in()), ("out", ruleset.default_out())] {
-                    @let action = document::action(action);
+                @for (way, what) in [(machine::INCOMING, ruleset.default_in()), (machine::OUTGOING, ruleset.default_out())] {
                     tr {
                         th scope="row" { (ask.say(machine::EVERYTHING_ELSE)) }
                         td data-label=(ask.say(machine::OWNER)) { "–" }
-                        td data-label=(ask.say(machine::DIRECTION)) { (direction) }
+                        td data-label=(ask.say(machine::DIRECTION)) { (ask.say(way)) }
                         td data-label=(ask.say(machine::PORTS)) { (ask.say(machine::ANY)) }
                         td data-label=(ask.say(machine::REMOTES)) { (ask.say(machine::ANY)) }
-                        td data-label=(ask.say(common::ACTION)) { (look::badge(tone(action), action)) }
+                        td data-label=(ask.say(common::ACTION)) { (action(ask, what)) }
                     }
                 }
             }

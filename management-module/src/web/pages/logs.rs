@@ -149,7 +149,7 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
             label for="filter" { (ask.say(machine::SEARCH)) }
             input #filter type="search" data-filter="lines" autocomplete="off";
         }
-        pre.log #lines tabindex="0" role="log" aria-label=(ask.say(machine::LOGS)) data-lines={ (place) "/events?" (chosen(&ask)) } {}
+        pre.log #lines tabindex="0" role="log" aria-label=(ask.say(machine::LOGS)) data-empty=(ask.say(machine::NO_LINES)) data-lines={ (place) "/events?" (chosen(&ask)) } {}
         noscript { p { a href={ (place) "/download?" (chosen(&ask)) } { (ask.say(common::DOWNLOAD)) } } } }
     };
     Ok(look::page(&ask, ask.say(machine::LOGS), &content))

@@ -83,7 +83,7 @@ pub(super) fn table(ask: &Ask, standing: &[(AccountRow, WarningRow)]) -> Markup 
                 td data-label=(ask.say(warn::OF_WHAT)) { (look::badge(Tone::Warn, ask.say(kind_name(warning.kind)))) }
                 td data-label=(ask.say(warn::WHAT)) {
                     @for (name, told) in details(ask.language, &warning.raised.finding, &TimeZone::system()) {
-                        div { (name) ": " (told) }
+                        div { (ask.fill(common::NAMED, &[&name, &told])) }
                     }
                 }
                 td data-label=(ask.say(warn::SINCE)) { (look::moment(ask, Some(warning.raised.since))) }

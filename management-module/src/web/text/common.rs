@@ -34,6 +34,7 @@ crate::language::texts! { pub(in crate::web),
     TIME = "Time" | "Zeit" | "Heure" | "Ora";
     UNTIL = "Until" | "Bis" | "Jusqu'au" | "Fino al";
     WHO = "Who" | "Wer" | "Qui" | "Chi";
+    NAMED = "{}: {}" | "{}: {}" | "{} : {}" | "{}: {}";
     ACTION = "Action" | "Aktion" | "Action" | "Azione";
     SUBJECT = "Subject" | "Gegenstand" | "Objet" | "Oggetto";
     RESULT = "Result" | "Ergebnis" | "Résultat" | "Risultato";

@@ -44,6 +44,12 @@ crate::language::texts! { pub(in crate::web),
     FIREWALL = "Firewall" | "Firewall" | "Pare-feu" | "Firewall";
     RULE = "Rule" | "Regel" | "Règle" | "Regola";
     RULES = "Rules" | "Regeln" | "Règles" | "Regole";
+    INCOMING = "incoming" | "eingehend" | "entrant" | "in entrata";
+    OUTGOING = "outgoing" | "ausgehend" | "sortant" | "in uscita";
+    ACCEPTED = "let through" | "durchgelassen" | "accepté" | "accettato";
+    DROPPED = "dropped" | "verworfen" | "rejeté sans réponse" | "scartato";
+    REJECTED = "refused with an answer" | "abgewiesen" | "refusé avec réponse" | "rifiutato con risposta";
+    NO_LINES = "No lines so far. New ones appear here by themselves." | "Bisher keine Zeilen. Neue erscheinen hier von selbst." | "Aucune ligne pour l'instant. Les nouvelles apparaissent ici d'elles-mêmes." | "Finora nessuna riga. Le nuove appaiono qui da sole.";
     OWNER = "Of" | "Von" | "De" | "Di";
     DIRECTION = "Direction" | "Richtung" | "Sens" | "Direzione";
     PORTS = "Ports" | "Ports" | "Ports" | "Porte";

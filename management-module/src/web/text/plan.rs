@@ -97,7 +97,7 @@ crate::language::texts! { pub(in crate::web),
     SHARE = "Share with sub-directories" | "Freigabe mit Unterverzeichnissen" | "Partage avec sous-répertoires" | "Condivisione con sottocartelle";
     USER = "User" | "Benutzer" | "Utilisateur" | "Utente";
     DOMAIN = "Domain" | "Domäne" | "Domaine" | "Dominio";
-    PASSWORD = "Password there" | "Passwort dort" | "Mot de passe là-bas" | "Password là";
+    PASSWORD = "Password of the server" | "Passwort des Servers" | "Mot de passe du serveur" | "Password del server";
     PORT = "Port (empty: the usual one)" | "Port (leer: der übliche)" | "Port (vide : l'habituel)" | "Porta (vuoto: quella usuale)";
     PRIVATE_KEY = "Private key, in place of a password" | "Privater Schlüssel statt Passwort" | "Clé privée au lieu du mot de passe" | "Chiave privata invece della password";
     PASSPHRASE = "Passphrase of the key" | "Passphrase des Schlüssels" | "Phrase secrète de la clé" | "Passphrase della chiave";
