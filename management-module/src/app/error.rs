@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use tonic::{Code, Status};
 
+use super::users::Weak;
 use crate::fleet::FleetError;
 use crate::store::StoreError;
 
@@ -22,6 +23,9 @@ pub enum AppError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// A password is too weak.
+    #[error(transparent)]
+    Password(#[from] Weak),
     /// The name is taken.
     #[error("{0}")]
     Exists(String),
@@ -109,7 +113,7 @@ impl AppError {
     pub fn code(&self) -> Code {
         match self {
             Self::NotFound { .. } | Self::Fleet(FleetError::Unknown(_)) => Code::NotFound,
-            Self::Invalid(_) => Code::InvalidArgument,
+            Self::Invalid(_) | Self::Password(_) => Code::InvalidArgument,
             Self::Exists(_) | Self::Store(StoreError::Exists(_)) => Code::AlreadyExists,
             Self::Precondition(_) => Code::FailedPrecondition,
             Self::NoSpace(_) => Code::ResourceExhausted,

@@ -19,6 +19,7 @@ use super::{Actor, App, AppError};
 use crate::store::{StoreError, UserRow, UserSource};
 
 pub use self::openid::{ProviderSignIn, Return, Sent};
+pub use self::password::Weak;
 pub use self::session::{ABSOLUTE, IDLE, Session};
 pub use self::sign_in::{Credentials, Refusal, SignIn, SignedIn};
 
@@ -207,7 +208,7 @@ async fn take_in(
 /// Adds a user.
 ///
 /// # Errors
-/// [`AppError::Invalid`] the password is too weak or a customer has no tenant; [`AppError::Exists`].
+/// [`AppError::Password`] it is too weak; [`AppError::Invalid`] a customer has no tenant; [`AppError::Exists`].
 pub async fn add(
     app: &App,
     name: &UserName,
@@ -254,7 +255,7 @@ pub async fn get(app: &App, name: &UserName) -> Result<User, AppError> {
 /// Changes a user and ends the user's sessions, but the one of the token hash `kept`.
 ///
 /// # Errors
-/// [`AppError::NotFound`]; [`AppError::Invalid`]; [`AppError::Precondition`] no administrator would be left.
+/// [`AppError::NotFound`]; [`AppError::Password`]; [`AppError::Invalid`]; [`AppError::Precondition`] no administrator would be left.
 pub async fn change(app: &App, name: &UserName, change: Change, kept: &str) -> Result<(), AppError> {
     let mut row = row(app, name).await?;
     let elsewhere = match row.source {

@@ -10,8 +10,9 @@ use super::access::Need;
 use super::ask::Ask;
 use super::failure::{Failure, heading_of, status_of};
 use super::statics;
-use super::text::{Text, common, machine, warn};
+use super::text::{Text, account, common, machine, warn};
 use crate::app::AppError;
+use crate::app::users::Weak;
 use crate::language::Language;
 
 /// The entries of the navigation: name, place, what it takes to see it.
@@ -140,8 +141,17 @@ pub(super) fn problem(ask: &Ask, error: &AppError) -> Markup {
     html! {
         div.note.bad role="alert" {
             p { b { (ask.say(heading_of(error))) } }
-            @if let Some(detail) = detail { p lang="en" { (detail) } }
+            @if let AppError::Password(weak) = error { p { (ask.say(weakness(*weak))) } } @else if let Some(detail) = detail { p lang="en" { (detail) } }
         }
+    }
+}
+
+/// What is wanted of a password, in the reader's language.
+fn weakness(weak: Weak) -> Text {
+    match weak {
+        Weak::Length => account::PASSWORD_LENGTH,
+        Weak::Common => account::PASSWORD_COMMON,
+        Weak::Name => account::PASSWORD_NAME,
     }
 }
 

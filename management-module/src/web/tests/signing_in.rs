@@ -156,6 +156,62 @@ async fn another_password_ends_the_other_sessions_and_a_blocked_user_has_none() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_common_password_is_refused_in_the_readers_language_wherever_one_is_set() {
+    let world = World::new().await;
+    world.add_user("anna", wire::WebRole::Administrator, &[]).await;
+    let common = "Sommer2026!!";
+    let mut browser = world.signed_in("anna").await;
+    for (language, wanted) in [
+        ("en", "too easy to guess"),
+        ("de", "zu leicht zu erraten"),
+        ("fr", "trop facile à deviner"),
+        ("it", "troppo facile da indovinare"),
+    ] {
+        browser.language = language;
+        for (place, fields) in [
+            (
+                "/users",
+                vec![("name", "bert"), ("role", "viewer"), ("password", common)],
+            ),
+            (
+                "/users/anna",
+                vec![("role", "administrator"), ("password", common)],
+            ),
+            (
+                "/account/password",
+                vec![("present", PASSWORD), ("password", common), ("again", common)],
+            ),
+        ] {
+            browser.get("/users").await;
+            let page = browser.post(place, &fields).await;
+            assert_eq!(page.status, 422, "{place}: {}", page.text);
+            assert!(page.text.contains(wanted), "{place}, {language}: {}", page.text);
+        }
+    }
+    // The command line.
+    let request = wire::AddUserRequest {
+        name: "bert".to_owned(),
+        password: common.to_owned(),
+        role: wire::WebRole::Viewer.into(),
+        tenants: Vec::new(),
+    };
+    let added = world.rpc().add_user(request).await.unwrap_err();
+    let request = wire::ChangeUserRequest {
+        name: "anna".into(),
+        password: common.to_owned(),
+        ..Default::default()
+    };
+    let changed = world.rpc().change_user(request).await.unwrap_err();
+    for refused in [added, changed] {
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        assert!(refused.message().contains("too easy to guess"), "{refused}");
+    }
+    // Nobody's password has changed.
+    world.signed_in("anna").await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_administrator_stays() {
     let world = World::new().await;
     world.add_user("anna", wire::WebRole::Administrator, &[]).await;

@@ -3,7 +3,7 @@
 crate::language::texts! { pub(in crate::web),
     SIGN_IN = "Sign in" | "Anmelden" | "Se connecter" | "Accedi";
     USER_NAME = "User name" | "Benutzername" | "Nom d'utilisateur" | "Nome utente";
-    PASSWORD = "Password" | "Passwort" | "Mot de passe" | "Password segreta";
+    PASSWORD = "Password" | "Passwort" | "Mot de passe" | "Password";
     WRONG = "Name, password or code are wrong." | "Name, Passwort oder Code ist falsch." | "Le nom, le mot de passe ou le code est faux." | "Nome, password o codice errati.";
     WAIT = "Too many wrong tries from here. Wait {} seconds." | "Zu viele falsche Versuche von hier. Warten Sie {} Sekunden." | "Trop d'essais erronés depuis ici. Attendez {} secondes." | "Troppi tentativi errati da qui. Attenda {} secondi.";
     BY_PROVIDER = "Sign in with {}" | "Mit {} anmelden" | "Se connecter avec {}" | "Accedi con {}";
@@ -23,6 +23,9 @@ crate::language::texts! { pub(in crate::web),
     AGAIN = "The same again" | "Noch einmal dasselbe" | "Encore une fois" | "Ancora una volta";
     DIFFER = "The two new passwords differ." | "Die beiden neuen Passwörter sind verschieden." | "Les deux nouveaux mots de passe diffèrent." | "Le due nuove password sono diverse.";
     PASSWORD_HINT = "At least 12 characters; a sentence is good." | "Mindestens 12 Zeichen; ein Satz ist gut." | "Au moins 12 caractères ; une phrase convient bien." | "Almeno 12 caratteri; va bene una frase.";
+    PASSWORD_LENGTH = "A password has 12 to 128 characters." | "Ein Passwort hat 12 bis 128 Zeichen." | "Un mot de passe compte de 12 à 128 caractères." | "Una password ha da 12 a 128 caratteri.";
+    PASSWORD_COMMON = "That password is too easy to guess: it is common, or made of common words and patterns. Take a sentence, or let a program make one." | "Dieses Passwort ist zu leicht zu erraten: es ist verbreitet oder besteht aus verbreiteten Wörtern und Mustern. Nehmen Sie einen Satz, oder lassen Sie ein Programm eines erzeugen." | "Ce mot de passe est trop facile à deviner : il est courant, ou fait de mots et de motifs courants. Prenez une phrase, ou faites-en créer un par un programme." | "Questa password è troppo facile da indovinare: è diffusa, o fatta di parole e schemi diffusi. Usi una frase, o la faccia creare da un programma.";
+    PASSWORD_NAME = "A password must be more than the user's name with something added." | "Ein Passwort muss mehr sein als der Name des Benutzers mit etwas daran." | "Un mot de passe doit être plus que le nom de l'utilisateur avec un ajout." | "Una password deve essere più del nome dell'utente con un'aggiunta.";
     FACTOR_WHY = "With a second factor, nobody signs in with a stolen password alone." | "Mit einem zweiten Faktor reicht ein gestohlenes Passwort nicht." | "Avec un second facteur, un mot de passe volé ne suffit pas." | "Con un secondo fattore una password rubata non basta.";
     FACTOR_ON = "Switch on the second factor" | "Zweiten Faktor einschalten" | "Activer le second facteur" | "Attiva il secondo fattore";
     FACTOR_OFF = "Switch off the second factor" | "Zweiten Faktor ausschalten" | "Désactiver le second facteur" | "Disattiva il secondo fattore";
