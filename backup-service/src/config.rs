@@ -26,7 +26,7 @@ pub struct Config {
     pub grace: Duration,
     /// Tries at a destination without any progress before it is given up.
     pub tries: u32,
-    /// Address of a server that stands for those of Dropbox; none: Dropbox's own.
+    /// Address of a server that stands for those of Dropbox that programs ask; none: Dropbox's own.
     pub dropbox: Option<String>,
     /// Role of callers that did not come through a bridge; none: they are refused.
     pub local_role: Option<Role>,

@@ -61,11 +61,15 @@ fn bad(summary: &str) -> Answer {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    pub(crate) async fn start_at(address: &str) -> Self {
         let state = Arc::new(Mutex::new(State {
             room: 1 << 30,
             ..State::default()
         }));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::clone(&state);
         tokio::spawn(async move {

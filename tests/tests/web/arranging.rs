@@ -5,9 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use e2e::command::{command, stdout_of};
 use e2e::lab::SATELLITE;
+use e2e::manager::WORKLOAD;
 use e2e::network::{SERVER, write};
 
+use super::dropbox_server::Server as Dropbox;
 use super::world::{ENTER, LONG, PASSWORD, SOON, World, cli, there};
+
+/// The only app that the server knows that stands for Dropbox.
+const APP_KEY: &str = "the-app";
 
 #[tokio::test]
 async fn a_person_arranges_places_centrals_accounts_and_users_from_a_browser() {
@@ -17,6 +22,7 @@ async fn a_person_arranges_places_centrals_accounts_and_users_from_a_browser() {
     Box::pin(chooses_the_master(&world)).await;
     Box::pin(looks_after_accounts(&world)).await;
     Box::pin(looks_after_users(&world)).await;
+    Box::pin(a_customer_looks_after_the_own(&world)).await;
     Box::pin(signs_in_with_two_factors(&world)).await;
 }
 
@@ -159,14 +165,14 @@ async fn connects_with_dropbox(world: &World) {
     // The satellite has no way to Dropbox here: the page says so and asks for the code again.
     world.open("/destinations/new?kind=dropbox").await;
     browser.fill("#name", "cloud").await.unwrap();
-    browser.fill("#app-key", "abcdefghijklmno").await.unwrap();
+    browser.fill("#app-key", APP_KEY).await.unwrap();
     browser.click("main form button.main").await.unwrap();
     browser.says("Confirm code", LONG).await.unwrap();
     let link = "return document.querySelector('main a.button').href";
     let link = browser.script(link).await.unwrap();
     let link = link.as_str().unwrap();
     assert!(
-        link.starts_with("https://www.dropbox.com/") && link.contains("abcdefghijklmno"),
+        link.starts_with("https://www.dropbox.com/") && link.contains(APP_KEY),
         "{link}"
     );
     world.glance("destination-dropbox").await;
@@ -174,6 +180,54 @@ async fn connects_with_dropbox(world: &World) {
     browser.click("main form button.main").await.unwrap();
     there(world, "main [role=alert]").await;
     world.glance("destination-dropbox-bad").await;
+
+    // With a server in Dropbox's place: the same connection, a wrong code, the right one, and a file goes there and back.
+    let server = stands_in_for_dropbox(world).await;
+    let code = server.consent(link);
+    browser.fill("#code", "another code").await.unwrap();
+    browser.click("main form button.main").await.unwrap();
+    browser.says("Dropbox refuses the sign-in", LONG).await.unwrap();
+    browser.fill("#code", &code).await.unwrap();
+    browser.click("main form button.main").await.unwrap();
+    browser.says("It is saved.", LONG).await.unwrap();
+    browser.says("cloud", SOON).await.unwrap();
+    browser
+        .click("form[action='/destinations/cloud/test'] button")
+        .await
+        .unwrap();
+    browser
+        .says("a file was written, read back and removed", LONG)
+        .await
+        .unwrap();
+    world.glance("destination-dropbox-connected").await;
+    assert!(server.with(|state| state.refreshes >= 2 && state.files.is_empty()));
+    let shown = cli(world, "destination list --output json").await;
+    assert!(
+        shown.contains("\"cloud\"") && !shown.contains("refresh/token"),
+        "{shown}"
+    );
+}
+
+/// A server that the satellite's service asks instead of Dropbox, as far as programs ask: nothing here reaches the internet.
+async fn stands_in_for_dropbox(world: &World) -> Dropbox {
+    let server = Dropbox::start_at(&format!("{SERVER}:0")).await;
+    let unit = format!("satellite-workload-{WORKLOAD}.service");
+    let start = world
+        .lab
+        .satellite()
+        .exec(&["systemctl", "cat", &unit])
+        .await
+        .unwrap();
+    let start = start.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+    let place = format!("/run/systemd/system/{unit}.d");
+    let script = format!(
+        "mkdir -p {place} && echo 'dropbox = \"{}\"' >/run/dropbox.toml && \
+         printf '%s\\n' '[Service]' ExecStart= '{start} --config /run/dropbox.toml' >{place}/dropbox.conf && \
+         systemctl daemon-reload && systemctl restart {unit}",
+        server.url
+    );
+    world.lab.satellite().exec(&["sh", "-c", &script]).await.unwrap();
+    server
 }
 
 async fn chooses_the_master(world: &World) {
@@ -232,15 +286,48 @@ async fn looks_after_users(world: &World) {
     let browser = &world.browser;
     world.open("/users").await;
     browser.fill("#name", "vera").await.unwrap();
-    browser.fill("#password", "short").await.unwrap();
+    browser.fill("#password", "Password1234").await.unwrap();
     browser.click("form[action='/users'] button.main").await.unwrap();
-    there(world, "main [role=alert]").await;
+    browser.says("too easy to guess", SOON).await.unwrap();
+    world.glance("user-password-common").await;
     browser.fill("#password", "another long password").await.unwrap();
     browser.click("form[action='/users'] button.main").await.unwrap();
     browser.says("It is saved.", SOON).await.unwrap();
     world.open("/users/vera").await;
     browser.says("vera", SOON).await.unwrap();
     world.pictures("user").await;
+}
+
+/// A customer sees the own centrals and account and sets when they warn, and nothing of the machines.
+async fn a_customer_looks_after_the_own(world: &World) {
+    let browser = &world.browser;
+    let password = world.lab.data().join("password").display().to_string();
+    let add = format!("user add carla --role customer --tenant acme --password-file {password}");
+    cli(world, &add).await;
+    world.sign_out().await;
+    world.sign_in_as("carla").await;
+    let text = browser.text().await.unwrap();
+    assert!(
+        !text.contains("satellites answer") && !text.contains("Audit log"),
+        "{text}"
+    );
+    world.pictures("customer-overview").await;
+    world.open("/satellites").await;
+    browser
+        .says("Your role does not allow this.", SOON)
+        .await
+        .unwrap();
+    world.open("/centrals").await;
+    browser.says("first", SOON).await.unwrap();
+    world.open("/warnings/of/acme").await;
+    browser.fill("#percent", "60").await.unwrap();
+    browser.click("form[action$='/limits'] button").await.unwrap();
+    browser.says("It is saved.", SOON).await.unwrap();
+    let percent = "return document.getElementById('percent').value";
+    assert_eq!(browser.script(percent).await.unwrap(), "60");
+    world.pictures("customer-account").await;
+    world.sign_out().await;
+    world.sign_in().await;
 }
 
 /// The code of an authenticator app for a step of thirty seconds, by another implementation.
@@ -273,8 +360,7 @@ async fn signs_in_with_two_factors(world: &World) {
     browser.fill("#present", PASSWORD).await.unwrap();
     browser.click("main form button.main").await.unwrap();
     browser.says("The second factor is on.", SOON).await.unwrap();
-    browser.click("form[action='/sign-out'] button").await.unwrap();
-    browser.says("User name", SOON).await.unwrap();
+    world.sign_out().await;
     browser.fill("#name", "anna").await.unwrap();
     browser.fill("#password", PASSWORD).await.unwrap();
     browser.press(ENTER).await.unwrap();

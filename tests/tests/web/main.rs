@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod arranging;
+#[path = "../../../backup-service/tests/dropbox_server/mod.rs"]
+#[allow(dead_code, reason = "the tests of the service use all of it")]
+mod dropbox_server;
 mod gallery;
 mod looking_after;
+mod support;
 mod together;
 mod world;
 
@@ -11,6 +15,7 @@ use e2e::central::Sample;
 use e2e::console;
 use e2e::lab::SATELLITE;
 use e2e::manager::WORKLOAD;
+use e2e::wait::until;
 
 use self::world::{ENTER, LONG, SOON, World};
 
@@ -43,12 +48,7 @@ async fn a_person_runs_everything_from_a_browser() {
     }
     Box::pin(in_all_languages(&world)).await;
     world.open("/account").await;
-    world
-        .browser
-        .click("form[action='/sign-out'] button")
-        .await
-        .unwrap();
-    world.browser.says("User name", SOON).await.unwrap();
+    world.sign_out().await;
 }
 
 /// What looks for hindrances finds one that is there.
@@ -181,6 +181,13 @@ async fn searches_the_whole_log(world: &World) {
     let much = "echo needle-7431 in the haystack; for i in $(seq 700); do echo straw $i; done";
     let words = ["systemd-cat", "-t", "probe", "sh", "-c", much];
     satellite.exec(&words).await.unwrap();
+    // Written is not yet in the journal.
+    until("the journal to have all lines", SOON, async || {
+        let journal = satellite.exec(&["journalctl", "-q", "-t", "probe"]).await.ok()?;
+        journal.contains("straw 700").then_some(())
+    })
+    .await
+    .unwrap();
     let place = format!("/satellites/{SATELLITE}/logs?source=system");
     world.open(&place).await;
     browser.says("straw 700", SOON).await.unwrap();
@@ -224,6 +231,7 @@ async fn backs_up(world: &World) {
         .unwrap();
     browser.says("✓ succeeded", LONG).await.unwrap();
     Box::pin(configures(world)).await;
+    Box::pin(ends_otherwise(world)).await;
     world.open("/archives").await;
     browser.says(".sar", SOON).await.unwrap();
     world.pictures("archives").await;
@@ -306,6 +314,47 @@ async fn configures(world: &World) {
     world.open("/backups").await;
     browser.says("Nightly", SOON).await.unwrap();
     world.pictures("backups").await;
+}
+
+/// The other two ends of the wizard: what is only run is not kept, and what is only saved is not run.
+async fn ends_otherwise(world: &World) {
+    let (browser, server) = (&world.browser, &world.lab.server);
+    let archives = server.archives().await.unwrap().len();
+    goes_through(world, "Just once").await;
+    browser.click("button[value=run]").await.unwrap();
+    browser.says("✓ succeeded", LONG).await.unwrap();
+    world.glance("wizard-run-only").await;
+    assert_eq!(server.archives().await.unwrap().len(), archives + 1);
+    world.open("/backups").await;
+    browser.says("Nightly", SOON).await.unwrap();
+    let text = browser.text().await.unwrap();
+    assert!(!text.contains("Just once"), "{text}");
+
+    goes_through(world, "For later").await;
+    browser.click("button[value=save]").await.unwrap();
+    browser.says("It is saved.", SOON).await.unwrap();
+    browser.says("For later", SOON).await.unwrap();
+    world.open("/backups/of/For%20later").await;
+    browser.says("disk", SOON).await.unwrap();
+    browser.says("It was not run yet.", SOON).await.unwrap();
+    assert_eq!(server.archives().await.unwrap().len(), archives + 1);
+}
+
+/// The wizard from its first step to its last, with the destination that is there.
+async fn goes_through(world: &World, name: &str) {
+    let browser = &world.browser;
+    world.open("/backups/new").await;
+    browser.fill("#name", name).await.unwrap();
+    browser.click("button[value=next]").await.unwrap();
+    browser.says("What is backed up", SOON).await.unwrap();
+    browser.click("button[value=next]").await.unwrap();
+    browser
+        .click("input[name=destination][value=disk]")
+        .await
+        .unwrap();
+    browser.click("button[value=next]").await.unwrap();
+    browser.says("What shall happen now?", SOON).await.unwrap();
+    browser.says(name, SOON).await.unwrap();
 }
 
 async fn restores_and_deletes(world: &World) {

@@ -83,11 +83,24 @@ impl World {
     }
 
     pub(super) async fn sign_in(&self) {
+        self.sign_in_as("anna").await;
+    }
+
+    /// All of these tests have the same password.
+    pub(super) async fn sign_in_as(&self, name: &str) {
         self.open("/").await;
-        self.browser.fill("#name", "anna").await.unwrap();
+        self.browser.fill("#name", name).await.unwrap();
         self.browser.fill("#password", PASSWORD).await.unwrap();
         self.browser.press(ENTER).await.unwrap();
         self.browser.says("Overview", SOON).await.unwrap();
+    }
+
+    pub(super) async fn sign_out(&self) {
+        self.browser
+            .click("form[action='/sign-out'] button")
+            .await
+            .unwrap();
+        self.browser.says("User name", SOON).await.unwrap();
     }
 
     /// Pictures of the page that is open, wide and narrow, light and dark; nothing in it keeps anybody from using it, and nothing is cut.

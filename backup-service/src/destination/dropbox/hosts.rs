@@ -1,6 +1,6 @@
 //! Where the Dropbox API is.
 
-/// Its three hosts, or one server that stands for all of them.
+/// Its three hosts, or one server that stands for two of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hosts {
     /// Calls.
@@ -22,14 +22,15 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// One server that stands for all hosts.
+    /// One server that stands for those that programs ask. People are sent to Dropbox all the same: nothing that a
+    /// satellite answers may lead a browser elsewhere.
     #[must_use]
     pub fn one(url: &str) -> Self {
         let url = url.trim_end_matches('/').to_owned();
         Self {
             api: url.clone(),
-            content: url.clone(),
-            consent: url,
+            content: url,
+            ..Self::default()
         }
     }
 }
