@@ -324,6 +324,9 @@ async fn ends_otherwise(world: &World) {
     browser.click("button[value=run]").await.unwrap();
     browser.says("✓ succeeded", LONG).await.unwrap();
     world.glance("wizard-run-only").await;
+    let fetched = "const r = new XMLHttpRequest(); r.open('GET', document.querySelector('main a[href$=\"/download\"]').href, false);
+        r.send(); return r.status";
+    assert_eq!(browser.script(fetched).await.unwrap(), 200, "downloaded at once");
     assert_eq!(server.archives().await.unwrap().len(), archives + 1);
     world.open("/backups").await;
     browser.says("Nightly", SOON).await.unwrap();

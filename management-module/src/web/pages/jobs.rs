@@ -100,7 +100,11 @@ fn state(ask: &Ask, event: &JobEvent) -> Markup {
             details { summary { (ask.say(common::LAST_LINES)) } pre { @for line in &event.log_tail { (line) "\n" } } }
         }
         @if event.ended { @if let Some(archive) = &event.archive {
-            p { a.button href={ "/archives/" (escaped(&archive.id)) } { (archive.file_name) } }
+            @let place = format!("/archives/{}", escaped(&archive.id));
+            div.actions {
+                @if ask.may(Need::RunBackups) { a.button.main href={ (place) "/download" } { (ask.say(common::DOWNLOAD)) } }
+                a.button href=(place) { (archive.file_name) }
+            }
         } }
     }
 }
