@@ -29,6 +29,7 @@ pub const METHODS: &[(&str, Role)] = &[
     ("MeasureCentral", Role::Operator),
     ("PullArchive", Role::Operator),
     ("PushArchive", Role::Operator),
+    ("RemoveArchived", Role::Admin),
 ];
 
 /// Checks the caller's role, which the bridge adds. `local` is the role of callers without one: nobody by default, as

@@ -1,5 +1,5 @@
 //! Centrals that are read and restored over SSH, from here: [`read`] makes members of what is there, [`restore`] writes
-//! members back, [`Central::measure`] and [`Central::lacks`] look only. What may be read, written and run is in the [`plan`] of the call.
+//! members back, [`remove`] removes what was archived, [`Central::measure`] and [`Central::lacks`] look only. What may be read, written and run is in the [`plan`] of the call.
 //!
 //! **Invariants:** a credential lives as long as its call; nothing is asked of a central whose key was not confirmed; no
 //! symbolic link below a configured path is followed on purpose, and one that is put in the way is found before anything is kept.
@@ -8,6 +8,7 @@ mod exec;
 mod feed;
 pub mod plan;
 pub mod read;
+pub mod remove;
 pub mod restore;
 mod sftp;
 mod walk;

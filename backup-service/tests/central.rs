@@ -82,6 +82,7 @@ async fn what_a_central_holds_is_read_over_ssh_and_comes_back_where_it_was() {
         .measure_central(pb::MeasureCentralRequest {
             central: Some(world.central()),
             data_sets: vec![set.clone()],
+            changed_before: None,
         })
         .await
         .unwrap()

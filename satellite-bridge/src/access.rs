@@ -279,6 +279,7 @@ pub const TABLE: &[Row] = &[
     operator("/satellite.backup.v1.CentralService/MeasureCentral"),
     operator("/satellite.backup.v1.CentralService/PullArchive"),
     operator("/satellite.backup.v1.CentralService/PushArchive"),
+    admin("/satellite.backup.v1.CentralService/RemoveArchived"),
 ];
 
 #[cfg(test)]

@@ -231,6 +231,11 @@ impl Running {
     /// How it ended; what it still prints is passed over.
     pub(super) async fn finish(mut self) -> Result<(), ExecError> {
         while self.print().await?.is_some() {}
+        self.ended()
+    }
+
+    /// How it ended, once it prints no more.
+    pub(super) fn ended(&self) -> Result<(), ExecError> {
         let (front, back) = self.stderr.as_slices();
         let stderr = [front, back].concat();
         let stderr: Vec<String> = String::from_utf8_lossy(&stderr)

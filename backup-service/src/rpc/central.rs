@@ -2,6 +2,7 @@
 //!
 //! **Invariants:** where to sign in comes with the call and is gone with it; a call whose caller is gone ends.
 
+mod removal;
 mod wire;
 
 use std::sync::Arc;
@@ -96,6 +97,7 @@ fn status(error: &CentralError) -> Status {
 impl CentralService for Centrals {
     type PullArchiveStream = ReceiverStream<Result<pb::PullArchiveResponse, Status>>;
     type PushArchiveStream = ReceiverStream<Result<pb::PushArchiveResponse, Status>>;
+    type RemoveArchivedStream = ReceiverStream<Result<pb::RemoveArchivedResponse, Status>>;
 
     async fn test_central(
         &self,
@@ -124,7 +126,8 @@ impl CentralService for Centrals {
         request: Request<pb::MeasureCentralRequest>,
     ) -> Result<Response<pb::MeasureCentralResponse>, Status> {
         let (asked, _permit) = self.admit(request, "MeasureCentral")?;
-        let sets = wire::data_sets(asked.data_sets)?;
+        let limit = wire::limit(asked.changed_before)?;
+        let sets = wire::old(wire::data_sets(asked.data_sets)?, limit);
         let central = connected(wire::login(asked.central)?).await?;
         let measured = central.measure(&sets).await.map_err(|error| status(&error))?;
         central.leave().await;
@@ -178,6 +181,27 @@ impl CentralService for Centrals {
             let work = push(plan.login, reading, plan.selection, wish, &out);
             tokio::select! {
                 last = work => {
+                    let _gone = out.send(last).await;
+                }
+                () = out.closed() => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn remove_archived(
+        &self,
+        request: Request<pb::RemoveArchivedRequest>,
+    ) -> Result<Response<Self::RemoveArchivedStream>, Status> {
+        let (asked, visit) = self.admit(request, "RemoveArchived")?;
+        let plan = wire::removal(asked)?;
+        let reading = self.archives.catalog.read(plan.archive).map_err(catalog_status)?;
+        let reads = permit(&self.archives.reads)?;
+        let (out, stream) = channel(16);
+        tokio::spawn(async move {
+            let _permits = (visit, reads);
+            tokio::select! {
+                last = removal::removed(plan, reading, &out) => {
                     let _gone = out.send(last).await;
                 }
                 () = out.closed() => {}

@@ -1,6 +1,8 @@
 //! A central over SSH, and a backup-service that reads it.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod removal;
+
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;

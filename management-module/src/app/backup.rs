@@ -5,6 +5,7 @@
 
 mod archives;
 mod pull;
+mod remove;
 mod restore;
 mod run;
 mod seen;

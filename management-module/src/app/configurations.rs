@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::backup::Backups;
-use super::{Actor, App, AppError, runs};
-use crate::plan::configuration::{Configuration, ConfigurationName, Kind};
+use super::{Actor, App, AppError};
+use crate::plan::configuration::{Configuration, ConfigurationName};
 use crate::plan::schedule::Schedule;
 use crate::store::{ConfigurationRow, RunRow, Standing, StoreError};
 
@@ -114,14 +114,8 @@ impl Configurations {
             let texts: Vec<_> = faults.iter().map(ToString::to_string).collect();
             return Err(AppError::Invalid(texts.join("; ")));
         }
-        let (central, profile) = Backups::new(self.app.clone())
-            .central(&configuration.central)
-            .await?;
-        if configuration.kind == Kind::Archiving
-            && let Some(refusal) = runs::archiving_refusal(&central)
-        {
-            return Err(refusal);
-        }
+        let backups = Backups::new(self.app.clone());
+        let (_, profile) = backups.central(&configuration.central).await?;
         profile.select(&configuration.data_sets).map_err(|unknown| {
             AppError::Invalid(format!(
                 "central {} has no data set {unknown}",

@@ -12,7 +12,6 @@ mod space;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub(in crate::app) use self::archiving::refusal as archiving_refusal;
 pub use self::desk::Desk;
 use self::desk::Live;
 pub use self::retain::Retained;

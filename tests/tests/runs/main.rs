@@ -153,7 +153,7 @@ async fn what_is_not_kept_goes(world: &World, places: &[PathBuf], made: usize) {
     assert_eq!(how, (&"succeeded".into(), &"test".into()), "{restores}");
 }
 
-fn files_below(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = walkdir::WalkDir::new(directory).into_iter().flatten();
     let files = entries.filter(|entry| entry.file_type().is_file());
     files.map(walkdir::DirEntry::into_path).collect()

@@ -7,6 +7,7 @@ use e2e::command::{Ended, command, finish};
 use e2e::network::write;
 use serde_json::Value;
 
+use crate::files_below;
 use crate::kills::{temporaries, tree};
 use crate::servers::Server;
 use crate::servers::sshd::sshd;
@@ -94,10 +95,7 @@ async fn a_central_on_another_machine_is_checked_backed_up_and_restored_by_its_s
     assert!(refused.stderr.contains("another key"), "{refused:?}");
     let again = checked(&world, &["--accept-host-key", fingerprint]).await;
     assert!(again["ok"] == true, "{again}");
-    // Archiving removes nothing from another machine.
-    let old = "backup config create Old --central far --destination disk --archive-older-than 30";
-    let refused = world.cli(&old.split(' ').collect::<Vec<_>>()).await;
-    assert!(refused.stderr.contains("reached over SSH"), "{refused:?}");
+    what_is_old_moves(&world).await;
     let mut named = command("grep");
     named
         .args(["-rlF", line])
@@ -124,10 +122,17 @@ async fn backed_up_and_restored(world: &World) {
     let name = run["archive_name"].as_str().unwrap();
     said(world, &["backup", "verify", name]).await;
 
+    said(world, &["backup", "restore", name, "--test"]).await;
     for path in tree(&core).into_keys() {
         write(&path, "").unwrap();
     }
-    // Without a safety backup: what is there now cannot be dumped.
+    // Where what is there now cannot be dumped, nothing is overwritten.
+    let database = core.join("pbx.sqlite");
+    std::fs::remove_file(&database).unwrap();
+    let refused = world.cli(&in_place(name)).await;
+    assert!(refused.stderr.contains("nothing was restored"), "{refused:?}");
+    assert!(tree(&core).values().all(Vec::is_empty));
+    write(&database, "").unwrap();
     let restore = [&in_place(name)[..], &["--no-safety-backup"]].concat();
     said(world, &restore).await;
     let back = tree(&core);
@@ -143,7 +148,47 @@ async fn backed_up_and_restored(world: &World) {
     let restores = json(world, &["backup", "restores"]).await;
     let newest = (&restores[0]["outcome"], restores[0]["safety_archive"].as_str());
     assert_eq!(newest.0, "succeeded", "{restores}");
-    assert!(newest.1.is_some_and(|archive| !archive.is_empty()), "{restores}");
+    // What was overwritten is in the archive that was made before.
+    let before = newest.1.unwrap();
+    let (to, only) = (path(&world.at("before")), [&member[..]]);
+    let restore = ["backup", "restore", before, "--to", &to, "--path", only[0]];
+    said(world, &restore).await;
+    assert_eq!(std::fs::read(world.at("before").join(&member)).unwrap(), b"other");
+}
+
+/// Everything of the sample was last changed in January: a file of today stays. What is gone comes back by its data set.
+async fn what_is_old_moves(world: &World) {
+    let calls = world.at("far/cdr-voicemail");
+    let before = tree(&calls);
+    write(&calls.join("today.json"), "{}").unwrap();
+    let create = "backup config create Old --central far --data-set cdr-voicemail --destination disk \
+                  --archive-older-than 30 --then save-and-run";
+    let ended = said(world, &create.split_whitespace().collect::<Vec<_>>()).await;
+    let run = newest(world).await;
+    let how = (&run["state"], &run["kind"]);
+    assert_eq!(how, (&"succeeded".into(), &"archiving".into()), "{run} {ended}");
+    assert_eq!(files_below(&calls), [calls.join("today.json")]);
+    let again = world.cli(&["backup", "run", "Old"]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stderr.contains("nothing was old enough"), "{again:?}");
+
+    let announcements = world.at("far/announcements");
+    let others = tree(&announcements);
+    let name = run["archive_name"].as_str().unwrap();
+    let restore = [
+        "backup",
+        "restore",
+        name,
+        "--in-place",
+        "--yes",
+        "--data-set",
+        "cdr-voicemail",
+    ];
+    said(world, &restore).await;
+    let mut after = tree(&calls);
+    assert_eq!(after.remove(&calls.join("today.json")).unwrap(), b"{}");
+    assert!(after == before, "{} of {} came back", after.len(), before.len());
+    assert!(tree(&announcements) == others);
 }
 
 /// The backup-service is killed while it reads: nothing stays of that archive, and the next run makes a whole one.

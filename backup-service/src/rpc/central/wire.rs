@@ -39,6 +39,15 @@ pub(super) struct Push {
     pub(super) overwrite: bool,
 }
 
+/// What is to be removed.
+pub(super) struct Removal {
+    pub(super) login: Login,
+    pub(super) archive: Uuid,
+    pub(super) sets: Vec<DataSet>,
+    /// Only what was changed before.
+    pub(super) limit: Option<Timestamp>,
+}
+
 pub(super) fn login(given: Option<pb::SshCentral>) -> Result<Login, Status> {
     let given = given.ok_or_else(|| Status::invalid_argument("`central` is missing"))?;
     checked_login("the central", given).map_err(|fault| described(&fault))
@@ -71,17 +80,35 @@ pub(super) fn data_sets(given: Vec<pb::CentralDataSet>) -> Result<Vec<DataSet>, 
     all.map_err(|fault| described(&fault))
 }
 
-pub(super) fn pull(asked: pb::PullArchiveRequest) -> Result<Pull, Status> {
-    let mut sets = data_sets(asked.data_sets)?;
-    if let Some(limit) = asked.changed_before {
-        let limit = Timestamp::new(limit.seconds, limit.nanos)
-            .map_err(|_| Status::invalid_argument("`changed_before` is not a moment"))?;
-        for set in &mut sets {
-            set.commands.clear();
-            set.quiesce.clear();
-            set.changed_before = Some(limit);
-        }
+/// The moment before which files must have been changed, if there is one.
+pub(super) fn limit(given: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>, Status> {
+    let moment = given.map(|limit| Timestamp::new(limit.seconds, limit.nanos));
+    moment
+        .transpose()
+        .map_err(|_| Status::invalid_argument("`changed_before` is not a moment"))
+}
+
+/// Only the files that were changed before `limit`, if there is one: no command runs then, and no service is stopped.
+pub(super) fn old(mut sets: Vec<DataSet>, limit: Option<Timestamp>) -> Vec<DataSet> {
+    for set in sets.iter_mut().filter(|_| limit.is_some()) {
+        set.commands.clear();
+        set.quiesce.clear();
+        set.changed_before = limit;
     }
+    sets
+}
+
+pub(super) fn removal(asked: pb::RemoveArchivedRequest) -> Result<Removal, Status> {
+    Ok(Removal {
+        login: login(asked.central)?,
+        archive: id(&asked.id)?,
+        sets: data_sets(asked.data_sets)?,
+        limit: limit(asked.changed_before)?,
+    })
+}
+
+pub(super) fn pull(asked: pb::PullArchiveRequest) -> Result<Pull, Status> {
+    let sets = old(data_sets(asked.data_sets)?, limit(asked.changed_before)?);
     let header = asked
         .header
         .ok_or_else(|| Status::invalid_argument("`header` is missing"))?;

@@ -117,9 +117,11 @@ impl Backups {
         satellite: &SatelliteName,
         sets: Vec<DataSet>,
     ) -> Result<Vec<(DataSet, Measured)>, AppError> {
+        let limit = sets.iter().find_map(|set| set.changed_before);
         let request = pb::MeasureCentralRequest {
             central: Some(self.login(central)?),
             data_sets: sets.iter().map(told_set).collect(),
+            changed_before: limit.map(crate::rpc::wire_time),
         };
         let deadline = self.app.config.call_deadline * LOOKS;
         let mut client = self.remote_centrals(satellite)?;

@@ -9,13 +9,13 @@ use satellite_proto::wire::backup::v1::item::Kind as Part;
 use tonic::Status;
 
 use super::Runs;
-use crate::app::AppError;
 use crate::app::backup::satellite_name;
+use crate::app::{AppError, Job};
 use crate::central::profile::DataSet;
 use crate::central::read::measure;
 use crate::central::remove::{Archived, Removed, remove};
 use crate::plan::outcome::CopyState;
-use crate::store::{Central, RunRow};
+use crate::store::RunRow;
 
 /// Files that are told by name when they stay.
 const TOLD: usize = 20;
@@ -31,11 +31,31 @@ pub(super) struct MovedOut {
     pub(super) failed: Vec<String>,
 }
 
+impl From<pb::RemoveReport> for MovedOut {
+    fn from(report: pb::RemoveReport) -> Self {
+        let mut failed = report.problems;
+        failed.truncate(TOLD);
+        let more = report.failed.saturating_sub(failed.len() as u64);
+        if more > 0 {
+            failed.push(format!("{more} more"));
+        }
+        Self {
+            gone: report.gone,
+            changed: report.changed,
+            failed,
+        }
+    }
+}
+
 /// The data sets, only with what was not changed for so many days.
 pub(super) fn old(sets: Vec<DataSet>, days: u32) -> Vec<DataSet> {
-    let age = SignedDuration::from_hours(24 * i64::from(days));
-    let limit = Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN);
+    let limit = limit(days);
     sets.into_iter().map(|set| set.changed_before(limit)).collect()
+}
+
+fn limit(days: u32) -> Timestamp {
+    let age = SignedDuration::from_hours(24 * i64::from(days));
+    Timestamp::now().checked_sub(age).unwrap_or(Timestamp::MIN)
 }
 
 /// Whether there is a file in any of the data sets.
@@ -45,19 +65,9 @@ pub(super) async fn is_anything(sets: &[DataSet]) -> Result<bool, AppError> {
     looked.map_err(|error| AppError::machine("look for old files", error))
 }
 
-/// Nothing is removed from a central that is not this machine: its files are not looked at from here.
-pub(in crate::app) fn refusal(central: &Central) -> Option<AppError> {
-    central.ssh.as_ref().map(|_| {
-        AppError::Invalid(format!(
-            "central {} is reached over SSH, and archiving removes files of the server's own machine only: make it a backup",
-            central.name
-        ))
-    })
-}
-
 impl Runs {
     /// Removes from the central what the archive of a run holds.
-    pub(super) async fn move_out(&self, run: &RunRow) -> Result<MovedOut, AppError> {
+    pub(super) async fn move_out(&self, run: &RunRow, job: &mut Job) -> Result<MovedOut, AppError> {
         let is_safe =
             |copy: &crate::store::CopyRow| copy.state == CopyState::Done && copy.verified_at.is_some();
         if run.copies.is_empty() || !run.copies.iter().all(is_safe) {
@@ -66,7 +76,13 @@ impl Runs {
                     .to_owned(),
             ));
         }
-        let (_, profile) = self.backups.central(&run.plan.central).await?;
+        let (central, profile) = self.backups.central(&run.plan.central).await?;
+        if central.ssh.is_some() {
+            let limit = limit(run.plan.older_than_days);
+            let there = (&central, &profile);
+            let report = self.backups.remove_there(run, there, limit, job).await?;
+            return Ok(MovedOut::from(report));
+        }
         let satellite = satellite_name(&run.satellite)?;
         let remote = |status| AppError::remote(satellite.as_str(), status);
         let request = pb::ReadArchiveRequest {

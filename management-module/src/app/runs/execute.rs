@@ -90,8 +90,13 @@ impl Runs {
         let moved = self.moved_out(run, job).await;
         let retention = self.after(run, job).await;
         let states: Vec<_> = run.copies.iter().map(|copy| copy.state).collect();
+        let state = match outcome::of_run(run.left_out, &states) {
+            // What was to leave the central is there still.
+            RunState::Succeeded if moved.is_some() => RunState::Partial,
+            state => state,
+        };
         Ended {
-            state: outcome::of_run(run.left_out, &states),
+            state,
             error: problems(run, moved.into_iter().chain(retention).collect()),
             archive: Some(archive),
             failure: None,
@@ -112,13 +117,10 @@ impl Runs {
         }
         let (central, profile) = self.backups.central(&run.plan.central).await.map_err(said)?;
         let sets = space::chosen(&run.plan, &profile).map_err(said)?;
-        if run.plan.kind == Kind::Archiving {
-            if let Some(refusal) = archiving::refusal(&central) {
-                return Err(said(refusal));
-            }
-            if !archiving::is_anything(&sets).await.map_err(said)? {
-                return Ok(None);
-            }
+        let is_archiving = run.plan.kind == Kind::Archiving;
+        let is_here = central.ssh.is_none();
+        if is_archiving && is_here && !archiving::is_anything(&sets).await.map_err(said)? {
+            return Ok(None);
         }
         let satellite = satellite_name(&central.satellite).map_err(said)?;
         job.progress("waiting for the satellite", 0, 0, "").await;
@@ -127,6 +129,10 @@ impl Runs {
             () = stop.cancelled() => {}
         }
         let weight = self.backups.weighed(&central, &satellite, &sets, job).await?;
+        // Elsewhere the satellite has looked.
+        if is_archiving && weight.sets.iter().all(|(_, size)| size.files == 0) {
+            return Ok(None);
+        }
         // What was cut may have made its archive: the disk is fuller by it, and nothing more is needed.
         if run.attempts <= 1 {
             let admitted = self.admit(&run.plan, &satellite, &weight, job).await;
@@ -272,7 +278,7 @@ impl Runs {
             return None;
         }
         job.progress("removing what was archived", 0, 0, "").await;
-        match self.move_out(run).await {
+        match self.move_out(run, job).await {
             Ok(moved) => {
                 let (gone, changed) = (moved.gone, moved.changed);
                 tracing::info!(run = run.id, gone, changed, "Archived files removed");
