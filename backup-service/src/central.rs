@@ -23,6 +23,17 @@ use crate::archive::names::escape;
 use crate::destination::fault::Fault;
 use crate::ssh::{self, Login, Ssh};
 
+/// Where a test may kill the process at work on a central.
+pub const FAIL_POINTS: &[&str] = &[
+    "central.stopped",
+    "central.read",
+    "central.held",
+    "central.writing",
+    "central.placed",
+    "central.given",
+    "central.removed",
+];
+
 /// How long all work on a central may stand still.
 pub const STALL: Duration = Duration::from_secs(300);
 

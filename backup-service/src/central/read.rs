@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, StreamExt as _};
+use satellite_host::fail_point;
 use satellite_proto::wire::backup::v1::{Member, MemberOrigin, MemberType};
 
 use super::exec::{ExecError, Quiesced, Running};
@@ -41,6 +42,7 @@ pub async fn read(central: &Central, sets: &[DataSet], taker: Taker) -> Result<T
             data_set: set.name.to_string(),
             source: Box::new(source),
         })?;
+        fail_point("central.stopped");
         let done = data_set(central, set, &mut feed).await;
         if let Some(quiesced) = quiesced
             && let Err(error) = quiesced.start(set.quiesce.len()).await
@@ -170,6 +172,7 @@ impl Visitor for Reader<'_> {
             for (found, prepared) in found.into_iter().zip(prepared) {
                 self.send(&found, prepared).await?;
             }
+            fail_point("central.read");
             Ok(())
         })
     }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
 use bytes::{Bytes, BytesMut};
+use satellite_host::fail_point;
 use tokio::sync::mpsc::Receiver;
 
 use self::place::{Open, Places};
@@ -261,6 +262,7 @@ impl Restorer<'_> {
             }
             piece.truncate(count);
             running.give(piece.freeze()).await?;
+            fail_point("central.given");
         }
         running.given().await;
         Ok(running.finish().await?)
@@ -278,6 +280,7 @@ impl Restorer<'_> {
             source: Box::new(source),
         })?;
         self.quiesced = Some((name.to_owned(), set.quiesce.len(), stopped));
+        fail_point("central.held");
         Ok(())
     }
 

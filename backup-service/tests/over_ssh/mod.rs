@@ -20,21 +20,11 @@ use tonic::{Request, Status};
 use crate::client::{self, Service};
 use crate::destinations::secret;
 use crate::servers::Server;
-use crate::servers::sshd::sshd_after;
+use crate::servers::sshd::sshd_with_units;
 use crate::support;
 
 pub(crate) type Client =
     CentralServiceClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
-
-/// Stands for the service manager: a file for each unit that runs, and a line for each order.
-const SYSTEMCTL: &str = r#"#!/bin/sh
-for last; do :; done
-case $1 in
-  is-active) test -e AT/units/"$last" ;;
-  stop) echo "stop $last" >>AT/orders; test ! -e AT/units/"$last".stays || { echo "$last does not want to" >&2; exit 1; }; rm AT/units/"$last" ;;
-  start) echo "start $last" >>AT/orders; touch AT/units/"$last" ;;
-esac
-"#;
 
 /// A central, and who reads it.
 pub(crate) struct World {
@@ -46,11 +36,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let prepare = format!(
-            "\ncat >systemctl <<'END'\n{SYSTEMCTL}END\nsed -i \"s,AT,$PWD,g\" systemctl; chmod 755 systemctl; \
-             mount -t tmpfs tmpfs /usr/local/sbin; cp systemctl /usr/local/sbin;"
-        );
-        let server = sshd_after(&prepare);
+        let server = sshd_with_units();
         let (service, archives) = Service::start(tempfile::tempdir().unwrap()).await;
         let channel = client::channel(&Service::socket(service.dir.path()))
             .await

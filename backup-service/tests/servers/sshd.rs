@@ -16,6 +16,24 @@ pub(crate) fn sshd() -> Server {
     sshd_after("")
 }
 
+/// Stands for the service manager: a file for each unit that runs, and a line for each order.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+for last; do :; done
+case $1 in
+  is-active) test -e AT/units/"$last" ;;
+  stop) echo "stop $last" >>AT/orders; test ! -e AT/units/"$last".stays || { echo "$last does not want to" >&2; exit 1; }; rm AT/units/"$last" ;;
+  start) echo "start $last" >>AT/orders; touch AT/units/"$last" ;;
+esac
+"#;
+
+/// The same with a service manager: a unit runs if there is a file of its name in `units`.
+pub(crate) fn sshd_with_units() -> Server {
+    sshd_after(&format!(
+        "\nmkdir -p units; cat >systemctl <<'END'\n{SYSTEMCTL}END\nsed -i \"s,AT,$PWD,g\" systemctl; chmod 755 systemctl; \
+         mount -t tmpfs tmpfs /usr/local/sbin; cp systemctl /usr/local/sbin;"
+    ))
+}
+
 /// The same, after more was done in its mount namespace.
 pub(crate) fn sshd_after(prepare: &str) -> Server {
     let (dir, port) = (open_dir(), free_port());

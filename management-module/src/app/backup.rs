@@ -30,6 +30,7 @@ use crate::plan::space::Shrunk;
 use crate::store::{Central, LeaseKind};
 
 pub use self::archives::{Listed, Stored};
+pub use self::pull::FAIL_POINTS as SSH_FAIL_POINTS;
 pub use self::restore::RestoreWish;
 pub(in crate::app) use self::run::{Making, left_out_told};
 pub use self::ssh::{Checked, Reach};

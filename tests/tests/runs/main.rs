@@ -11,6 +11,7 @@ mod postgresql;
 mod servers;
 mod services;
 mod ssh;
+mod ssh_cut;
 mod wire;
 mod world;
 

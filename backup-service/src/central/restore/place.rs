@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
+use satellite_host::fail_point;
 
 use super::super::Central;
 use super::super::sftp::{Attributes, Handle, Kind, PIECE, Sftp, SftpError, WRITE_NEW};
@@ -131,6 +132,7 @@ impl<'a> Places<'a> {
         }
         drop(written);
         open.written = at;
+        fail_point("central.writing");
         Ok(())
     }
 
@@ -147,7 +149,9 @@ impl<'a> Places<'a> {
             self.sftp.set(&open.handle, &Attributes { mode, ..rest }).await?;
             self.sftp.flush(&open.handle).await?;
             self.sftp.close(open.handle.clone()).await?;
-            self.put(&open.temporary, &open.place).await
+            self.put(&open.temporary, &open.place).await?;
+            fail_point("central.placed");
+            Ok(())
         };
         if let Err(error) = done.await {
             self.give_up(&open.temporary).await;

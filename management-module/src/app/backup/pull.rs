@@ -1,6 +1,7 @@
 //! Backup and restore of a central that a satellite reaches over SSH: the satellite reads and writes it, from here come plan,
 //! sign-in and patience.
 
+use satellite_host::fail_point;
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::management::v1::JobEvent;
 use tonic::{Code, Status, Streaming};
@@ -15,6 +16,18 @@ use crate::central::profile::Profile;
 use crate::central::read::Totals;
 use crate::central::restore::Report;
 use crate::store::Central;
+
+/// Where a test may kill the process while a satellite works on a central over SSH.
+pub const FAIL_POINTS: &[&str] = &[
+    "pull.begun",
+    "pull.told",
+    "pull.made",
+    "push.begun",
+    "push.reported",
+    "remove.begun",
+    "remove.told",
+    "remove.reported",
+];
 
 impl Backups {
     /// Has the satellite read the central. Who calls holds the lease on the central.
@@ -34,6 +47,7 @@ impl Backups {
             begun.unwrap_or_else(|_| Err(Status::deadline_exceeded("the reading did not begin in time")));
         let remote = |status| failure(&AppError::remote(plan.satellite.as_str(), status));
         let mut stream = begun.map_err(remote)?.into_inner();
+        fail_point("pull.begun");
         let (mut seen, mut notices, total) = (0, 0, plan.weight.content);
         let lost = loop {
             let message = tokio::select! {
@@ -49,6 +63,7 @@ impl Backups {
                 Ok(Ok(Some(answer))) => answer,
             };
             if let Some(archive) = answer.archive {
+                fail_point("pull.made");
                 // An earlier call has made it.
                 if answer.members == 0 {
                     return Ok(found_again(archive, notices));
@@ -63,6 +78,7 @@ impl Backups {
                 };
                 return Ok(Made { archive, totals });
             }
+            fail_point("pull.told");
             notices += u64::from(!answer.notice.is_empty());
             seen = seen.max(answer.done_bytes);
             job.publish(JobEvent {
@@ -127,6 +143,7 @@ impl Backups {
         let begun =
             begun.unwrap_or_else(|_| Err(Status::deadline_exceeded("the restore did not begin in time")));
         let stream = begun.map_err(remote)?.into_inner();
+        fail_point("push.begun");
         watched(stream, patience, total, job).await.map_err(remote)
     }
 }
@@ -162,6 +179,7 @@ async fn watched(
             ));
         };
         if let Some(report) = answer.report {
+            fail_point("push.reported");
             return Ok(Report {
                 members: report.members,
                 bytes: report.bytes,
