@@ -4,6 +4,7 @@
 //! **Invariants:** a credential lives as long as its call; nothing is asked of a central whose key was not confirmed; no
 //! symbolic link below a configured path is followed on purpose, and one that is put in the way is found before anything is kept.
 
+mod ask;
 mod exec;
 mod feed;
 pub mod plan;

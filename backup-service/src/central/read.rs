@@ -4,7 +4,7 @@
 //! again if it is small, up to three times, and cut or filled up with zeros if it is large; a notice says so.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, join_all};
@@ -12,23 +12,19 @@ use futures_util::stream::{self, StreamExt as _};
 use satellite_host::fail_point;
 use satellite_proto::wire::backup::v1::{Member, MemberOrigin, MemberType};
 
-use super::exec::{ExecError, Quiesced, Running};
+use super::exec::{Quiesced, Running};
 use super::feed::Feed;
 pub use super::feed::{Taker, Totals};
 use super::plan::{Command, DataSet};
 use super::sftp::{Attributes, Handle, Kind, PIECE, READ, Sftp, SftpError};
 use super::walk::{self, Found, Visitor};
-use super::{Central, CentralError, shown};
+use super::{Central, CentralError, ask, shown};
 
 /// Files up to this size are read whole before they are announced.
 const SMALL: u64 = 1 << 20;
 const TRIES: usize = 3;
 /// Requests for parts of a file that are under way at once.
 const AHEAD: usize = 32;
-/// Files with several names that are remembered.
-const LINKS: usize = 100_000;
-/// How long the central may look for them.
-const LOOK: Duration = Duration::from_secs(600);
 
 /// Reads everything. Dropped, it ends: programs are ended with the line, services are started by the central.
 ///
@@ -67,7 +63,11 @@ async fn data_set(central: &Central, set: &DataSet, feed: &mut Feed) -> Result<(
             },
         })?;
     }
-    let links = several_names(central, set).await;
+    let answers = ask::ask(central, set).await;
+    if let Some(lost) = answers.lost(set) {
+        feed.notice(&lost);
+    }
+    let links = answers.links;
     let mut reader = Reader {
         central,
         set,
@@ -111,41 +111,6 @@ async fn command(
     }
     running.finish().await?;
     feed.end().await
-}
-
-/// Which files have several names, by path: SFTP does not say, so the central's `find` is asked. Where it cannot be, each name
-/// is a file of its own.
-async fn several_names(central: &Central, set: &DataSet) -> HashMap<Bytes, Bytes> {
-    let words = ["find", "-P"].map(str::to_owned).into_iter();
-    let paths = set
-        .paths
-        .iter()
-        .filter_map(|path| std::str::from_utf8(path).ok().map(str::to_owned));
-    let paths: Vec<_> = paths.collect();
-    if paths.is_empty() {
-        return HashMap::new();
-    }
-    let what = ["-type", "f", "-links", "+1", "-printf", r"%D:%i %p\0"].map(str::to_owned);
-    let argv: Vec<_> = words.chain(paths).chain(what).collect();
-    let looked = async {
-        let mut running = Running::start(&central.ssh, &argv, LOOK).await?;
-        let (mut names, mut rest) = (HashMap::new(), BytesMut::new());
-        while let Some(data) = running.print().await? {
-            rest.extend_from_slice(&data);
-            while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-                let line = rest.split_to(end + 1).freeze();
-                let Some(space) = line.iter().position(|byte| *byte == b' ') else {
-                    continue;
-                };
-                names.insert(line.slice(space + 1..end), line.slice(..space));
-                if names.len() >= LINKS {
-                    return Ok(names);
-                }
-            }
-        }
-        Ok::<_, ExecError>(names)
-    };
-    looked.await.unwrap_or_default()
 }
 
 /// Sends what is found.

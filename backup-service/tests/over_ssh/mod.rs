@@ -1,6 +1,7 @@
 //! A central over SSH, and a backup-service that reads it.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod lost;
 mod removal;
 
 use std::collections::BTreeMap;
