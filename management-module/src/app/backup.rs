@@ -61,7 +61,7 @@ pub struct CentralWish {
     pub satellite: String,
     /// Instead of the one of its name.
     pub replace: bool,
-    /// How it is reached.
+    /// How it is reached. Over SSH without a server: at the address of the profile.
     pub reach: Reach,
 }
 
@@ -78,26 +78,6 @@ impl Backups {
         Self { app }
     }
 
-    /// Adds a central, or changes it; how it is reached stays as it is. Name, address and tenant come from the profile.
-    ///
-    /// # Errors
-    /// As [`Self::put_central`].
-    pub async fn add_central(
-        &self,
-        actor: &Actor,
-        profile: &str,
-        satellite: &str,
-        replace: bool,
-    ) -> Result<Central, AppError> {
-        let wish = CentralWish {
-            profile: profile.to_owned(),
-            satellite: satellite.to_owned(),
-            replace,
-            reach: Reach::AsBefore,
-        };
-        self.put_central(actor, wish).await
-    }
-
     /// Adds a central, or changes it. Name, address and tenant come from the profile.
     ///
     /// # Errors
@@ -112,14 +92,27 @@ impl Backups {
         self.app.audit.recorded(actor, action, &name, added).await
     }
 
+    /// Where a central's archives may be made: the server itself, if it has a backup-service, and the satellites.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn places(&self) -> Result<Vec<SatelliteName>, AppError> {
+        local::places(&self.app).await
+    }
+
     async fn checked_central(&self, parsed: Profile, wish: CentralWish) -> Result<Central, AppError> {
         let CentralWish {
             profile,
             satellite,
             replace,
-            reach,
+            mut reach,
         } = wish;
-        let known = local::places(&self.app).await?;
+        if let Reach::Ssh(ssh) = &mut reach
+            && ssh.server.trim().is_empty()
+        {
+            ssh.server.clone_from(&parsed.address);
+        }
+        let known = self.places().await?;
         if !known.iter().any(|name| name.as_str() == satellite) {
             return Err(AppError::no("satellite", satellite));
         }

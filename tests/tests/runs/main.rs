@@ -12,6 +12,7 @@ mod servers;
 mod services;
 mod ssh;
 mod ssh_cut;
+mod ssh_page;
 mod wire;
 mod world;
 

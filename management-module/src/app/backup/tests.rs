@@ -15,7 +15,7 @@ use satellite_proto::wire::backup::v1::create_archive_request::Kind;
 use satellite_proto::wire::management::v1::JobEvent;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Backups, RestoreWish};
+use super::{Backups, CentralWish, Reach, RestoreWish};
 use crate::app::{Actor, App, AppError, Audit, Jobs, leases};
 use crate::config::Config;
 use crate::fleet::{Fleet, Known};
@@ -252,10 +252,13 @@ async fn world_with(memory: Memory) -> (tempfile::TempDir, Backups) {
 
 pub(in crate::app) async fn add(backups: &Backups, more: &str) -> Result<(), AppError> {
     let profile = format!("name = \"pbx\"\naddress = \"here\"\n[[data-set]]\nname = \"core\"\n{more}");
-    backups
-        .add_central(&Actor::user(0), &profile, "s1", true)
-        .await
-        .map(drop)
+    let wish = CentralWish {
+        profile,
+        satellite: "s1".to_owned(),
+        replace: true,
+        reach: Reach::AsBefore,
+    };
+    backups.put_central(&Actor::user(0), wish).await.map(drop)
 }
 
 pub(in crate::app) async fn end_of(backups: &Backups, job: &str) -> JobEvent {

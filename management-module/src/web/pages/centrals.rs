@@ -1,10 +1,13 @@
 //! Centrals: what is backed up.
 
+mod way;
+
 use axum::http::StatusCode;
 use maud::{Markup, html};
 
 use super::pair::to_the_end;
 use crate::app::AppError;
+use crate::app::backup::CentralWish;
 use crate::store::Central;
 use crate::web::access::Need;
 use crate::web::ask::{Answer, Ask, escaped, go};
@@ -76,7 +79,11 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
 }
 
 async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, wrong_word: bool) -> Answer {
-    let measured = ask.web.backups().measure(&central.name).await;
+    let is_stranger = way::is_stranger(central);
+    let measured = match is_stranger {
+        true => Ok(Vec::new()),
+        false => ask.web.backups().measure(&central.name).await,
+    };
     let content = html! {
         h1 { (central.name) }
         (said)
@@ -88,16 +95,22 @@ async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, 
                     dt { (ask.say(backup::FROM)) } dd { (central.address) }
                     dt { (ask.say(backup::TENANT)) } dd { (central.tenant) }
                     dt { (ask.say(backup::SATELLITE)) } dd { (central.satellite) }
+                    dt { (ask.say(backup::REACHED)) } dd { (way::said(ask, central)) }
                     dt { (ask.say(backup::KNOWN_SINCE)) } dd { (look::moment(ask, Some(central.added_at))) }
                 }
-                @if !central.is_master && ask.may(Need::ChangeBackups) {
-                    div.actions { (look::button(ask, &format!("{}/master", place(central)), backup::MAKE_MASTER, "")) }
-                }
+                @if ask.may(Need::ChangeBackups) { div.actions {
+                    (look::button(ask, &format!("{}/check", place(central)), backup::CHECK_CENTRAL, if is_stranger { "main" } else { "" }))
+                    a.button href={ "/centrals/new?of=" (escaped(&central.name)) } { (ask.say(backup::CHANGE_CENTRAL)) }
+                    @if !central.is_master {
+                        (look::button(ask, &format!("{}/master", place(central)), backup::MAKE_MASTER, ""))
+                    }
+                } }
             }
             section.card {
                 h2 { (ask.say(backup::DATA_SETS)) }
                 @match &measured {
                     Err(error) => { (look::problem(ask, error)) }
+                    Ok(_) if is_stranger => { (look::warning(ask.say(backup::KEY_FIRST))) }
                     Ok(sets) => { form method="post" action="/archives/new" {
                         (look::token(ask))
                         input type="hidden" name="central" value=(central.name);
@@ -138,11 +151,19 @@ pub(in crate::web) async fn form(ask: Ask) -> Answer {
 }
 
 async fn form_shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
-    let satellites = ask.app().store.satellites().await?;
-    let names: Vec<_> = satellites
+    let places = ask.web.backups().places().await?;
+    let names: Vec<_> = places
         .iter()
-        .map(|row| (row.name.to_string(), row.name.to_string()))
+        .map(|name| (name.to_string(), name.to_string()))
         .collect();
+    let of = ask.query.text("of");
+    let known = own(ask).await?.into_iter().find(|central| central.name == of);
+    let is_typed = ask.form.is_set("profile");
+    let (profile, satellite) = match &known {
+        Some(known) if !is_typed => (known.profile.as_str(), known.satellite.as_str()),
+        _ => (ask.form.raw("profile"), ask.form.text("satellite")),
+    };
+    let replace = ask.form.is_set("replace") || (known.is_some() && !is_typed);
     let is_first = ask.web.backups().centrals().await?.is_empty();
     let content = html! {
         h1 { (ask.say(backup::NEW_CENTRAL)) }
@@ -150,15 +171,16 @@ async fn form_shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
         @if is_first { div.note { p { (ask.say(backup::FIRST_CENTRAL)) } } }
         form.card method="post" action="/centrals/new" {
             (look::token(ask))
-            (look::select("satellite", ask.say(backup::SATELLITE), ask.form.text("satellite"), &names))
+            (look::select("satellite", ask.say(backup::SATELLITE), satellite, &names))
+            (way::fields(ask, known.as_ref()))
             div.field {
                 label for="profile" { (ask.say(backup::PROFILE)) }
                 textarea.code #profile name="profile" rows="18" spellcheck="false" required aria-describedby="profile-hint" {
-                    "\n" (ask.form.raw("profile"))
+                    "\n" (profile)
                 }
                 p.hint #profile-hint { (ask.say(backup::PROFILE_HINT)) }
             }
-            (look::tick("replace", "yes", &html! { (ask.say(backup::REPLACE)) }, ask.form.is_set("replace")))
+            (look::tick("replace", "yes", &html! { (ask.say(backup::REPLACE)) }, replace))
             div.actions { button.main { (ask.say(common::SAVE)) } a href="/centrals" { (ask.say(common::CANCEL)) } }
         }
     };
@@ -172,15 +194,38 @@ async fn form_shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
 
 pub(in crate::web) async fn add(ask: Ask) -> Answer {
     let (backups, actor) = (ask.web.backups().clone(), ask.actor()?);
-    let profile = ask.form.raw("profile").replace("\r\n", "\n");
-    let (satellite, replace) = (ask.form.text("satellite").to_owned(), ask.form.is_set("replace"));
-    let added = to_the_end(Box::pin(async move {
-        backups.add_central(&actor, &profile, &satellite, replace).await
-    }));
+    let reach = match way::typed(&ask) {
+        Ok(reach) => reach,
+        Err(error) => return form_shown(&ask, status_of(&error), &look::problem(&ask, &error)).await,
+    };
+    let wish = CentralWish {
+        profile: ask.form.raw("profile").replace("\r\n", "\n"),
+        satellite: ask.form.text("satellite").to_owned(),
+        replace: ask.form.is_set("replace"),
+        reach,
+    };
+    let added = to_the_end(Box::pin(async move { backups.put_central(&actor, wish).await }));
     match added.await {
         Ok(central) => Ok(go(&format!("{}?done=saved", place(&central)))),
         Err(error) => form_shown(&ask, status_of(&error), &look::problem(&ask, &error)).await,
     }
+}
+
+/// Looks at the central; with a fingerprint its key is kept if it is that one.
+pub(in crate::web) async fn check(ask: Ask) -> Answer {
+    let central = find(&ask).await?;
+    let (backups, actor, name) = (ask.web.backups().clone(), ask.actor()?, central.name.clone());
+    let accept = ask.form.text("host-key").to_owned();
+    let checked = to_the_end(Box::pin(async move {
+        backups.check_central(&actor, &name, &accept).await
+    }));
+    let (status, said) = match checked.await {
+        Ok(found) => (StatusCode::OK, way::found(&ask, &central, &found)),
+        Err(error) => (status_of(&error), look::problem(&ask, &error)),
+    };
+    // Its key may be confirmed by now.
+    let central = find(&ask).await?;
+    shown(&ask, status, &central, &said, false).await
 }
 
 pub(in crate::web) async fn set_master(ask: Ask) -> Answer {

@@ -128,6 +128,7 @@ pub(in crate::web) const ROUTES: &[Route] = routes! {
     Get "/centrals/new" ChangeBackups centrals::form;
     Post "/centrals/new" ChangeBackups centrals::add;
     Get "/centrals/{name}" SeeBackups centrals::show;
+    Post "/centrals/{name}/check" ChangeBackups centrals::check;
     Post "/centrals/{name}/master" ChangeBackups centrals::set_master;
     Post "/centrals/{name}/remove" ChangeBackups centrals::remove;
 };

@@ -107,7 +107,7 @@ async fn world() -> World {
 }
 
 /// Pages, and whether something that is stored with a script in it stands on them.
-const PAGES: [(&str, bool); 45] = [
+const PAGES: [(&str, bool); 46] = [
     ("/", false),
     ("/account", false),
     ("/account/second-factor", false),
@@ -147,6 +147,7 @@ const PAGES: [(&str, bool); 45] = [
     ("/warnings/of/account", true),
     ("/centrals", true),
     ("/centrals/new", false),
+    ("/centrals/new?of=pbx", true),
     ("/centrals/pbx", true),
     ("/sign-in", false),
     ("/archives?find=<script>alert(1)</script>&page=x", true),

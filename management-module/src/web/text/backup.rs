@@ -44,6 +44,27 @@ crate::language::texts! { pub(in crate::web),
     PROFILE_HINT = "What its data is, as TOML; docs/central-profile.md describes every key." | "Was ihre Daten sind, als TOML; docs/central-profile.md beschreibt jeden Schlüssel." | "Ce que sont ses données, en TOML ; docs/central-profile.md décrit chaque clé." | "Quali sono i suoi dati, in TOML; docs/central-profile.md descrive ogni chiave.";
     REPLACE = "Change it if it is known already" | "Ändern, falls sie schon bekannt ist" | "La modifier si elle est déjà connue" | "Modificala se è già nota";
     KNOWN_SINCE = "Known since" | "Bekannt seit" | "Connu depuis" | "Noto dal";
+    REACHED = "How it is reached" | "Wie sie erreicht wird" | "Comment il est joint" | "Come è raggiunta";
+    REACHED_AS_BEFORE = "As before; a new one: the machine of this server" | "Wie bisher; eine neue: der Rechner dieses Servers" | "Comme avant ; un nouveau : la machine de ce serveur" | "Come prima; una nuova: la macchina di questo server";
+    REACHED_HERE = "The machine of this server" | "Der Rechner dieses Servers" | "La machine de ce serveur" | "La macchina di questo server";
+    REACHED_SSH = "Another machine, over SSH" | "Ein anderer Rechner, über SSH" | "Une autre machine, par SSH" | "Un'altra macchina, tramite SSH";
+    SSH = "Sign-in over SSH" | "Anmeldung über SSH" | "Connexion par SSH" | "Accesso tramite SSH";
+    SSH_SERVER = "Name or address of the machine" | "Name oder Adresse des Rechners" | "Nom ou adresse de la machine" | "Nome o indirizzo della macchina";
+    SSH_SERVER_HINT = "Empty: the address of the profile." | "Leer: die Adresse des Profils." | "Vide : l'adresse du profil." | "Vuoto: l'indirizzo del profilo.";
+    SSH_PORT_HINT = "Empty: 22." | "Leer: 22." | "Vide : 22." | "Vuoto: 22.";
+    SSH_USER_HINT = "As a rule root, who alone may read everything." | "In der Regel root: nur root darf alles lesen." | "En général root, qui seul peut tout lire." | "Di regola root, il solo che può leggere tutto.";
+    SSH_SECRET_HINT = "Password or key. Empty: as before, if machine, port and user stay." | "Passwort oder Schlüssel. Leer: wie bisher, wenn Rechner, Port und Benutzer bleiben." | "Mot de passe ou clé. Vide : comme avant, si machine, port et utilisateur restent." | "Password o chiave. Vuoto: come prima, se macchina, porta e utente restano.";
+    SSH_HOST_KEY = "Key of the machine" | "Schlüssel des Rechners" | "Clé de la machine" | "Chiave della macchina";
+    SSH_HOST_KEY_HINT = "As ssh-ed25519 AAAA…; empty: the check shows it." | "Als ssh-ed25519 AAAA…; leer: die Prüfung zeigt ihn." | "Comme ssh-ed25519 AAAA… ; vide : la vérification l'affiche." | "Come ssh-ed25519 AAAA…; vuoto: la verifica la mostra.";
+    CHECK_CENTRAL = "Check" | "Prüfen" | "Vérifier" | "Verifica";
+    CHANGE_CENTRAL = "Change" | "Ändern" | "Modifier" | "Modifica";
+    KEY_FIRST = "Nobody has confirmed its key yet: nothing is read or sent before. The check shows it." | "Noch hat niemand ihren Schlüssel bestätigt: Vorher wird nichts gelesen oder gesendet. Die Prüfung zeigt ihn." | "Personne n'a encore confirmé sa clé : rien n'est lu ni envoyé avant. La vérification l'affiche." | "Nessuno ha ancora confermato la sua chiave: prima non si legge né si invia nulla. La verifica la mostra.";
+    CENTRAL_FINE = "It has all that its profile names." | "Sie hat alles, was ihr Profil nennt." | "Il a tout ce que nomme son profil." | "Ha tutto ciò che nomina il suo profilo.";
+    CENTRAL_LACKS = "It lacks something that its profile names." | "Ihr fehlt etwas, was ihr Profil nennt." | "Il lui manque quelque chose que nomme son profil." | "Le manca qualcosa che il suo profilo nomina.";
+    CENTRAL_NOT_REACHED = "It cannot be read like this." | "So lässt sie sich nicht lesen." | "Il ne peut pas être lu ainsi." | "Così non può essere letta.";
+    OTHER_KEY = "It shows another key than the confirmed one. Was the machine set up anew? Only then the new one is right:" | "Sie zeigt einen anderen Schlüssel als den bestätigten. Wurde der Rechner neu aufgesetzt? Nur dann ist der neue richtig:" | "Il présente une autre clé que celle confirmée. La machine a-t-elle été réinstallée ? Alors seulement la nouvelle est la bonne :" | "Mostra una chiave diversa da quella confermata. La macchina è stata reinstallata? Solo allora la nuova è giusta:";
+    PATH_NOT_THERE = "{} is not there" | "{} ist nicht da" | "{} n'existe pas" | "{} non c'è";
+    PROGRAM_NOT_THERE = "the program {} is not there" | "das Programm {} ist nicht da" | "le programme {} n'existe pas" | "il programma {} non c'è";
     REMOVE_CENTRAL = "Remove the central" | "Anlage entfernen" | "Supprimer le central" | "Rimuovi la centrale";
     REMOVE_CENTRAL_WHAT = "Its archives stay where they are." | "Ihre Archive bleiben, wo sie sind." | "Ses archives restent où elles sont." | "I suoi archivi restano dove sono.";
 }
