@@ -56,7 +56,7 @@ impl Letter {
              <body style=\"font-family: sans-serif; line-height: 1.5; max-width: 40em\">\n<h1 style=\"font-size: 1.3em\">{title}</h1>\n"
         );
         for block in blocks {
-            block.plain(&mut plain);
+            block.plain(language, &mut plain);
             block.html(&mut html);
         }
         let _ = write!(plain, "-- \n{foot}\n");
@@ -71,7 +71,7 @@ impl Letter {
 
 impl Block {
     // Writing into a string does not fail.
-    fn plain(&self, text: &mut String) {
+    fn plain(&self, language: Language, text: &mut String) {
         match self {
             Self::Heading(heading) => {
                 let _ = writeln!(text, "{heading}\n{}", "-".repeat(heading.chars().count()));
@@ -81,7 +81,7 @@ impl Block {
             }
             Self::Rows(rows) => {
                 for (name, value) in rows {
-                    let _ = writeln!(text, "{name}: {value}");
+                    let _ = writeln!(text, "{}", language.fill(words::ROW, &[name, value]));
                 }
                 text.push('\n');
             }

@@ -118,6 +118,7 @@ texts! { pub(in crate::plan),
     ACCOUNT = "Account" | "Konto" | "Compte" | "Account";
     TENANT = "Tenant" | "Mandant" | "Locataire" | "Tenant";
     STANDS_SINCE = "Since" | "Seit" | "Depuis" | "Da";
+    ROW = "{}: {}" | "{}: {}" | "{} : {}" | "{}: {}";
     SPACE = "Space" | "Platz" | "Espace" | "Spazio";
     USED_OF = "{} of {} are used: {} per cent" | "{} von {} sind belegt: {} Prozent" | "{} sur {} sont utilisés : {} pour cent" | "{} di {} sono occupati: {} per cento";
     MISSED_TIMES = "missed in a row: {}" | "in Folge verpasst: {}" | "manquées consécutives : {}" | "mancati consecutivi: {}";
