@@ -54,7 +54,7 @@ pub struct Config {
     pub acme: Option<acme::Acme>,
     /// How often each satellite is checked without cause.
     pub reconcile_interval: Duration,
-    /// How long a run that is due waits for its satellite to answer.
+    /// How long a run that is due waits for its satellite to answer, and one whose satellite was lost in the middle of a copy.
     pub satellite_patience: Duration,
     /// After how long an archive and its copies are read whole again; zero: never by themselves.
     pub verify_interval: Duration,

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows what its server said")]
 
 pub(crate) mod apache;
+pub(crate) mod smbd;
 pub(crate) mod sshd;
 pub(crate) mod swift;
 

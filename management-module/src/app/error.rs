@@ -93,7 +93,8 @@ impl AppError {
     /// A satellite answered a call with an error, or did not answer it.
     #[must_use]
     pub fn remote(satellite: &str, status: Status) -> Self {
-        let lost = status.code() == Code::Unavailable && status.source().is_some();
+        // With a cause it is no word of the other side: the connection ended, or was none.
+        let lost = matches!(status.code(), Code::Unavailable | Code::Unknown) && status.source().is_some();
         if !lost {
             return Self::Remote {
                 satellite: satellite.to_owned(),

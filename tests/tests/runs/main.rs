@@ -2,6 +2,7 @@
 //! copies, and the server killed at every step of one.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod cut;
 mod encrypted;
 mod kills;
 mod large;

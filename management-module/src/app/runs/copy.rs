@@ -1,7 +1,7 @@
 //! One copy of an archive: by the satellite to where it reaches, or to a directory of the server.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use satellite_proto::wire::backup::v1 as pb;
@@ -88,16 +88,20 @@ impl Runs {
         news: (usize, mpsc::Sender<Moved>),
     ) -> Result<pb::CopyDone, AppError> {
         let mut attempt = 0;
+        let mut patience = None;
         loop {
             let tried = self.copy_once(satellite, request.clone(), &news).await;
             let is_lost = match &tried {
                 // The connection to the satellite was cut: the same call goes on there.
                 Err(AppError::Unavailable { .. } | AppError::Fleet(_)) => true,
-                // Aborted: the call that was lost has not noticed yet that nobody listens. Unknown: the service of this
-                // very machine died, with no bridge that would have a word for it.
-                Err(AppError::Remote { status, .. }) => {
-                    matches!(status.code(), Code::Aborted | Code::Unknown)
-                }
+                // Aborted: the call that was lost has not noticed yet that nobody listens. Unknown: the service of this very
+                // machine died, with no bridge that would have a word for it. Unavailable without a fault of the destination in
+                // it: the bridge says that its workload is not up yet.
+                Err(AppError::Remote { status, .. }) => match status.code() {
+                    Code::Aborted | Code::Unknown => true,
+                    Code::Unavailable => status.details().is_empty(),
+                    _ => false,
+                },
                 _ => false,
             };
             if !is_lost || attempt == TRIES {
@@ -105,6 +109,10 @@ impl Runs {
             }
             tokio::time::sleep(RETRY.delay(attempt, rand::random())).await;
             attempt += 1;
+            // Its power may have been cut: it has to start before it can go on. One patience for all tries.
+            let until = patience.get_or_insert_with(|| Instant::now() + self.app.config.satellite_patience);
+            self.answers(satellite, until.saturating_duration_since(Instant::now()))
+                .await;
         }
     }
 

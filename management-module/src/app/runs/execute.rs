@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** each step is a row before the next one begins; a run that is taken up again does what is not done.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
@@ -177,10 +179,20 @@ impl Runs {
         } else {
             most
         };
+        self.answers(satellite, patience).await;
+    }
+
+    /// Waits at most `patience` until a satellite answers, or until it is known that it will not by itself.
+    pub(super) async fn answers(&self, satellite: &SatelliteName, patience: Duration) {
         // Without a link it is the server's own backup-service, or none at all.
         if let Ok(mut link) = self.app.fleet.watch(satellite) {
-            let answers = link.wait_for(|link| link.reachability == Reachability::Reachable);
-            let _late = tokio::time::timeout(patience, answers).await;
+            let settled = link.wait_for(|link| {
+                !matches!(
+                    link.reachability,
+                    Reachability::Connecting | Reachability::Unreachable
+                )
+            });
+            let _late = tokio::time::timeout(patience, settled).await;
         }
     }
 
