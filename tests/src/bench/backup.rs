@@ -1,149 +1,305 @@
-//! The first backup of a central, from start to a verified archive, against what a user would pick instead.
+//! The backup of a central, four things that are done with it, each beside what a user would pick instead: the first one, from
+//! start to a verified archive; the second, after a hundredth of the data has changed; reading it whole; bringing it back.
+
+mod change;
+mod others;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
+use satellite_proto::wire::backup::v1::Archive;
 
+use self::others::{OTHERS, Places, warm};
 use super::commission::pid_of;
 use super::process::{forget_peak, memory, process_cpu, tree_cpu};
-use super::{Better, LIMIT, Row, Sample, median};
+use super::{Better, Row, Sample, median};
 use crate::central;
-use crate::command::{command, finish};
 use crate::lab::{Lab, SATELLITE};
 
 /// Name of the backup service's unit on the satellite.
 const UNIT: &str = "satellite-workload-backup-service.service";
+/// What is done, in this order.
+const PHASES: [&str; 4] = ["first backup", "second backup", "verification", "restore"];
+const FIRST: usize = 0;
+const SECOND: usize = 1;
+const VERIFY: usize = 2;
+const RESTORE: usize = 3;
+/// Our programs: two on the satellite, one on the central's machine.
+const DAEMONS: [&str; 3] = ["bridge", "backup-service", "management module"];
 
-/// Reads the whole tree once, so that each of the compared starts with it in the page cache: a virtual machine that gives
-/// memory back (DAMON) drops what lay idle while the slower ones ran.
-async fn warm(source: &Path) -> anyhow::Result<()> {
-    let mut shell = command("sh");
-    shell
-        .args(["-euc", "tar -C \"$1\" -cf - . | wc -c", "sh"])
-        .arg(source);
-    finish(shell, LIMIT).await.map(drop)
+/// What one phase took once.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    sample: Sample,
+    /// Most memory of one process, in MiB.
+    peak: f64,
 }
 
-/// Runs `script` by a shell with the data's and the target's directory in `$1` and `$2`.
-async fn peer(script: &str, source: &Path, target: &Path) -> anyhow::Result<Sample> {
-    let _ = std::fs::remove_dir_all(target);
-    std::fs::create_dir_all(target)?;
-    let mut shell = command("sh");
-    shell.args(["-euc", script, "sh"]).arg(source).arg(target);
-    shell
-        .env("RESTIC_PASSWORD", "benchmark")
-        .env("BORG_PASSPHRASE", "benchmark");
-    shell
-        .env("RESTIC_CACHE_DIR", target.join("cache"))
-        .env("BORG_BASE_DIR", target.join("base"));
-    let own = i32::try_from(std::process::id())?;
-    let (sample, ended) = Sample::of(|| tree_cpu(own), finish(shell, LIMIT)).await?;
-    anyhow::ensure!(ended.code == Some(0), "`{script}` failed: {}", ended.stderr);
-    Ok(sample)
+/// What a phase took us once.
+#[derive(Debug, Clone, Copy)]
+struct Ours {
+    sample: Sample,
+    /// CPU seconds of the management module alone.
+    module: f64,
+    /// Most memory of each of [`DAEMONS`], in MiB.
+    peaks: [f64; DAEMONS.len()],
 }
 
-const PEERS: [(&str, &str); 3] = [
-    (
-        "tar | zstd",
-        "tar -C \"$1\" -cf - . | zstd -q -T0 -3 -o \"$2/a.tar.zst\"",
-    ),
-    (
-        "restic",
-        "restic -q init -r \"$2/r\"; cd \"$1\"; restic -q -r \"$2/r\" backup .",
-    ),
-    (
-        "borg",
-        "borg init -e repokey-blake2 \"$2/b\"; cd \"$1\"; borg create -C zstd,3 \"$2/b::a\" .",
-    ),
-];
+/// Everything that was measured of one phase.
+#[derive(Default)]
+struct Phase {
+    ours: Vec<Ours>,
+    others: BTreeMap<&'static str, Vec<Taken>>,
+}
 
-/// Backs a sample central of `bytes` bytes up, `runs` times, in turn with the others.
+/// Bytes stored after the first and the second backup, ours (each archive by itself) and the others' (all together).
+#[derive(Default)]
+struct Stored([BTreeMap<&'static str, Vec<f64>>; 2]);
+
+struct Bench<'a> {
+    lab: &'a Lab,
+    central: central::Sample,
+    pids: [i32; DAEMONS.len()],
+    places: Places,
+    phases: [Phase; PHASES.len()],
+    stored: Stored,
+}
+
+/// Measures the backup of a sample central of `bytes` bytes, `runs` times, in turn with the others.
 ///
 /// # Errors
 ///
 /// If a backup fails.
-pub async fn first_backup(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<Vec<Row>> {
-    let sample = central::Sample::at(lab.data().join("central"), bytes);
-    sample.make(|_, _| ()).await?;
-    let profile = lab.data().join("bench.toml");
-    crate::network::write(&profile, sample.profile())?;
-    let shown = profile.display().to_string();
-    lab.server
-        .cli(&["central", "add", &shown, "--replace", "--satellite", SATELLITE])
-        .await?;
-    let daemons = [
-        ("bridge", pid_of(lab, "satellite-bridge.service").await?),
-        ("backup service", pid_of(lab, UNIT).await?),
-        (
-            "management module",
-            lab.server.pid().context("the management module does not run")?,
-        ),
-    ];
-    let (mut ours, mut others) = (Vec::new(), BTreeMap::<&str, Vec<Sample>>::new());
-    let own = i32::try_from(std::process::id())?;
-    // The management module is a child of ours and counted with us; what runs on the satellite is not.
-    let on_satellite = &daemons[..2];
-    let cpu = || {
-        let satellite: f64 = on_satellite.iter().map(|(_, pid)| process_cpu(*pid)).sum();
-        tree_cpu(own) + satellite
-    };
-    for (_, pid) in daemons {
-        forget_peak(pid);
+pub async fn backups(lab: &Lab, bytes: u64, runs: usize) -> anyhow::Result<Vec<Row>> {
+    let mut bench = Bench::new(lab, bytes).await?;
+    for round in 0..runs {
+        bench.round(round).await?;
     }
-    for _ in 0..runs {
-        // The command line's own time counts: it is a child of ours, and waited for.
-        let words = ["backup", "run", sample.name.as_str()];
-        warm(&sample.root).await?;
-        let work = lab.server.cli(&words);
-        let (sample_of_ours, _) = Sample::of(cpu, work).await?;
-        ours.push(sample_of_ours);
-        for stored in lab.server.archives().await? {
-            let id = stored.archive.context("an archive without a description")?.id;
-            lab.server.cli(&["backup", "delete", &id, "--yes"]).await?;
-        }
-        for (name, script) in PEERS {
-            warm(&sample.root).await?;
-            let taken = peer(script, &sample.root, &lab.data().join("peer")).await?;
-            others.entry(name).or_default().push(taken);
-        }
-    }
-    let mut rows = compared(bytes, &ours, &others);
-    for (name, pid) in daemons {
-        let peak = memory(pid, "VmHWM").with_context(|| format!("the {name} ended"))?;
-        rows.push(Row::absolute(
-            &format!("{name}, peak memory of a backup"),
-            (peak, "MiB"),
-            (Better::Less, 64.0),
-        ));
-    }
-    Ok(rows)
+    bench.rows(bytes)
 }
 
-/// Seconds of the processor and of the clock, ours beside the others'.
-fn compared(bytes: u64, ours: &[Sample], others: &BTreeMap<&str, Vec<Sample>>) -> Vec<Row> {
-    let middle = |samples: &[Sample], of: fn(&Sample) -> f64| median(samples.iter().map(of));
-    let peers = |of: fn(&Sample) -> f64| -> BTreeMap<String, f64> {
+impl<'a> Bench<'a> {
+    async fn new(lab: &'a Lab, bytes: u64) -> anyhow::Result<Self> {
+        let central = central::Sample::at(lab.data().join("central"), bytes);
+        central.make(|_, _| ()).await?;
+        let profile = lab.data().join("bench.toml");
+        crate::network::write(&profile, central.profile())?;
+        let shown = profile.display().to_string();
+        let words = ["central", "add", &shown, "--replace", "--satellite", SATELLITE];
+        lab.server.cli(&words).await?;
+        let words = "backup config create Bench --central sample --then save";
+        lab.server.cli(&words.split(' ').collect::<Vec<_>>()).await?;
+        let module = lab.server.pid().context("the management module does not run")?;
+        let bridge = pid_of(lab, "satellite-bridge.service").await?;
+        Ok(Self {
+            lab,
+            pids: [bridge, pid_of(lab, UNIT).await?, module],
+            places: Places {
+                source: central.root.clone(),
+                stores: lab.data().join("others"),
+                restored: lab.data().join("restored"),
+            },
+            central,
+            phases: Default::default(),
+            stored: Stored::default(),
+        })
+    }
+
+    /// Every phase once, each by all in turn.
+    async fn round(&mut self, round: usize) -> anyhow::Result<()> {
+        for archive in self.archives().await? {
+            let words = ["backup", "delete", &archive.id, "--yes"];
+            self.lab.server.cli(&words).await?;
+        }
+        for other in &OTHERS {
+            other.prepare(&self.places).await?;
+        }
+        for number in [FIRST, SECOND, VERIFY, RESTORE] {
+            if number == SECOND {
+                let changed = change::one_hundredth(&self.central, round).await?;
+                say(&format!("{} MiB changed", changed >> 20));
+            }
+            self.ours(number).await?;
+            for other in &OTHERS {
+                warm(&self.read_by(number, other.store(&self.places))).await?;
+                let taken = other.phase(number, &self.places).await?;
+                say(&format!("{}, {}: {taken:.1?}", PHASES[number], other.name));
+                let all = &mut self.phases[number].others;
+                all.entry(other.name).or_default().push(taken);
+                self.nothing_restored()?;
+            }
+            if let Some(stored) = self.stored.0.get_mut(number) {
+                for other in &OTHERS {
+                    let bytes = mebibytes(other.stored(&self.places)?);
+                    stored.entry(other.name).or_default().push(bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a phase reads: the central's data, or what was stored.
+    fn read_by(&self, number: usize, stored: PathBuf) -> PathBuf {
+        if number < VERIFY {
+            self.central.root.clone()
+        } else {
+            stored
+        }
+    }
+
+    async fn ours(&mut self, number: usize) -> anyhow::Result<()> {
+        let state = self
+            .lab
+            .satellite()
+            .var()
+            .join("lib/private/satellite-backup-service");
+        warm(&self.read_by(number, state.join("archives"))).await?;
+        self.nothing_restored()?;
+        let to = self.places.restored.join("ours").display().to_string();
+        let newest = match number {
+            FIRST | SECOND => String::new(),
+            _ => self.archives().await?.first().context("no archive")?.id.clone(),
+        };
+        let words: &[&str] = match number {
+            FIRST | SECOND => &["backup", "run", "Bench"],
+            VERIFY => &["backup", "verify", &newest],
+            _ => &["backup", "restore", &newest, "--to", &to],
+        };
+        for pid in self.pids {
+            forget_peak(pid);
+        }
+        let own = i32::try_from(std::process::id())?;
+        let [bridge, service, module] = self.pids;
+        // The management module is a child of ours and counted with us, like its command line, which is waited for; what runs
+        // on the satellite is not.
+        let cpu = || tree_cpu(own) + process_cpu(bridge) + process_cpu(service);
+        let before = process_cpu(module);
+        let (sample, _) = Sample::of(cpu, self.lab.server.cli(words)).await?;
+        let mut peaks = [0.0; DAEMONS.len()];
+        for (peak, (name, pid)) in peaks.iter_mut().zip(DAEMONS.iter().zip(self.pids)) {
+            *peak = memory(pid, "VmHWM").with_context(|| format!("the {name} ended"))?;
+        }
+        let taken = Ours {
+            sample,
+            module: process_cpu(module) - before,
+            peaks,
+        };
+        say(&format!("{}, ours: {taken:.1?}", PHASES[number]));
+        self.phases[number].ours.push(taken);
+        if let Some(stored) = self.stored.0.get_mut(number) {
+            let bytes = self.lab.server.archives().await?.into_iter();
+            let bytes = bytes.filter_map(|stored| Some(stored.archive?.size_bytes)).sum();
+            stored.entry("ours").or_default().push(mebibytes(bytes));
+        }
+        self.nothing_restored()
+    }
+
+    /// Our archives, newest first.
+    async fn archives(&self) -> anyhow::Result<Vec<Archive>> {
+        let stored = self.lab.server.archives().await?.into_iter();
+        Ok(stored.filter_map(|stored| stored.archive).collect())
+    }
+
+    /// An empty directory to restore into.
+    fn nothing_restored(&self) -> anyhow::Result<()> {
+        let _ = std::fs::remove_dir_all(&self.places.restored);
+        std::fs::create_dir_all(&self.places.restored).context("cannot make the directory to restore into")
+    }
+
+    fn rows(&self, bytes: u64) -> anyhow::Result<Vec<Row>> {
+        let [first, second, verify, restore] = &self.phases;
+        let quickest = restore.quickest().context("nobody else restored anything")?;
+        let title = |number: usize| format!("{} of {} MiB", PHASES[number], bytes >> 20);
+        let mut rows = first.rows(&title(FIRST), Some(("restic", 0.5)), Some(("tar | zstd", 1.15)));
+        rows.extend(second.rows(&title(SECOND), Some(("restic", 1.0)), Some(("restic", 1.0))));
+        rows.extend(verify.rows(&title(VERIFY), None, None));
+        rows.extend(restore.rows(&title(RESTORE), Some((quickest, 1.0)), None));
+        for (when, stored) in ["first", "second"].into_iter().zip(&self.stored.0) {
+            let middle = |who: &Vec<f64>| median(who.iter().copied());
+            let mut all: BTreeMap<String, f64> = stored
+                .iter()
+                .map(|(who, bytes)| ((*who).to_owned(), middle(bytes)))
+                .collect();
+            let ours = all.remove("ours").context("nothing of ours was stored")?;
+            // Each of our archives is whole by itself; how much that is after two, is said and not aimed at.
+            let goal = (when == "first").then_some(("restic", 1.0));
+            rows.push(row(
+                &format!("stored after the {when} backup"),
+                (ours, "MiB"),
+                all,
+                goal,
+            ));
+        }
+        Ok(rows)
+    }
+}
+
+impl Phase {
+    /// Seconds of the clock and of the processor, each with its goal, and memory, ours beside the others'.
+    fn rows(&self, name: &str, wall: Option<(&str, f64)>, cpu: Option<(&str, f64)>) -> Vec<Row> {
+        let title = |what: &str| format!("{name}, {what}");
+        let walls = self.others(|one| one.sample.wall);
+        let cpus = self.others(|one| one.sample.cpu);
+        let ours = |of: fn(&Ours) -> f64| (self.ours(of), "s");
+        let mut rows = vec![
+            row(&title("wall"), ours(|ours| ours.sample.wall), walls, wall),
+            row(&title("CPU"), ours(|ours| ours.sample.cpu), cpus.clone(), cpu),
+            // All of what the others take, they take on the central's machine.
+            row(
+                &title("CPU of the management module"),
+                ours(|ours| ours.module),
+                cpus,
+                None,
+            ),
+        ];
+        for (number, daemon) in DAEMONS.into_iter().enumerate() {
+            let peak = (self.ours(|ours| ours.peaks[number]), "MiB");
+            let (title, peaks) = (
+                title(&format!("peak memory of the {daemon}")),
+                self.others(|one| one.peak),
+            );
+            rows.push(row(&title, peak, peaks, Some(("restic", 0.5))));
+        }
+        rows
+    }
+
+    fn ours(&self, of: impl Fn(&Ours) -> f64) -> f64 {
+        median(self.ours.iter().map(of))
+    }
+
+    fn others(&self, of: impl Fn(&Taken) -> f64) -> BTreeMap<String, f64> {
+        let middle = |taken: &Vec<Taken>| median(taken.iter().map(&of));
+        let others = self.others.iter();
         others
-            .iter()
-            .map(|(name, samples)| ((*name).to_owned(), middle(samples, of)))
+            .map(|(name, taken)| ((*name).to_owned(), middle(taken)))
             .collect()
-    };
-    let wall = |sample: &Sample| sample.wall;
-    let cpu = |sample: &Sample| sample.cpu;
-    let size = bytes / (1024 * 1024);
-    vec![
-        Row::against(
-            &format!("first backup of {size} MiB, CPU"),
-            (middle(ours, cpu), "s"),
-            peers(cpu),
-            ("tar | zstd", Better::Less, 1.3),
-        ),
-        Row::against(
-            &format!("first backup of {size} MiB, verified, wall"),
-            (middle(ours, wall), "s"),
-            peers(wall),
-            ("restic", Better::Less, 1.0),
-        ),
-    ]
+    }
+
+    /// Who of the others took least time.
+    fn quickest(&self) -> Option<&'static str> {
+        let wall = |taken: &Vec<Taken>| median(taken.iter().map(|one| one.sample.wall));
+        let others = self.others.iter().map(|(name, taken)| (*name, wall(taken)));
+        others
+            .min_by(|one, other| one.1.total_cmp(&other.1))
+            .map(|(name, _)| name)
+    }
+}
+
+/// A row whose goal, if it has one, is at most so many times a peer.
+fn row(name: &str, ours: (f64, &str), peers: BTreeMap<String, f64>, goal: Option<(&str, f64)>) -> Row {
+    match goal {
+        Some((peer, bound)) => Row::against(name, ours, peers, (peer, Better::Less, bound)),
+        None => Row::record(name, ours, peers),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[expect(clippy::print_stderr, reason = "what is measured is told as it comes")]
+fn say(text: &str) {
+    eprintln!("  {text}");
 }

@@ -49,7 +49,7 @@ enum Only {
     Transfers,
     /// One release to the next.
     Update,
-    /// The first backup.
+    /// Backup, second backup, verification, restore.
     Backup,
     /// A server with many emulated satellites; in a laboratory of its own, without commissioning.
     Fleet,
@@ -187,7 +187,7 @@ async fn measure(lab: &Lab, cli: &Cli) -> anyhow::Result<Vec<Row>> {
     }
     if cli.wants(Only::Backup) {
         eprintln!("Backups of {} MiB, {} times each …", cli.bytes >> 20, cli.runs);
-        rows.extend(backup::first_backup(lab, cli.bytes, cli.runs).await?);
+        rows.extend(backup::backups(lab, cli.bytes, cli.runs).await?);
     }
     if cli.wants(Only::Fleet) {
         rows.extend(many(&["rollout", "restart"], cli.runs).await?);
