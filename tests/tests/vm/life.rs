@@ -28,7 +28,7 @@ async fn a_machine_starts_is_paired_and_commissioned_and_shuts_down_by_its_power
 }
 
 /// A machine that was started, paired and commissioned; prints what that took.
-async fn commissioned(lab: &Scratch) -> Vm {
+pub(crate) async fn commissioned(lab: &Scratch) -> Vm {
     let vm = started(lab).await;
     lab.serve().await.unwrap();
     lab.add_bundle().await.unwrap();

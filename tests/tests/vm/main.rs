@@ -17,6 +17,7 @@ mod secure_boot;
 mod slots;
 mod system;
 mod twins;
+mod usb;
 mod zero_touch;
 
 use std::path::PathBuf;
