@@ -263,9 +263,12 @@ impl Container {
         let before = self
             .leader()
             .context("the satellite's container is not running")?;
-        let _ = self
-            .exec(&["systemctl", "start", "--no-block", "reboot.target"])
-            .await;
+        let words = ["systemctl", "start", "--no-block", "reboot.target"];
+        until("the satellite to be told to restart", BOOT_LIMIT, async || {
+            let goes_down = self.leader() != Some(before);
+            (goes_down || self.exec(&words).await.is_ok()).then_some(())
+        })
+        .await?;
         until("the satellite to go down", BOOT_LIMIT, async || {
             self.leader().filter(|leader| *leader != before)
         })
