@@ -7,6 +7,7 @@ mod delete;
 pub mod record;
 mod scan;
 mod seals;
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -63,6 +64,9 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> C
         source,
     }
 }
+
+/// How the files end that are kept with a record, and are of no use without it.
+const WITH_RECORDS: [&str; 2] = [seals::ENDING, seen::ENDING];
 
 /// A handle on the catalogue.
 #[derive(Debug, Clone)]
@@ -348,7 +352,28 @@ impl Catalog {
     }
 
     fn record_path(&self, id: Uuid) -> PathBuf {
-        self.records().join(format!("{id}.json"))
+        self.beside_record(id, "json")
+    }
+
+    fn beside_record(&self, id: Uuid, ending: &str) -> PathBuf {
+        self.records().join(format!("{id}.{ending}"))
+    }
+
+    fn forget_beside(&self, id: Uuid, ending: &str) {
+        let path = self.beside_record(id, ending);
+        match durable::remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "What was kept with an archive stays");
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what is kept with an archive besides its record: what it was encrypted with, and what the central looked like.
+    fn forget_with(&self, id: Uuid) {
+        for ending in WITH_RECORDS {
+            self.forget_beside(id, ending);
+        }
     }
 }
 

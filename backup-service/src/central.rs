@@ -11,6 +11,7 @@ pub mod plan;
 pub mod read;
 pub mod remove;
 pub mod restore;
+mod seen;
 mod sftp;
 mod walk;
 
@@ -28,6 +29,7 @@ use crate::ssh::{self, Login, Ssh};
 pub const FAIL_POINTS: &[&str] = &[
     "central.stopped",
     "central.read",
+    "central.noted",
     "central.held",
     "central.writing",
     "central.placed",

@@ -67,7 +67,7 @@ impl Catalog {
         durable::remove(&path).map_err(failed("remove", &path))?;
         satellite_host::fail_point("archive.removed");
         known.records.remove(&id);
-        self.forget_seals(id);
+        self.forget_with(id);
         let record_path = self.record_path(id);
         durable::remove(&record_path).map_err(failed("remove", &record_path))
     }

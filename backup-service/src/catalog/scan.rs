@@ -41,10 +41,13 @@ impl Catalog {
         for (entry, _) in entries(&self.records())? {
             let path = entry.path();
             let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-            if let Some(id) = id.filter(|_| path.extension().is_some_and(|e| e == super::seals::ENDING))
+            let is_with_record = path
+                .extension()
+                .is_some_and(|ending| super::WITH_RECORDS.iter().any(|with| ending == *with));
+            if let Some(id) = id.filter(|_| is_with_record)
                 && !self.record_path(id).exists()
             {
-                self.forget_seals(id);
+                self.forget_with(id);
             }
             if path.extension().is_none_or(|e| e != "json") || entry.file_name() == super::delete::DELETED {
                 continue;

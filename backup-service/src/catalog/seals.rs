@@ -108,19 +108,8 @@ impl Catalog {
         Ok(answer(sealed, sha256))
     }
 
-    pub(super) fn seals_path(&self, id: Uuid) -> PathBuf {
-        self.records().join(format!("{id}.{ENDING}"))
-    }
-
-    /// Forgets what an archive was encrypted with.
-    pub(super) fn forget_seals(&self, id: Uuid) {
-        let path = self.seals_path(id);
-        match durable::remove(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "Keys of an archive that is gone stay");
-            }
-            _ => {}
-        }
+    fn seals_path(&self, id: Uuid) -> PathBuf {
+        self.beside_record(id, ENDING)
     }
 }
 

@@ -1,7 +1,8 @@
-//! Asks the central's own programs what SFTP does not say of files: which names are one file, which files have holes, and which have
-//! extended attributes or access control lists.
+//! Asks the central's own programs what SFTP does not say of files: which names are one file, which have not changed since the last
+//! archive, which have holes, and which have extended attributes or access control lists.
 //!
-//! **Invariant:** what cannot be found out is no failure: each name is then a file of its own, and nothing is told of the rest.
+//! **Invariant:** what cannot be found out is no failure: each name is then a file of its own, each file is read, and nothing is told
+//! of the rest.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use super::Central;
 use super::exec::{ExecError, Running};
 use super::plan::DataSet;
+use super::seen::{Looked, Seen};
 
 /// Files with several names that are remembered.
 const LINKS: usize = 100_000;
@@ -18,6 +20,12 @@ const LINKS: usize = 100_000;
 const LOOK: Duration = Duration::from_secs(600);
 /// What a file must lack on the disk to have holes: what is left of a block, or lies in the inode, is none.
 const HOLE: u64 = 64 << 10;
+
+/// Says how late it is on the central, and then whatever `find` prints.
+const FIND: &str = r#"date +%s && exec find -P "$@""#;
+
+/// Of each file the blocks that it takes, its names, and what [`Looked::parse`] takes; then its path.
+const PRINTED: &str = r"%b %n %D:%i %s %T@ %C@\0%p\0";
 
 /// Files with attributes, or at least with access control lists: `ls` knows of these.
 const COUNT_ATTRIBUTES: &str = r#"if command -v getfattr >/dev/null; then
@@ -60,65 +68,82 @@ impl Answers {
     }
 }
 
-/// Asks for a data set.
-pub(super) async fn ask(central: &Central, set: &DataSet) -> Answers {
+/// Asks for a data set. What has not changed is noted in `seen`.
+pub(super) async fn ask(central: &Central, set: &DataSet, seen: &mut Seen) -> Answers {
     let paths = set.paths.iter();
     let paths = paths.filter_map(|path| std::str::from_utf8(path).ok().map(str::to_owned));
     let paths: Vec<_> = paths.collect();
     if paths.is_empty() {
         return Answers::default();
     }
-    let mut answers = names_and_holes(central, &paths).await.unwrap_or_default();
+    let mut answers = files(central, (&set.name.to_string(), &paths), seen)
+        .await
+        .unwrap_or_default();
     answers.attributes = attributes(central, &paths).await.unwrap_or_default();
     answers
 }
 
-async fn names_and_holes(central: &Central, paths: &[String]) -> Result<Answers, ExecError> {
-    let words = ["find", "-P"].map(str::to_owned).into_iter();
-    // Of each file what it takes and has, and of one with several names which file it is.
-    let what = [
-        "-type",
-        "f",
-        "-printf",
-        r"%b %s\0",
-        "-links",
-        "+1",
-        "-printf",
-        r"%D:%i %p\0",
-    ];
+async fn files(
+    central: &Central,
+    (data_set, paths): (&str, &[String]),
+    seen: &mut Seen,
+) -> Result<Answers, ExecError> {
+    let words = ["sh", "-c", FIND, "sh"].map(str::to_owned).into_iter();
+    let what = ["-type", "f", "-printf", PRINTED];
     let argv: Vec<_> = words
         .chain(paths.iter().cloned())
         .chain(what.map(str::to_owned))
         .collect();
     let mut running = Running::start(&central.ssh, &argv, LOOK).await?;
     let (mut answers, mut rest) = (Answers::default(), BytesMut::new());
+    let (mut now, mut looked): (Option<i64>, Option<Bytes>) = (None, None);
     while let Some(data) = running.print().await? {
         rest.extend_from_slice(&data);
-        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-            let line = rest.split_to(end + 1).freeze();
-            answers.take(&line.slice(..end));
+        loop {
+            let last = if now.is_none() { b'\n' } else { b'\0' };
+            let Some(end) = rest.iter().position(|byte| *byte == last) else {
+                break;
+            };
+            let line = rest.split_to(end + 1).freeze().slice(..end);
+            match (now, looked.take()) {
+                (None, _) => {
+                    let seconds = std::str::from_utf8(&line).ok().and_then(|text| text.parse().ok());
+                    // Of a clock that is not understood nothing is at rest.
+                    now = Some(seconds.unwrap_or(i64::MIN));
+                }
+                (Some(_), None) => looked = Some(line),
+                (Some(now), Some(looked)) => {
+                    if let Some(looked) = answers.take(&looked, &line) {
+                        seen.look((data_set, &line), &looked, now);
+                    }
+                }
+            }
         }
     }
     Ok(answers)
 }
 
 impl Answers {
-    fn take(&mut self, line: &Bytes) {
-        let Some(space) = line.iter().position(|byte| *byte == b' ') else {
-            return;
-        };
-        let (first, second) = (line.slice(..space), line.slice(space + 1..));
-        if first.contains(&b':') {
-            if self.links.len() < LINKS {
-                self.links.insert(second, first);
-            }
-            return;
+    /// Takes what was printed of a file.
+    fn take<'a>(&mut self, told: &'a [u8], path: &Bytes) -> Option<Looked<'a>> {
+        let (blocks, rest) = word(told)?;
+        let (names, looked) = word(rest)?;
+        let (file, _) = word(looked)?;
+        let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
+        let looked = Looked::parse(looked)?;
+        let taken = number(blocks)?.saturating_mul(512);
+        self.holes += u64::from(looked.size.saturating_sub(taken) >= HOLE);
+        if number(names)? > 1 && self.links.len() < LINKS {
+            self.links.insert(path.clone(), Bytes::copy_from_slice(file));
         }
-        let number = |bytes: &Bytes| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
-        if let (Some(blocks), Some(size)) = (number(&first), number(&second)) {
-            self.holes += u64::from(size.saturating_sub(blocks.saturating_mul(512)) >= HOLE);
-        }
+        Some(looked)
     }
+}
+
+/// A word and what follows the blank after it.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let blank = text.iter().position(|byte| *byte == b' ')?;
+    Some((text.get(..blank)?, text.get(blank + 1..)?))
 }
 
 async fn attributes(central: &Central, paths: &[String]) -> Result<u64, ExecError> {
@@ -142,18 +167,21 @@ mod tests {
     #[test]
     fn what_find_says_is_taken_apart_whatever_a_name_is() {
         let mut answers = Answers::default();
-        for line in [
-            &b"8 4096"[..],
-            b"0 100",
-            b"16 1048576",
-            b"801:42 /a b\n",
-            b"801:42 /c\xff",
-            b"",
-            b"x y",
+        for (told, path) in [
+            (&b"8 1 801:1 4096 1.0 2.0"[..], &b"/a"[..]),
+            (b"0 1 801:2 100 1.0 2.0", b"/small"),
+            (b"16 1 801:3 1048576 1.0 2.0", b"/hole"),
+            (b"8 2 801:42 5 1.0 2.0", b"/a b\n"),
+            (b"8 2 801:42 5 1.0 2.0", b"/c\xff"),
         ] {
-            answers.take(&Bytes::copy_from_slice(line));
+            let path = Bytes::copy_from_slice(path);
+            assert!(answers.take(told, &path).is_some(), "{path:?}");
         }
         assert_eq!((answers.holes, answers.links.len()), (1, 2));
         assert_eq!(answers.links[&b"/a b\n"[..]], answers.links[&b"/c\xff"[..]]);
+        for told in [&b""[..], b"x y", b"8 2 801:42 5", b"x 1 801:1 4096 1.0 2.0"] {
+            assert_eq!(answers.take(told, &Bytes::from_static(b"/d")), None);
+        }
+        assert_eq!(answers.links.len(), 2);
     }
 }

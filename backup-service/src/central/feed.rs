@@ -12,12 +12,13 @@ use prost::Message as _;
 use satellite_proto::wire::MAX_PIECE;
 use satellite_proto::wire::backup::v1::create_archive_request::Kind;
 use satellite_proto::wire::backup::v1::{
-    ArchiveTrailer, Batch, CreateArchiveRequest, Item, Member, MemberEnd, item,
+    ArchiveTrailer, Batch, CopiedContent, CreateArchiveRequest, Item, Member, MemberEnd, item,
 };
 use tokio::sync::mpsc::Sender;
 use tonic::Status;
 
 use super::CentralError;
+use super::seen::Digest;
 use crate::archive::index::{LEFT_OUT_BYTES, MOST_LEFT_OUT};
 
 /// What the tags and lengths of an item take at most.
@@ -30,7 +31,7 @@ pub struct Taker {
     pub requests: Sender<Result<CreateArchiveRequest, Status>>,
     /// Takes what a person should know; what nobody takes is counted all the same.
     pub notices: Sender<String>,
-    /// Bytes of content that were read.
+    /// Bytes of content that were read, or need not be.
     pub done: Arc<AtomicU64>,
 }
 
@@ -41,6 +42,10 @@ pub struct Totals {
     pub members: u64,
     /// Notices that were given.
     pub notices: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Bytes of content that the archive before has, and were not read.
+    pub copied: u64,
 }
 
 /// The messages of an archive.
@@ -89,14 +94,39 @@ impl Feed {
     }
 
     /// Ends it.
-    pub(super) async fn end(&mut self) -> Result<(), CentralError> {
+    pub(super) async fn end(&mut self) -> Result<Digest, CentralError> {
         let hash = std::mem::replace(&mut self.hash, Context::new(&SHA256));
-        let sha256 = Bytes::copy_from_slice(hash.finish().as_ref());
+        let mut sha256 = Digest::default();
+        sha256.copy_from_slice(hash.finish().as_ref());
+        self.ended(&sha256).await?;
+        Ok(sha256)
+    }
+
+    async fn ended(&mut self, sha256: &Digest) -> Result<(), CentralError> {
+        let sha256 = Bytes::copy_from_slice(sha256);
         self.push(item::Kind::End(MemberEnd { sha256 })).await
     }
 
+    /// A file that the archive before has under the same name, with this digest.
+    pub(super) async fn copied(&mut self, member: Member, sha256: &Digest) -> Result<(), CentralError> {
+        let (path, length) = (member.path.clone(), member.size_bytes);
+        self.begin(member).await?;
+        if length > 0 {
+            self.totals.copied += length;
+            self.trailer.content_bytes += length;
+            self.taker.done.fetch_add(length, Ordering::Relaxed);
+            let whole = CopiedContent {
+                path,
+                offset: 0,
+                length,
+            };
+            self.push(item::Kind::Copied(whole)).await?;
+        }
+        self.ended(sha256).await
+    }
+
     /// A file that was read whole.
-    pub(super) async fn whole(&mut self, mut member: Member, content: Bytes) -> Result<(), CentralError> {
+    pub(super) async fn whole(&mut self, mut member: Member, content: Bytes) -> Result<Digest, CentralError> {
         member.size_bytes = content.len() as u64;
         self.begin(member).await?;
         self.content(content).await?;
@@ -123,6 +153,7 @@ impl Feed {
     pub(super) async fn finish(mut self) -> Result<Totals, CentralError> {
         self.flush().await?;
         let trailer = std::mem::take(&mut self.trailer);
+        self.totals.bytes = trailer.content_bytes;
         let trailer = ArchiveTrailer {
             members: self.totals.members,
             ..trailer

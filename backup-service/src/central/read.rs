@@ -16,6 +16,8 @@ use super::exec::{Quiesced, Running};
 use super::feed::Feed;
 pub use super::feed::{Taker, Totals};
 use super::plan::{Command, DataSet};
+use super::seen::Digest;
+pub use super::seen::Seen;
 use super::sftp::{Attributes, Handle, Kind, PIECE, READ, Sftp, SftpError};
 use super::walk::{self, Found, Visitor};
 use super::{Central, CentralError, ask, shown};
@@ -26,11 +28,16 @@ const TRIES: usize = 3;
 /// Requests for parts of a file that are under way at once.
 const AHEAD: usize = 32;
 
-/// Reads everything. Dropped, it ends: programs are ended with the line, services are started by the central.
+/// Reads everything but what `seen` has unchanged, and notes there what the new archive has. Dropped, it ends: programs are ended with the line, services are started by the central.
 ///
 /// # Errors
 /// [`CentralError`]: there is no archive then.
-pub async fn read(central: &Central, sets: &[DataSet], taker: Taker) -> Result<Totals, CentralError> {
+pub async fn read(
+    central: &Central,
+    sets: &[DataSet],
+    taker: Taker,
+    seen: &mut Seen,
+) -> Result<Totals, CentralError> {
     let mut feed = Feed::new(taker);
     for set in sets {
         let quiesced = Quiesced::stop(&central.ssh, &set.quiesce).await;
@@ -39,7 +46,7 @@ pub async fn read(central: &Central, sets: &[DataSet], taker: Taker) -> Result<T
             source: Box::new(source),
         })?;
         fail_point("central.stopped");
-        let done = data_set(central, set, &mut feed).await;
+        let done = data_set(central, set, &mut feed, seen).await;
         if let Some(quiesced) = quiesced
             && let Err(error) = quiesced.start(set.quiesce.len()).await
         {
@@ -50,7 +57,12 @@ pub async fn read(central: &Central, sets: &[DataSet], taker: Taker) -> Result<T
     feed.finish().await
 }
 
-async fn data_set(central: &Central, set: &DataSet, feed: &mut Feed) -> Result<(), CentralError> {
+async fn data_set(
+    central: &Central,
+    set: &DataSet,
+    feed: &mut Feed,
+    seen: &mut Seen,
+) -> Result<(), CentralError> {
     // Databases first: files that they name are then there, as a rule.
     for dump in &set.commands {
         let read = command(central, set, dump, feed).await;
@@ -63,7 +75,7 @@ async fn data_set(central: &Central, set: &DataSet, feed: &mut Feed) -> Result<(
             },
         })?;
     }
-    let answers = ask::ask(central, set).await;
+    let answers = ask::ask(central, set, seen).await;
     if let Some(lost) = answers.lost(set) {
         feed.notice(&lost);
     }
@@ -72,6 +84,7 @@ async fn data_set(central: &Central, set: &DataSet, feed: &mut Feed) -> Result<(
         central,
         set,
         feed,
+        seen,
         links,
         first: HashMap::new(),
     };
@@ -110,7 +123,8 @@ async fn command(
         feed.content(data).await?;
     }
     running.finish().await?;
-    feed.end().await
+    feed.end().await?;
+    Ok(())
 }
 
 /// Sends what is found.
@@ -118,6 +132,7 @@ struct Reader<'a> {
     central: &'a Central,
     set: &'a DataSet,
     feed: &'a mut Feed,
+    seen: &'a mut Seen,
     /// Which file a name with others beside it is one of.
     links: HashMap<Bytes, Bytes>,
     /// The first of them that was sent, and how it was: one that is not alike by now is a file of its own.
@@ -128,10 +143,12 @@ impl Visitor for Reader<'_> {
     fn found<'a>(&'a mut self, found: Vec<Found>) -> BoxFuture<'a, Result<(), CentralError>> {
         Box::pin(async move {
             let central = self.central;
-            let links = &self.links;
-            let prepared = found
-                .iter()
-                .map(|one| prepare(central, one, links.contains_key(&one.path)));
+            let (links, set) = (&self.links, self.set.name.as_str());
+            let seen = &*self.seen;
+            let prepared = found.iter().map(|one| {
+                let unchanged = seen.unchanged(set, &one.path, &one.attributes);
+                prepare(central, one, (links.contains_key(&one.path), unchanged))
+            });
             // Content of at most sixteen small files.
             let prepared = join_all(prepared).await;
             for (found, prepared) in found.into_iter().zip(prepared) {
@@ -155,6 +172,8 @@ impl Visitor for Reader<'_> {
 enum Prepared {
     Directory,
     Symlink(Bytes),
+    /// As it is in the archive before, with this digest.
+    Unchanged(Digest),
     /// Read while nothing changed.
     Steady(Bytes, Attributes),
     /// It changed during each try; this is the last one.
@@ -166,7 +185,14 @@ enum Prepared {
     Failed(SftpError),
 }
 
-async fn prepare(central: &Central, found: &Found, has_others: bool) -> Prepared {
+async fn prepare(
+    central: &Central,
+    found: &Found,
+    (has_others, unchanged): (bool, Option<Digest>),
+) -> Prepared {
+    if let (Kind::File, false, Some(sha256)) = (found.attributes.kind(), has_others, unchanged) {
+        return Prepared::Unchanged(sha256);
+    }
     let prepared = match found.attributes.kind() {
         Kind::Directory => Ok(Prepared::Directory),
         Kind::Symlink => central.sftp.link_target(&found.path).await.map(Prepared::Symlink),
@@ -261,15 +287,24 @@ impl Reader<'_> {
                 member.link_target = target;
                 self.feed.begin(member).await
             }
+            Prepared::Unchanged(sha256) => {
+                member.size_bytes = found.attributes.size();
+                self.feed.copied(member, &sha256).await?;
+                self.archived(found, &sha256);
+                Ok(())
+            }
             Prepared::Steady(content, attributes) => {
                 timed(&mut member, &attributes);
-                self.feed.whole(member, content).await
+                let sha256 = self.feed.whole(member, content).await?;
+                self.archived(found, &sha256);
+                Ok(())
             }
             Prepared::Moving(content, attributes) => {
                 timed(&mut member, &attributes);
                 let text = format!("it changed during each of {TRIES} readings; the last one is kept");
                 self.feed.notice(&format!("{}: {text}", self.label(found)));
-                self.feed.whole(member, content).await
+                self.feed.whole(member, content).await?;
+                Ok(())
             }
             Prepared::Later => self.later(found, member).await,
             Prepared::Other => {
@@ -279,6 +314,11 @@ impl Reader<'_> {
             }
             Prepared::Failed(error) => self.failed(found, &error),
         }
+    }
+
+    /// It is in the new archive, as it was when it was looked at or younger.
+    fn archived(&mut self, found: &Found, sha256: &Digest) {
+        self.seen.archived(self.set.name.as_str(), &found.path, sha256);
     }
 
     fn failed(&mut self, found: &Found, error: &SftpError) -> Result<(), CentralError> {
@@ -302,6 +342,13 @@ impl Reader<'_> {
             member.r#type = MemberType::HardLink.into();
             member.link_target = first.clone();
             return self.feed.begin(member).await;
+        }
+        let set = self.set.name.as_str();
+        if let Some(sha256) = self.seen.unchanged(set, &found.path, &found.attributes) {
+            if let Some(id) = id {
+                self.first.insert(id, (member.path.clone(), found.attributes));
+            }
+            return Box::pin(self.send(found, Prepared::Unchanged(sha256))).await;
         }
         if let Some(id) = id
             && found.attributes.size() <= SMALL
@@ -371,7 +418,7 @@ impl Reader<'_> {
             self.feed.content(zeros.slice(..length)).await?;
             came += length as u64;
         }
-        self.feed.end().await?;
+        let sha256 = self.feed.end().await?;
         let after = sftp.look_at(&file).await;
         // A file that was read only has nothing to lose.
         let _closed = sftp.close(file).await;
@@ -380,7 +427,7 @@ impl Reader<'_> {
         match problem {
             Some(problem) if lost => self.feed.left_out(&format!("{label}: {problem}")),
             Some(problem) => self.feed.notice(&format!("{label}: {problem}")),
-            None if steady => {}
+            None if steady => self.archived(found, &sha256),
             None => {
                 let text = format!("it changed while it was read; {announced} bytes are kept");
                 self.feed.notice(&format!("{label}: {text}"));

@@ -2,6 +2,7 @@
 //!
 //! **Invariants:** where to sign in comes with the call and is gone with it; a call whose caller is gone ends.
 
+mod pull;
 mod removal;
 mod wire;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::backup::v1::central_service_server::CentralService;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -21,7 +22,7 @@ use crate::archive::read::Archive;
 use crate::archive::select::{self, SelectError, Selection, select};
 use crate::catalog::Reading;
 use crate::central::restore::{Piece, Wish, restore};
-use crate::central::{Central, CentralError, STALL, read};
+use crate::central::{Central, CentralError, STALL};
 use crate::destination::fault::Fault;
 use crate::ssh::Login;
 
@@ -151,7 +152,7 @@ impl CentralService for Centrals {
         tokio::spawn(async move {
             let _permit = permit;
             tokio::select! {
-                last = pull(archives, plan, out.clone()) => {
+                last = pull::pull(archives, plan, out.clone()) => {
                     // Who does not listen any more is not told.
                     let _gone = out.send(last).await;
                 }
@@ -209,110 +210,6 @@ impl CentralService for Centrals {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
-}
-
-/// Reads the central and has the archive written.
-async fn pull(
-    archives: Archives,
-    plan: wire::Pull,
-    out: Sender<Result<pb::PullArchiveResponse, Status>>,
-) -> Result<pb::PullArchiveResponse, Status> {
-    let wire::Pull { login, sets, header } = plan;
-    // What an earlier call has made is not read again.
-    super::wire::key(&header.idempotency_key)?;
-    let made = archives.catalog.made(&header.idempotency_key);
-    if let Some(record) = made.map_err(catalog_status)? {
-        return Ok(pb::PullArchiveResponse {
-            archive: Some(super::wire::archive(&record, &archives.config.directory)),
-            ..pb::PullArchiveResponse::default()
-        });
-    }
-    // Before anything is stopped on the central.
-    let turn = archives.turn().await?;
-    let central = connected(login).await?;
-    let (requests, messages) = channel(AHEAD);
-    let first = pb::create_archive_request::Kind::Header(header);
-    let first = pb::CreateArchiveRequest { kind: Some(first) };
-    // There is room for it: nothing was sent.
-    let _taken = requests.try_send(Ok(first));
-    let (notices, noticed) = channel(NOTICES);
-    let done = Arc::new(AtomicU64::new(0));
-    let taker = read::Taker {
-        requests: requests.clone(),
-        notices,
-        done: Arc::clone(&done),
-    };
-    let reading = async {
-        let read = read::read(&central, &sets, taker).await;
-        if let Err(error) = &read {
-            // The writer learns why there is no more, and keeps nothing.
-            let _gone = requests.send(Err(status(error))).await;
-        }
-        drop(requests);
-        read
-    };
-    let longest = sets
-        .iter()
-        .flat_map(|set| &set.commands)
-        .map(|command| command.deadline);
-    // A dump may be silent for long; the reader has a deadline for everything.
-    let stall = STALL + longest.max().unwrap_or_default();
-    let writing = archives.write_archive(turn, Box::pin(ReceiverStream::new(messages)), stall);
-    let work = async { tokio::join!(reading, writing) };
-    let (read, written) = told(work, noticed, &done, &out).await?;
-    let read = match read {
-        Ok(totals) => totals,
-        // The writer has ended first: it says why.
-        Err(CentralError::Cancelled) => {
-            written?;
-            return Err(Status::internal(
-                "the archive's writer stopped taking what was read",
-            ));
-        }
-        Err(error) => return Err(status(&error)),
-    };
-    let record = written?;
-    central.leave().await;
-    Ok(pb::PullArchiveResponse {
-        done_bytes: done.load(Ordering::Relaxed),
-        archive: Some(super::wire::archive(&record, &archives.config.directory)),
-        members: read.members,
-        notices: read.notices,
-        ..pb::PullArchiveResponse::default()
-    })
-}
-
-/// Does the work and tells how far it is; what stands still for too long is given up.
-async fn told<T>(
-    work: impl Future<Output = T>,
-    mut noticed: Receiver<String>,
-    done: &AtomicU64,
-    out: &Sender<Result<pb::PullArchiveResponse, Status>>,
-) -> Result<T, Status> {
-    let mut ticks = tokio::time::interval(TELL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let tell = |notice: String| pb::PullArchiveResponse {
-        done_bytes: done.load(Ordering::Relaxed),
-        notice,
-        ..pb::PullArchiveResponse::default()
-    };
-    tokio::pin!(work);
-    let answer = loop {
-        tokio::select! {
-            answer = &mut work => break answer,
-            Some(notice) = noticed.recv() => {
-                let _gone = out.send(Ok(tell(notice))).await;
-            }
-            _ = ticks.tick() => {
-                // A caller that does not listen misses some; that is no reason to wait for it.
-                let _full = out.try_send(Ok(tell(String::new())));
-            }
-        }
-    };
-    while let Ok(notice) = noticed.try_recv() {
-        let _gone = out.send(Ok(tell(notice))).await;
-    }
-    Ok(answer)
 }
 
 /// Brings members back.

@@ -3,6 +3,7 @@
 
 mod lost;
 mod removal;
+mod unchanged;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -103,6 +104,7 @@ impl World {
             }
             pulled.members = answer.members;
             pulled.archive = answer.archive;
+            pulled.copied = answer.copied_bytes;
         }
         Ok(pulled)
     }
@@ -156,6 +158,7 @@ pub(crate) struct Pulled {
     pub(crate) archive: Option<pb::Archive>,
     pub(crate) members: u64,
     pub(crate) notices: Vec<String>,
+    pub(crate) copied: u64,
 }
 
 pub(crate) fn command(name: &str, run: &str, restore: &str) -> pb::CentralCommand {

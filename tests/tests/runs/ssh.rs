@@ -11,6 +11,7 @@ use crate::files_below;
 use crate::kills::{temporaries, tree};
 use crate::servers::Server;
 use crate::servers::sshd::sshd;
+use crate::wire::at_rest;
 use crate::world::{SETTLED, World, in_place, json, newest, said};
 
 fn path(path: &Path) -> String {
@@ -115,12 +116,24 @@ async fn backed_up_and_restored(world: &World) {
         sizes[0]["files"].as_u64().unwrap() >= good.len() as u64,
         "{sizes}"
     );
+    at_rest(&core).await;
     let create = "backup config create Far --central far --destination disk --then save-and-run";
     said(world, &create.split(' ').collect::<Vec<_>>()).await;
     let run = newest(world).await;
     assert_eq!(run["state"], "succeeded", "{run}");
     let name = run["archive_name"].as_str().unwrap();
     said(world, &["backup", "verify", name]).await;
+
+    // What has not changed is copied from it.
+    let again = world.cli(&["backup", "run", "Far"]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    assert!(again.stderr.contains("the satellite had the others"), "{again:?}");
+    let archives = json(world, &["backup", "list"]).await;
+    let [second, first] = [0, 1].map(|number| &archives[number]);
+    assert!(second["data_sets"].is_array(), "{second}");
+    assert_eq!(second["data_sets"], first["data_sets"]);
+    let second = second["file_name"].as_str().unwrap();
+    said(world, &["backup", "delete", second, "--yes"]).await;
 
     said(world, &["backup", "restore", name, "--test"]).await;
     for path in tree(&core).into_keys() {

@@ -1,9 +1,10 @@
 //! What has not changed is not sent again: bytes are counted on the way between the server and the backup-service.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use e2e::command::{command, stdout_of};
 use e2e::network::write;
@@ -57,13 +58,12 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// A file that was changed a moment ago is read again the next time: its clock may not tell a second change.
-async fn at_rest(file: &Path) {
-    let changed = std::fs::metadata(file).unwrap();
-    let changed = changed.modified().unwrap();
+/// What was changed a moment ago is read again the next time: its clock may not tell a second change.
+pub(crate) async fn at_rest(path: &Path) {
+    let changed = std::fs::metadata(path).unwrap().ctime();
     let old = until("the files to be at rest", SETTLED, async || {
-        let age = SystemTime::now().duration_since(changed).unwrap_or_default();
-        (age > Duration::from_secs(4)).then_some(())
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        (i64::try_from(now.as_secs()).unwrap() > changed + 4).then_some(())
     });
     old.await.unwrap();
 }

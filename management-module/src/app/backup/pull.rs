@@ -71,11 +71,16 @@ impl Backups {
                 let totals = Totals {
                     members: answer.members,
                     bytes: answer.done_bytes,
-                    sent: answer.done_bytes,
+                    sent: answer.done_bytes.saturating_sub(answer.copied_bytes),
                     notices: answer.notices,
                     left_out: archive.left_out,
                     left_out_first: Vec::new(),
                 };
+                if totals.sent < totals.bytes {
+                    let (read, bytes) = (totals.sent, totals.bytes);
+                    let had = "were read; the satellite had the others";
+                    job.note(format!("{read} of {bytes} bytes {had}")).await;
+                }
                 return Ok(Made { archive, totals });
             }
             fail_point("pull.told");
