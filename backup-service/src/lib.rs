@@ -17,6 +17,7 @@ pub const FAIL_POINTS: &[&str] = &[
     "copy.sent",
     "copy.verified",
     "copy.named",
+    "archive.sent",
     "archive.read",
     "archive.removed",
 ];

@@ -76,6 +76,7 @@ fn send_file(
         {
             break;
         }
+        satellite_host::fail_point("archive.sent");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One copy of an archive: by the satellite to where it reaches, or to a directory of the server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -49,7 +49,13 @@ impl Runs {
         match place {
             Place::Server(path) => {
                 let directory = path.join(&run.plan.directory).join(run.plan.name.as_str());
-                self.copy_here(directory, archive, encryption, news).await
+                let way = Way::Here {
+                    directory,
+                    archive,
+                    encryption,
+                };
+                self.persistently(&satellite_name(&run.satellite)?, way, news)
+                    .await
             }
             Place::Satellite(mut whole) => {
                 whole.base_directory.clone_from(&run.plan.directory);
@@ -63,7 +69,8 @@ impl Runs {
                 if request.encryption.is_some() {
                     self.can_encrypt(&satellite).await?;
                 }
-                self.copy_there(&satellite, request, news).await
+                self.persistently(&satellite, Way::There(Box::new(request)), news)
+                    .await
             }
         }
     }
@@ -81,16 +88,27 @@ impl Runs {
         )))
     }
 
-    async fn copy_there(
+    /// Tries again when the satellite was lost.
+    async fn persistently(
         &self,
         satellite: &SatelliteName,
-        request: pb::CopyArchiveRequest,
+        way: Way<'_>,
         news: (usize, mpsc::Sender<Moved>),
     ) -> Result<pb::CopyDone, AppError> {
         let mut attempt = 0;
         let mut patience = None;
         loop {
-            let tried = self.copy_once(satellite, request.clone(), &news).await;
+            let tried = match &way {
+                Way::There(request) => self.copy_once(satellite, (**request).clone(), &news).await,
+                Way::Here {
+                    directory,
+                    archive,
+                    encryption,
+                } => {
+                    self.fetch_once((directory, archive, encryption.clone()), &news)
+                        .await
+                }
+            };
             let is_lost = match &tried {
                 // The connection to the satellite was cut: the same call goes on there.
                 Err(AppError::Unavailable { .. } | AppError::Fleet(_)) => true,
@@ -160,43 +178,57 @@ impl Runs {
         }
     }
 
-    /// Brings the archive's file to a directory of this machine.
-    async fn copy_here(
+    /// Brings the archive's file to a directory of this machine. What was cut begins anew: both ends are quick.
+    async fn fetch_once(
         &self,
-        directory: PathBuf,
-        archive: &pb::Archive,
-        encryption: Option<pb::Encryption>,
-        (number, news): (usize, mpsc::Sender<Moved>),
+        (directory, archive, encryption): (&Path, &pb::Archive, Option<pb::Encryption>),
+        (number, news): &(usize, mpsc::Sender<Moved>),
     ) -> Result<pb::CopyDone, AppError> {
         let (stored, mut pieces) = match encryption {
             None => self.backups.download(&archive.id, 0).await?,
             Some(encryption) => self.backups.download_sealed(&archive.id, encryption).await?,
         };
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let writing = keep_at_server(directory, stored.archive, receiver);
+        let writing = keep_at_server(directory.to_owned(), stored.archive, receiver);
         let patience = self.backups.patience(0);
         let reading = async move {
             let mut done = 0;
             loop {
-                let piece = match tokio::time::timeout(patience, pieces.next()).await {
-                    Ok(Some(Ok(piece))) => Ok(piece.data),
-                    Ok(Some(Err(status))) => Err(status.message().to_owned()),
-                    Ok(None) => return,
-                    Err(_) => Err("nothing came for too long".to_owned()),
+                let (piece, lost) = match tokio::time::timeout(patience, pieces.next()).await {
+                    Ok(Some(Ok(piece))) => (Ok(piece.data), None),
+                    Ok(Some(Err(status))) => (Err(status.message().to_owned()), Some(status)),
+                    Ok(None) => return None,
+                    Err(_) => (Err("nothing came for too long".to_owned()), None),
                 };
                 let is_over = piece.is_err();
                 done += piece.as_ref().map_or(0, |data| data.len() as u64);
                 drop(news.try_send(Moved {
-                    number,
+                    number: *number,
                     done,
                     is_reading_back: false,
                 }));
                 if sender.send(piece).await.is_err() || is_over {
-                    return;
+                    return lost;
                 }
             }
         };
-        let (kept, ()) = tokio::join!(writing, reading);
-        kept
+        let (kept, lost) = tokio::join!(writing, reading);
+        match lost {
+            // It says whether it is worth another try.
+            Some(status) => Err(AppError::remote(stored.satellite.as_str(), status)),
+            None => kept,
+        }
     }
+}
+
+/// Which way an archive is copied.
+enum Way<'a> {
+    /// By the satellite, to where it reaches.
+    There(Box<pb::CopyArchiveRequest>),
+    /// Through this machine, to one of its directories.
+    Here {
+        directory: PathBuf,
+        archive: &'a pb::Archive,
+        encryption: Option<pb::Encryption>,
+    },
 }
