@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use satellite_host::files;
 use satellite_host::systemd::Behaviour;
-use satellite_proto::wire::bridge::v1::{OperationState, WorkloadState};
+use satellite_proto::wire::bridge::v1::{OperationState, Workload, WorkloadState};
 use tonic::Code;
 
 use self::world::{Satellite, World, name};
@@ -341,6 +341,19 @@ async fn a_workload_that_ends_is_seen() {
         .unwrap();
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_started_yet_after_a_boot_has_not_failed() {
+    let world = World::new();
+    let satellite = world.boot();
+    satellite.install(&world.bundle(1, "good one"), true).await;
+    drop(satellite);
+    let satellite = world.boot_after_power_cut();
+    let seen = satellite.workloads.watch();
+    satellite.workloads.look().await;
+    let states: Vec<_> = seen.borrow().iter().map(Workload::state).collect();
+    assert_eq!(states, [WorkloadState::Starting]);
 }
 
 #[tokio::test]

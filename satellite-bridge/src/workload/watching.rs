@@ -57,7 +57,7 @@ impl Inner {
     pub(crate) async fn look(&self, name: &WorkloadName) -> Option<Workload> {
         let installed = self.table().get(name).cloned();
         let target = self.busy().get(name).copied();
-        let installing = target.flatten().is_some();
+        let (is_busy, installing) = (target.is_some(), target.flatten().is_some());
         let Some(installed) = installed else {
             return installing.then(|| Workload {
                 name: name.to_string(),
@@ -73,7 +73,7 @@ impl Inner {
             health: &installed.manifest.health,
         };
         let (status, finding) = probe.look().await;
-        let (mut state, problem) = judge(&installed, status.as_ref(), finding);
+        let (mut state, problem) = judge(&installed, status.as_ref(), finding, is_busy);
         if installing {
             state = WorkloadState::Installing;
         }
@@ -86,9 +86,18 @@ impl Inner {
 }
 
 /// What a look means, and why it is not well.
-fn judge(installed: &Installed, status: Option<&UnitStatus>, finding: Finding) -> (WorkloadState, String) {
+fn judge(
+    installed: &Installed,
+    status: Option<&UnitStatus>,
+    finding: Finding,
+    is_busy: bool,
+) -> (WorkloadState, String) {
     match finding {
         Finding::Well => (WorkloadState::Healthy, String::new()),
+        // After the start of the machine, or between the two halves of a restart.
+        Finding::Ended(_) if installed.enabled && is_busy => {
+            (WorkloadState::Starting, "it is about to be started".to_owned())
+        }
         Finding::Ended(problem) if installed.enabled => (WorkloadState::Failed, problem),
         Finding::Ended(_) => (WorkloadState::Stopped, String::new()),
         Finding::NotYet(problem) if is_young(installed, status) => (WorkloadState::Starting, problem),
