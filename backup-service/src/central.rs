@@ -185,7 +185,17 @@ impl Central {
             return Ok(lacks);
         }
         let names: Vec<_> = programs.iter().map(|(_, program)| program.clone()).collect();
-        let missing = exec::lacking(&self.ssh, &names).await?;
+        let missing = match exec::lacking(&self.ssh, &names).await {
+            Err(ExecError::NoShell { .. }) => {
+                programs.dedup_by(|second, first| second.0 == first.0);
+                let shells = programs
+                    .into_iter()
+                    .map(|(set, _)| (set, Lack::Program("sh".to_owned())));
+                lacks.extend(shells);
+                return Ok(lacks);
+            }
+            missing => missing?,
+        };
         let lacking = programs
             .into_iter()
             .filter(|(_, program)| missing.contains(program));

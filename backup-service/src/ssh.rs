@@ -10,6 +10,7 @@ use russh::client::{AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse
 use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate, decode_secret_key};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 use crate::destination::fault::Fault;
 use crate::destination::target::Secret;
@@ -95,6 +96,8 @@ impl Handler for Verifier {
 pub(crate) struct Ssh {
     handle: Handle<Verifier>,
     at: String,
+    /// Whether the account runs programs, once that was asked.
+    pub(crate) has_shell: OnceCell<bool>,
 }
 
 impl Ssh {
@@ -158,6 +161,7 @@ pub(crate) async fn connect(login: &Login) -> Result<Ssh, Fault> {
     let signed_in = tokio::time::timeout(CONNECT, sign_in(login, &mut handle)).await;
     signed_in.map_err(late)??;
     Ok(Ssh {
+        has_shell: OnceCell::new(),
         handle,
         at: login.at(),
     })

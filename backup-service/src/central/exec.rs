@@ -21,6 +21,12 @@ const TAIL: usize = 8 << 10;
 /// How much longer than its deadline a program may take until the central's own clock has ended it.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a shell may take to say a word.
+const HELLO: Duration = Duration::from_secs(30);
+
+/// What a shell prints when it is asked whether it is one.
+const SHELL: &str = "a shell";
+
 /// How long the service manager may take for one unit.
 const UNIT: Duration = Duration::from_secs(120);
 
@@ -76,6 +82,14 @@ pub enum ExecError {
         program: String,
         /// What it was given.
         deadline: Duration,
+    },
+    /// The account is one for files only.
+    #[error(
+        "`{program}` cannot be run: the user may use SFTP only; give the user a shell on the central, or leave out what needs one"
+    )]
+    NoShell {
+        /// The program.
+        program: String,
     },
     /// The line.
     #[error("`{program}` cannot be run")]
@@ -147,6 +161,14 @@ impl Running {
         deadline: Duration,
     ) -> Result<Self, ExecError> {
         let program = argv.first().cloned().unwrap_or_default();
+        let has_shell = ssh.has_shell.get_or_try_init(|| has_shell(ssh));
+        if !*has_shell.await? {
+            return Err(ExecError::NoShell { program });
+        }
+        Self::open(ssh, program, line, deadline).await
+    }
+
+    async fn open(ssh: &Ssh, program: String, line: String, deadline: Duration) -> Result<Self, ExecError> {
         let failed = |source| ExecError::Line {
             program: program.clone(),
             source,
@@ -276,6 +298,18 @@ impl Drop for Running {
             runtime.spawn(end(channel));
         }
     }
+}
+
+/// Where only SFTP is allowed, a server starts that instead of what it is asked for, and nothing would ever come.
+async fn has_shell(ssh: &Ssh) -> Result<bool, ExecError> {
+    let mut hello = Running::open(ssh, "sh".to_owned(), format!("echo {SHELL}"), HELLO).await?;
+    hello.given().await;
+    let mut said = Vec::new();
+    while let Some(data) = hello.print().await? {
+        said.extend_from_slice(&data);
+    }
+    // A shell may have greeted first.
+    Ok(String::from_utf8_lossy(&said).lines().any(|line| line == SHELL))
 }
 
 async fn end(channel: Channel<Msg>) {

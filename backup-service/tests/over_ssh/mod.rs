@@ -3,6 +3,7 @@
 
 mod lost;
 mod removal;
+mod sftp_only;
 mod unchanged;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let server = sshd_with_units();
+        Self::with(sshd_with_units()).await
+    }
+
+    pub(crate) async fn with(server: Server) -> Self {
         let (service, archives) = Service::start(tempfile::tempdir().unwrap()).await;
         let channel = client::channel(&Service::socket(service.dir.path()))
             .await

@@ -174,7 +174,7 @@ impl Work<'_> {
         let messages = Box::pin(ReceiverStream::new(messages));
         let writing = self.archives.write_archive(turn, messages, stall);
         let work = async { tokio::join!(reading, writing) };
-        let (read, written) = told(work, noticed, &done, self.out).await;
+        let (read, written) = Box::pin(told(work, noticed, &done, self.out)).await;
         drop(base_reading);
         match (read, written) {
             (Ok(totals), Ok(record)) => Ok((record, totals, std::mem::take(seen))),
