@@ -19,6 +19,7 @@ mod metrics;
 mod pager;
 mod pages;
 mod routes;
+mod sizes;
 mod statics;
 mod text;
 
@@ -28,9 +29,11 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::app::backup::Backups;
 use crate::app::users::{ProviderSignIn, SignIn};
+use crate::app::{App, AppError};
+
+use crate::store::Central;
 
 pub use self::listen::offer;
 pub use self::metrics::offer as offer_metrics;
@@ -51,6 +54,7 @@ struct Shared {
     live: Arc<Semaphore>,
     drafts: drafts::Drafts<pages::wizard::Draft>,
     dropboxes: drafts::Drafts<pages::destinations::Waiting>,
+    sizes: sizes::Sizes,
     /// Who began which job: a customer sees no other.
     begun: Mutex<HashMap<String, String>>,
     stop: CancellationToken,
@@ -66,6 +70,7 @@ impl Web {
             live: Arc::new(Semaphore::new(LIVE)),
             drafts: drafts::Drafts::default(),
             dropboxes: drafts::Drafts::default(),
+            sizes: sizes::Sizes::default(),
             begun: Mutex::default(),
             stop,
         }))
@@ -77,6 +82,11 @@ impl Web {
 
     fn backups(&self) -> &Backups {
         &self.0.backups
+    }
+
+    /// What a central holds, or held some minutes ago.
+    async fn sizes(&self, central: &Central) -> Result<Arc<sizes::Looked>, AppError> {
+        self.0.sizes.of(&self.0.backups, central).await
     }
 }
 

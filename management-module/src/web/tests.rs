@@ -10,6 +10,7 @@ mod safety;
 mod scripts;
 mod shelf;
 mod signing_in;
+mod sizes;
 mod stored;
 mod tenants;
 mod warnings;

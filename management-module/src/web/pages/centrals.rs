@@ -80,9 +80,9 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
 
 async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, wrong_word: bool) -> Answer {
     let is_stranger = way::is_stranger(central);
-    let measured = match is_stranger {
-        true => Ok(Vec::new()),
-        false => ask.web.backups().measure(&central.name).await,
+    let looked = match is_stranger {
+        true => None,
+        false => Some(ask.web.sizes(central).await),
     };
     let content = html! {
         h1 { (central.name) }
@@ -108,18 +108,20 @@ async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, 
             }
             section.card {
                 h2 { (ask.say(backup::DATA_SETS)) }
-                @match &measured {
-                    Err(error) => { (look::problem(ask, error)) }
-                    Ok(_) if is_stranger => { (look::warning(ask.say(backup::KEY_FIRST))) }
-                    Ok(sets) => { form method="post" action="/archives/new" {
+                @match &looked {
+                    Some(Err(error)) => { (look::problem(ask, error)) }
+                    None => { (look::warning(ask.say(backup::KEY_FIRST))) }
+                    Some(Ok(looked)) => {
+                    @if let Some(error) = &looked.problem { (look::problem(ask, error)) }
+                    form method="post" action="/archives/new" {
                         (look::token(ask))
                         input type="hidden" name="central" value=(central.name);
                         input type="hidden" name="key" value=(uuid::Uuid::new_v4().to_string());
                         fieldset {
                             legend.unseen { (ask.say(backup::DATA_SETS)) }
-                            @for (set, size) in sets {
+                            @for (set, bytes) in &looked.sets {
                                 (look::tick("set", &set.name, &html! {
-                                    (set.name) " " span.soft { (ask.language.size(size.bytes)) }
+                                    (set.name) @if let Some(bytes) = bytes { " " span.soft { (ask.language.size(*bytes)) } }
                                 }, true))
                             }
                         }
@@ -223,6 +225,7 @@ pub(in crate::web) async fn check(ask: Ask) -> Answer {
         Ok(found) => (StatusCode::OK, way::found(&ask, &central, &found)),
         Err(error) => (status_of(&error), look::problem(&ask, &error)),
     };
+    ask.web.0.sizes.forget(&central.name);
     // Its key may be confirmed by now.
     let central = find(&ask).await?;
     shown(&ask, status, &central, &said, false).await

@@ -182,28 +182,30 @@ async fn when(ask: &Ask, draft: &Draft, faults: &Faults) -> Result<Markup, Failu
 }
 
 async fn what(ask: &Ask, draft: &Draft, faults: &Faults) -> Result<Markup, Failure> {
-    let measured = ask.web.backups().measure(&draft.central).await?;
+    let mut centrals = ask.web.backups().centrals().await?.into_iter();
+    let central = centrals.find(|central| central.name == draft.central);
+    let looked = ask.web.sizes(&central.ok_or(Failure::NoPage)?).await?;
     let is_chosen = |name: &str| {
         draft
             .sets
             .as_ref()
             .is_none_or(|sets| sets.iter().any(|set| set == name))
     };
-    let total: u64 = measured.iter().map(|(_, size)| size.bytes).sum();
     Ok(html! {
         p { (ask.say(plan::SETS_WHAT)) }
+        @if let Some(error) = &looked.problem { (look::problem(ask, error)) }
         @if !faults.of(ask.language, "set").is_empty() { p.fault role="alert" { (faults.of(ask.language, "set")) } }
         input type="hidden" name="sets" value="chosen";
         fieldset {
             legend.unseen { (ask.say(backup::DATA_SETS)) }
-            @for (set, size) in &measured {
+            @for (set, bytes) in &looked.sets {
                 (look::tick("set", &set.name, &html! {
-                    b { (set.name) } " " (set.description) " " span.soft { (ask.language.size(size.bytes)) }
+                    b { (set.name) } " " (set.description) @if let Some(bytes) = bytes { " " span.soft { (ask.language.size(*bytes)) } }
                     @if set.can_be_large { div.small.soft { (ask.say(plan::CAN_BE_LARGE)) } }
                 }, is_chosen(&set.name)))
             }
         }
-        p.soft { (ask.fill(plan::TOTAL, &[&ask.language.size(total)])) }
+        @if let Some(total) = looked.total() { p.soft { (ask.fill(plan::TOTAL, &[&ask.language.size(total)])) } }
     })
 }
 
