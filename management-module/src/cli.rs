@@ -161,7 +161,8 @@ impl Cli {
     pub async fn run(self) -> ExitCode {
         let global = self.global;
         let environment = || Language::of_environment(|name| std::env::var(name).ok());
-        global.lang.unwrap_or_else(environment).choose();
+        let language = global.lang.unwrap_or_else(environment);
+        language.choose(global.output == Output::Table);
         let done = Box::pin(self.command.run(&global)).await;
         exit::report(done)
     }

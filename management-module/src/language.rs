@@ -2,12 +2,14 @@
 //!
 //! **Invariant:** what programs read is never translated.
 
+mod said;
 mod text;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+pub use self::said::{Piece, Said};
 pub use self::text::Text;
 pub(crate) use self::text::texts;
 

@@ -1,6 +1,11 @@
 //! House rules that a machine can keep: module texts, size, direction of dependencies, paths in the documentation.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "tidy/literals.rs"]
+mod literals;
+#[path = "tidy/said.rs"]
+mod said;
+
 use std::path::{Path, PathBuf};
 
 /// Longest source file, in lines without the tests at its end.

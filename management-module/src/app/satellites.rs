@@ -272,10 +272,9 @@ fn not_dialled(address: &Address, source: DialError) -> AppError {
         source => AppError::Unavailable {
             message: format!(
                 "the satellite cannot be reached at {address}. Check the address on its console, that it is switched on, \
-                 and that firewalls between it and this server let {} /tcp pass",
+                 and that firewalls between it and this server let {}/tcp pass",
                 address.as_str().rsplit(':').next().unwrap_or_default()
-            )
-            .replace(" /tcp", "/tcp"),
+            ),
             source: Some(Box::new(source)),
         },
     }

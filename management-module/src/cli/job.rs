@@ -7,7 +7,8 @@ use satellite_proto::wire::backup::v1::Archive;
 use satellite_proto::wire::management::v1::JobEvent;
 use tonic::{Code, Streaming};
 
-use super::{CliError, render};
+use super::{CliError, render, texts};
+use crate::language::Language;
 
 /// How work ended that ended well.
 pub(super) struct Ended {
@@ -27,7 +28,7 @@ pub(super) async fn follow(mut events: Streaming<JobEvent>) -> Result<Ended, Cli
             )));
         };
         if !event.notice.is_empty() {
-            progress.line(&format!("note: {}", event.notice));
+            progress.line(&Language::told_in().fill(texts::NOTE_LINE, &[&texts::told(&event.notice)]));
         }
         if event.ended {
             progress.finish();
@@ -98,6 +99,7 @@ impl Progress {
             ("", step) => step.to_owned(),
             (satellite, step) => format!("{satellite}: {step}"),
         };
+        let step = texts::told(&step);
         self.set(&step, event.done, event.total, event.unit == "bytes");
     }
 

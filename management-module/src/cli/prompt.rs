@@ -44,7 +44,7 @@ pub(super) fn confirm(question: &str, said: bool) -> Result<bool, CliError> {
         return Ok(true);
     }
     Confirm::new()
-        .with_prompt(question)
+        .with_prompt(texts::told(question))
         .default(false)
         .interact()
         .map_err(CliError::failed)
@@ -69,9 +69,9 @@ pub(super) fn password(prompt: &str, new: bool) -> Result<String, CliError> {
             "there is nobody to ask for the password: use --password-file".to_owned(),
         ));
     }
-    let asked = Password::new().with_prompt(prompt);
+    let asked = Password::new().with_prompt(texts::told(prompt));
     let asked = if new {
-        asked.with_confirmation("The same again", "They differ")
+        asked.with_confirmation(texts::told("The same again"), texts::told("They differ"))
     } else {
         asked
     };

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::texts::{self, Text};
 use super::{CliError, Output};
+use crate::language::Language;
 
 /// Several things of a kind: a row each, or a JSON array.
 pub(super) fn list<T: Serialize>(
@@ -46,7 +47,7 @@ pub(super) fn listed<T: Serialize>(
             if text.is_empty() {
                 texts::NONE.to_owned()
             } else {
-                text
+                cell(text)
             }
         }));
     }
@@ -68,11 +69,20 @@ pub(super) fn told<T: Serialize>(
             if value.is_empty() {
                 texts::NONE.to_owned()
             } else {
-                value
+                cell(value)
             },
         ]);
     }
     Ok(finished(&mut table))
+}
+
+/// A name has no blanks, or is no message; what a program said is told in the reader's language.
+fn cell(text: String) -> String {
+    if text.contains(' ') {
+        texts::told(&text)
+    } else {
+        text
+    }
 }
 
 /// One word as an answer: itself, or a JSON object with it under `key`.
@@ -108,15 +118,22 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), CliError> {
 
 /// Tells something about how it goes.
 pub(super) fn note(text: &str) {
+    let text = texts::told(text);
     let _gone = writeln!(io::stderr().lock(), "{text}");
 }
 
 pub(super) fn warning(text: &str) {
-    note(&format!("warning: {text}"));
+    line(texts::WARNING_LINE, text);
 }
 
 pub(super) fn error(text: &str) {
-    note(&format!("error: {text}"));
+    line(texts::ERROR_LINE, text);
+}
+
+/// Tells what kind of news it is, and the news.
+fn line(kind: Text, text: &str) {
+    let text = Language::told_in().fill(kind, &[&texts::told(text)]);
+    let _gone = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Whether a person looks at stderr.

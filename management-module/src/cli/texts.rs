@@ -27,6 +27,9 @@ pub(super) const NONE: &str = "-";
 
 static CHOSEN: OnceLock<Language> = OnceLock::new();
 
+/// The language of what programs say: English where a program reads.
+static TOLD_IN: OnceLock<Language> = OnceLock::new();
+
 impl Language {
     /// The language that the environment asks for, as `setlocale` finds it; English if it is none of ours.
     pub(super) fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
@@ -44,10 +47,21 @@ impl Language {
         CHOSEN.get().copied().unwrap_or(Self::En)
     }
 
-    /// From now on texts are in this language. Only the first choice counts.
-    pub(super) fn choose(self) {
-        let _chosen_before = CHOSEN.set(self);
+    /// The language of what programs say.
+    pub(super) fn told_in() -> Self {
+        TOLD_IN.get().copied().unwrap_or_default()
     }
+
+    /// From now on texts are in this language, and what programs say too if a person reads it. Only the first choice counts.
+    pub(super) fn choose(self, person_reads: bool) {
+        let _chosen_before = CHOSEN.set(self);
+        let _chosen_before = TOLD_IN.set(if person_reads { self } else { Self::En });
+    }
+}
+
+/// What a program said, in the language that was chosen.
+pub(super) fn told(message: &str) -> String {
+    Language::told_in().tell(message).to_string()
 }
 
 impl ValueEnum for Language {
@@ -113,6 +127,9 @@ pub(super) fn running(value: bool) -> Text {
 }
 
 texts! { pub(super),
+    NOTE_LINE = "note: {}" | "Hinweis: {}" | "remarque : {}" | "nota: {}";
+    WARNING_LINE = "warning: {}" | "Warnung: {}" | "avertissement : {}" | "avviso: {}";
+    ERROR_LINE = "error: {}" | "Fehler: {}" | "erreur : {}" | "errore: {}";
     PLACE = "Place" | "Ort" | "Emplacement" | "Luogo";
     CREDENTIALS = "Credentials" | "Zugangsdaten" | "Identifiants" | "Credenziali";
     LIMIT = "Limit" | "Begrenzung" | "Limite" | "Limite";

@@ -1,5 +1,6 @@
 //! The task that holds contact with one satellite.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -326,7 +327,10 @@ impl Task {
             );
             return End::Failed(Reachability::Refused, problem);
         }
-        let cause = crate::error_chain(status);
+        // What lies beneath, if something does: the status itself is a text for programmers.
+        let cause = status
+            .source()
+            .map_or_else(|| status.message().to_owned(), crate::error_chain);
         End::Failed(
             Reachability::Unreachable,
             format!("{address} cannot be reached: {cause}"),

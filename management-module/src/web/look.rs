@@ -125,7 +125,7 @@ pub(super) fn failure(ask: &Ask, failure: &Failure) -> Response {
     let heading = ask.say(failure.heading());
     let content = html! {
         h1 { (heading) }
-        @if let Some(detail) = failure.detail() { div.note.bad role="alert" { p lang="en" { (detail) } } }
+        @if let Some(detail) = failure.detail() { div.note.bad role="alert" { p { (said(ask, &detail)) } } }
         p { a href="/" { (ask.say(common::TO_OVERVIEW)) } }
     };
     page_with(ask, failure.status(), heading, &content)
@@ -141,7 +141,17 @@ pub(super) fn problem(ask: &Ask, error: &AppError) -> Markup {
     html! {
         div.note.bad role="alert" {
             p { b { (ask.say(heading_of(error))) } }
-            @if let AppError::Password(weak) = error { p { (ask.say(weakness(*weak))) } } @else if let Some(detail) = detail { p lang="en" { (detail) } }
+            @if let AppError::Password(weak) = error { p { (ask.say(weakness(*weak))) } } @else if let Some(detail) = detail { p { (said(ask, &detail)) } }
+        }
+    }
+}
+
+/// What a program said, in the reader's language; what stayed English is marked as such.
+pub(super) fn said(ask: &Ask, message: &str) -> Markup {
+    let said = ask.language.tell(message);
+    html! {
+        @for piece in said.pieces() {
+            @if piece.is_foreign { span lang="en" { (piece.text) } } @else { (piece.text) }
         }
     }
 }

@@ -13,6 +13,7 @@ mod signing_in;
 mod sizes;
 mod stored;
 mod tenants;
+mod told;
 mod warnings;
 
 use std::time::Duration;

@@ -78,8 +78,10 @@ impl Backups {
                 };
                 if totals.sent < totals.bytes {
                     let (read, bytes) = (totals.sent, totals.bytes);
-                    let had = "were read; the satellite had the others";
-                    job.note(format!("{read} of {bytes} bytes {had}")).await;
+                    job.note(format!(
+                        "{read} of {bytes} bytes were read; the satellite had the others"
+                    ))
+                    .await;
                 }
                 return Ok(Made { archive, totals });
             }

@@ -114,7 +114,7 @@ impl Report {
         let row = |text: Text, value: String| (self.language.say(text).to_owned(), value);
         let mut rows = vec![row(w::CENTRAL, self.central.clone())];
         if !self.reason.is_empty() {
-            rows.push(row(w::REASON, self.reason.clone()));
+            rows.push(row(w::REASON, self.language.tell(&self.reason).to_string()));
         }
         if !self.archive.is_empty() {
             let size = self.language.size(self.bytes);
@@ -146,7 +146,7 @@ impl Report {
         }
         let told = |copy: &Copy| match copy.state {
             CopyState::Done => language.fill(w::COPY_DONE, &[&language.size(copy.bytes)]),
-            CopyState::Failed => language.fill(w::COPY_FAILED, &[&copy.error]),
+            CopyState::Failed => language.fill(w::COPY_FAILED, &[&language.tell(&copy.error).to_string()]),
             CopyState::Skipped => language.say(w::COPY_SKIPPED).to_owned(),
             CopyState::Pending | CopyState::Copying => language.say(w::COPY_OPEN).to_owned(),
         };

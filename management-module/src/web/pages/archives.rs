@@ -143,7 +143,7 @@ fn there(ask: &Ask, shown: &There) -> Markup {
 fn problems(ask: &Ask, problems: &[String]) -> Markup {
     let rest = problems.len().saturating_sub(PROBLEMS);
     html! {
-        @for problem in problems.iter().take(PROBLEMS) { (look::warning(problem)) }
+        @for problem in problems.iter().take(PROBLEMS) { div.note.warn { p { (look::said(ask, problem)) } } }
         @if rest > 0 { p { a href="/satellites" { (ask.fill(backup::MORE_PROBLEMS, &[&ask.language.number(rest as u64)])) } } }
     }
 }

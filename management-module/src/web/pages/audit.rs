@@ -35,12 +35,12 @@ pub(in crate::web) async fn list(ask: Ask) -> Answer {
             } }
             tbody { @for record in &part.rows { tr {
                 td data-label=(ask.say(common::TIME)) { (look::moment(&ask, Some(record.time))) }
-                td data-label=(ask.say(common::WHO)) { (record.actor) }
+                td data-label=(ask.say(common::WHO)) { (look::said(&ask, &record.actor)) }
                 td data-label=(ask.say(common::ACTION)) { (action(&record.action)) }
                 td.long data-label=(ask.say(common::SUBJECT)) { (record.subject) }
                 td.long data-label=(ask.say(common::RESULT)) {
                     @if record.result == "ok" { (look::badge(Tone::Good, ask.say(common::OK))) }
-                    @else { (look::badge(Tone::Bad, ask.say(common::FAILED))) " " span.small lang="en" { (record.result) } }
+                    @else { (look::badge(Tone::Bad, ask.say(common::FAILED))) " " span.small { (look::said(&ask, &record.result)) } }
                 }
             } } }
         } } }

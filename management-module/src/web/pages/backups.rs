@@ -321,7 +321,7 @@ fn run_row(ask: &Ask, run: &RunRow) -> Markup {
                 @else { a href={ "/archives/" (escaped(&run.archive_id)) } { (ask.language.size(run.bytes)) } }
             }
             td data-label=(ask.say(plan::DESTINATIONS)) { span { @for copy in &run.copies { (one_copy(ask, copy)) } } }
-            td data-label=(ask.say(fleet::WHY)) lang="en" { @for text in why { @if !text.is_empty() { div { (text) } } } }
+            td data-label=(ask.say(fleet::WHY)) { @for text in why { @if !text.is_empty() { div { (look::said(ask, text)) } } } }
         }
     }
 }
@@ -329,7 +329,7 @@ fn run_row(ask: &Ask, run: &RunRow) -> Markup {
 fn one_copy(ask: &Ask, copy: &CopyRow) -> Markup {
     let (tone, text) = copy_state(copy.state);
     html! { div { (copy.destination) " " (look::badge(tone, ask.say(text)))
-    @if !copy.error.is_empty() { div.small lang="en" { (copy.error) } } } }
+    @if !copy.error.is_empty() { div.small { (look::said(ask, &copy.error)) } } } }
 }
 
 fn seconds(run: &RunRow) -> u64 {

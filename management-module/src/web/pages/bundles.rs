@@ -56,7 +56,7 @@ async fn listed(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
                     input #file type="file" accept=".bundle" required;
                 }
                 progress hidden aria-label=(ask.say(common::PROGRESS)) {}
-                p.fault role="status" lang="en" {}
+                p.fault role="status" {}
                 button.main { (ask.say(machine::ADD_BUNDLE)) }
                 noscript { p { (ask.say(machine::NEEDS_SCRIPT)) } }
             }
@@ -140,9 +140,13 @@ pub(in crate::web) async fn add(ask: Ask) -> Answer {
         Ok(_) => (StatusCode::OK, "/bundles?done=bundle-added".to_owned()),
         Err(error) => {
             let detail = Failure::detail_of(&error).unwrap_or_default();
+            let (heading, detail) = (
+                language.say(heading_of(&error)),
+                language.tell(&detail).to_string(),
+            );
             (
                 status_of(&error),
-                format!("{}: {detail}", language.say(heading_of(&error))),
+                language.fill(common::NAMED, &[heading, &detail]),
             )
         }
     };

@@ -426,7 +426,7 @@ fn found(ask: &Ask, name: &str, tried: &Tried) -> Markup {
             ul { @for step in steps { li {
                 (look::badge(if step.ok { Tone::Good } else { Tone::Bad }, ask.say(if step.ok { common::OK } else { common::FAILED })))
                 " " code.small { (step.name().as_str_name().trim_start_matches("TEST_STEP_NAME_").to_lowercase()) }
-                " " span lang="en" { (step.message) }
+                " " (look::said(ask, &step.message))
             } } }
             @if let Some(free) = tried.found.free_bytes { p { (ask.fill(plan::FREE, &[&ask.language.size(free)])) } }
             @if is_unknown && !key.is_empty() {

@@ -190,7 +190,7 @@ async fn typed(ask: &Ask) -> Result<Result<Document, axum::response::Response>, 
     let said = html! {
         div.note.bad role="alert" {
             p { b { (ask.say(common::INVALID)) } }
-            ul { @for (line, fault) in &faults { li { (ask.fill(machine::LINE, &[&line.to_string()])) " " span lang="en" { (fault) } } } }
+            ul { @for (line, fault) in &faults { li { (ask.fill(machine::LINE, &[&line.to_string()])) " " (look::said(ask, fault)) } } }
         }
     };
     let page = shown(ask, StatusCode::UNPROCESSABLE_ENTITY, &said, Some(&text), false).await?;

@@ -91,11 +91,11 @@ fn state(ask: &Ask, event: &JobEvent) -> Markup {
             @else if !event.error.is_empty() { (look::badge(Tone::Bad, ask.say(common::FAILED))) }
             @else if event.partly { (look::badge(Tone::Warn, ask.say(common::PARTLY))) }
             @else { (look::badge(Tone::Good, ask.say(common::SUCCEEDED))) }
-            @if !event.step.is_empty() { " " span lang="en" { (event.step) } }
+            @if !event.step.is_empty() { " " (look::said(ask, &event.step)) }
         }
         @if !event.ended { (look::progress(ask, event.done, event.total, &event.unit)) }
-        @if !event.notice.is_empty() { p lang="en" { (event.notice) } }
-        @if !event.error.is_empty() { div.note.bad role="alert" { p lang="en" { (event.error) } } }
+        @if !event.notice.is_empty() { p { (look::said(ask, &event.notice)) } }
+        @if !event.error.is_empty() { div.note.bad role="alert" { p { (look::said(ask, &event.error)) } } }
         @if !event.log_tail.is_empty() {
             details { summary { (ask.say(common::LAST_LINES)) } pre { @for line in &event.log_tail { (line) "\n" } } }
         }

@@ -202,7 +202,7 @@ fn finding(ask: &Ask, finding: &Finding) -> Markup {
         Severity::Warning => (Tone::Warn, machine::WARNING),
         _ => (Tone::Quiet, machine::NOTE),
     };
-    html! { li { (look::badge(tone, ask.say(text))) " " span lang="en" { (finding.text) } } }
+    html! { li { (look::badge(tone, ask.say(text))) " " (look::said(ask, &finding.text)) } }
 }
 
 pub(in crate::web) async fn probe(ask: Ask) -> Answer {

@@ -188,14 +188,14 @@ fn to_look_at(ask: &Ask, unwell: &[&FleetMember], certificate: Option<Certificat
                     @for member in unwell.iter().take(SHOWN) { tr {
                         th scope="row" { a href={ "/satellites/" (escaped(member.row.name.as_str())) } { (member.row.name.as_str()) } }
                         td data-label=(ask.say(common::STATE)) { (health(ask, member)) }
-                        td data-label=(ask.say(fleet::WHY)) lang="en" { (member.problem) }
+                        td data-label=(ask.say(fleet::WHY)) { (look::said(ask, &member.problem)) }
                         td data-label=(ask.say(fleet::LAST_CONTACT)) { (look::moment(ask, member.link.seen_at)) }
                     } }
                     @if let Some(certificate) = certificate { tr {
                         th scope="row" { (ask.say(fleet::CERTIFICATE)) }
                         td data-label=(ask.say(common::STATE)) { (look::badge(Tone::Warn, ask.say(certificate.state))) }
                         @if certificate.why.is_empty() { td.empty {} }
-                        @else { td data-label=(ask.say(fleet::WHY)) lang="en" { (certificate.why) } }
+                        @else { td data-label=(ask.say(fleet::WHY)) { (look::said(ask, &certificate.why)) } }
                         td data-label=(ask.say(common::UNTIL)) { (look::moment(ask, certificate.ends)) }
                     } }
                 }

@@ -195,7 +195,7 @@ pub(in crate::web) async fn make_token(ask: Ask) -> Answer {
                 div.note.good role="status" {
                     p { b { (ask.say(machine::TOKEN_ONCE)) } }
                     code.secret { (created.token.to_string()) }
-                    @if !created.problem.is_empty() { p lang="en" { (created.problem) } }
+                    @if !created.problem.is_empty() { p { (look::said(&ask, &created.problem)) } }
                 }
             };
             tokens_shown(&ask, StatusCode::OK, &said).await

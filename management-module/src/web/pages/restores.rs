@@ -110,8 +110,8 @@ fn listed(ask: &Ask, part: &Part<RestoreRow>) -> Markup {
                             @else { code.small { (row.directory) } }
                         }
                         td data-label=(ask.say(backup::FILE_NAME)) { (row.archive_name) }
-                        td data-label=(ask.say(common::WHO)) { (row.actor) }
-                        td data-label=(ask.say(backup::ERROR)) lang="en" { (row.error) }
+                        td data-label=(ask.say(common::WHO)) { (look::said(ask, &row.actor)) }
+                        td data-label=(ask.say(backup::ERROR)) { (look::said(ask, &row.error)) }
                     }
                 } }
             } } }

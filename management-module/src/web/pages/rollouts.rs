@@ -116,7 +116,7 @@ fn table(ask: &Ask, rollouts: &[&Shown]) -> Markup {
                     th scope="row" { a href=(place(&shown.rollout.id)) { (name(shown)) } }
                     td data-label=(ask.say(common::STATE)) {
                         span { (look::badge(tone, ask.say(word)))
-                            @if !shown.rollout.problem.is_empty() { div.small.soft lang="en" { (shown.rollout.problem) } } }
+                            @if !shown.rollout.problem.is_empty() { div.small.soft { (look::said(ask, &shown.rollout.problem)) } } }
                     }
                     td.number data-label=(ask.say(common::SATELLITES)) {
                         (ask.language.number(count(&shown.targets, Standing::Done))) " / "
@@ -176,7 +176,7 @@ fn content(ask: &Ask, shown: &Shown) -> Markup {
                 (look::badge(tone, ask.say(word))) " "
                 (ask.say(text::BEGAN)) " " (look::moment(ask, Some(rollout.created_at)))
             }
-            @if !rollout.problem.is_empty() { div.note.bad { p lang="en" { (rollout.problem) } } }
+            @if !rollout.problem.is_empty() { div.note.bad { p { (look::said(ask, &rollout.problem)) } } }
             (look::progress(ask, ended, shown.targets.len() as u64, ""))
             @if ask.may(Need::ChangeFleet) { (buttons(ask, rollout.state, &place(&rollout.id))) }
         }
@@ -272,7 +272,7 @@ fn satellites(ask: &Ask, targets: &[TargetRow]) -> Markup {
                     td data-label=(ask.say(text::SITE)) { (target.site) }
                     td data-label=(ask.say(common::STATE)) {
                         span { (look::badge(tone, ask.say(word)))
-                            @if !target.problem.is_empty() { div.small.soft lang="en" { (target.problem) } } }
+                            @if !target.problem.is_empty() { div.small.soft { (look::said(ask, &target.problem)) } } }
                     }
                     td data-label=(ask.say(common::TIME)) {
                         @if let Some(time) = target.ended_at.or(target.started_at) { (look::moment(ask, Some(time))) }

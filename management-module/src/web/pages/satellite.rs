@@ -75,9 +75,9 @@ pub(in crate::web) async fn events(ask: Ask) -> Answer {
 fn content(ask: &Ask, member: &FleetMember) -> Markup {
     let pass = ask.app().reconciler.last(&member.row.name);
     html! {
-        @if !member.problem.is_empty() { div.note.bad { p lang="en" { (member.problem) } } }
+        @if !member.problem.is_empty() { div.note.bad { p { (look::said(ask, &member.problem)) } } }
         @if !pass.ended && !pass.step.is_empty() {
-            div.note { p { b lang="en" { (pass.step) } } (look::progress(ask, pass.done, pass.total, pass.unit)) }
+            div.note { p { b { (look::said(ask, &pass.step)) } } (look::progress(ask, pass.done, pass.total, pass.unit)) }
         }
         div.columns {
             section.card { h2 { (ask.say(common::STATE)) } (facts(ask, member)) }
@@ -149,10 +149,10 @@ fn workload(ask: &Ask, member: &FleetMember, on: &WorkloadOn) -> Markup {
                 // A system that does not count it says nothing.
                 @if there.memory_bytes > 0 { dt { (ask.say(fleet::MEMORY)) } dd { (ask.language.size(there.memory_bytes)) } }
                 @if there.restarts > 0 { dt { (ask.say(fleet::RESTARTS)) } dd { (there.restarts) } }
-                @if !there.problem.is_empty() { dt { (ask.say(fleet::WHY)) } dd lang="en" { (there.problem) } }
+                @if !there.problem.is_empty() { dt { (ask.say(fleet::WHY)) } dd { (look::said(ask, &there.problem)) } }
             }
         }
-        @if let Some(failed) = failed { div.note.warn { p lang="en" { (failed.problem) } } }
+        @if let Some(failed) = failed { div.note.warn { p { (look::said(ask, &failed.problem)) } } }
         @if ask.may(Need::ChangeFleet) {
             div.actions {
                 (look::button(ask, &format!("{place}/start"), fleet::START, ""))

@@ -108,7 +108,8 @@ async fn asked(ask: &Ask) -> Result<Part<FleetMember>, Failure> {
         let (_, state) = reachability(member.link.reachability);
         let (name, address) = (member.row.name.as_str(), member.row.address.as_str());
         let workloads: Vec<String> = workloads.collect();
-        let told = [name, address, ask.say(state), &member.problem];
+        let problem = ask.language.tell(&member.problem).to_string();
+        let told = [name, address, ask.say(state), &problem, &member.problem];
         format!("{} {}", told.join(" "), workloads.join(" "))
     }))
 }
@@ -144,7 +145,7 @@ fn row(ask: &Ask, member: &FleetMember) -> Markup {
         tr {
             th scope="row" { a href={ "/satellites/" (escaped(name)) } { (name) } }
             td data-label=(ask.say(common::STATE)) {
-                span { (health(ask, member)) @if !member.problem.is_empty() { div.small.soft lang="en" { (member.problem) } } }
+                span { (health(ask, member)) @if !member.problem.is_empty() { div.small.soft { (look::said(ask, &member.problem)) } } }
             }
             td data-label=(ask.say(fleet::WORKLOADS)) {
                 span { @for on in &member.workloads { div { (workload(ask, on)) } } }

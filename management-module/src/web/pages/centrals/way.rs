@@ -129,7 +129,7 @@ pub(super) fn found(ask: &Ask, central: &Central, found: &Checked) -> Markup {
     html! {
         div class=(if is_fine { "note good" } else { "note bad" }) role="status" {
             p { b { (central.name) ": " (ask.say(heading)) } }
-            @if !found.problem.is_empty() { p lang="en" { (found.problem) } }
+            @if !found.problem.is_empty() { p { (look::said(ask, &found.problem)) } }
             @if !found.lacks.is_empty() { ul { @for lack in &found.lacks { li {
                 (look::badge(Tone::Bad, &lack.data_set)) " " (lack_said(ask, lack))
             } } } }
