@@ -24,6 +24,15 @@ use crate::wait::until;
 /// What a command may take that moves the data of a central.
 const LONG: Duration = Duration::from_mins(15);
 
+/// The unit that runs it elsewhere.
+const UNIT: &str = include_str!("../../systemd/management-module.service");
+
+/// What its unit sets: how much memory it takes depends on it.
+fn unit_environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let settings = UNIT.lines().filter_map(|line| line.strip_prefix("Environment="));
+    settings.filter_map(|setting| setting.split_once('='))
+}
+
 /// A management module, running or not.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -73,6 +82,7 @@ impl Server {
         // It outlives this process: a session of its own, and no pipe to us.
         let mut daemon = self.lan.at_server("setsid");
         daemon
+            .envs(unit_environment())
             .arg(&self.program)
             .arg("--config")
             .arg(self.config())
