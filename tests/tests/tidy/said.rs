@@ -124,9 +124,7 @@ const NO_MESSAGES: &[(&str, &[&str])] = &[
             "Async command is not allowed",
             "no right to call",
             "there is no log source",
-            "there is no workload",
             "there is no bundle",
-            "there is no run",
             "PRIVATE KEY",
         ],
     ),
@@ -203,9 +201,17 @@ const NO_MESSAGES: &[(&str, &[&str])] = &[
 ];
 
 /// What is put together in a way that cannot be seen here.
-const COMPOSED: [(&str, &str); 2] = [
+const COMPOSED: [(&str, &str); 10] = [
     ("the key and the password", "what was tried at a sign-in over SSH"),
     ("there is {}", "the disks that are there"),
+    ("there is no archive {}", "the kind of thing is filled in"),
+    ("there is no bundle of {}", "the kind of thing is filled in"),
+    ("there is no job {}", "the kind of thing is filled in"),
+    ("there is no join token {}", "the kind of thing is filled in"),
+    ("there is no rollout {}", "the kind of thing is filled in"),
+    ("there is no run {}", "the kind of thing is filled in"),
+    ("there is no user {}", "the kind of thing is filled in"),
+    ("there is no workload {}", "the kind of thing is filled in"),
 ];
 
 #[test]

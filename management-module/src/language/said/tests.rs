@@ -72,6 +72,24 @@ fn what_stands_in_quotation_marks_is_a_name_and_no_message() {
 }
 
 #[test]
+fn what_is_not_there_is_named_as_the_language_does() {
+    for (message, told) in [
+        ("there is no run 7", "den Lauf 7 gibt es nicht"),
+        ("there is no archive x.sar", "das Archiv x.sar gibt es nicht"),
+        (
+            "there is no bundle of backup-service 1.2.3",
+            "es gibt kein Paket von backup-service 1.2.3",
+        ),
+        (
+            "data set `a b` is not a name: 1 to 63 of a-z, 0-9 and hyphen",
+            "Datenbestand `a b` ist kein Name: 1 bis 63 aus a-z, 0-9 und Bindestrich",
+        ),
+    ] {
+        assert_eq!(german(message), told);
+    }
+}
+
+#[test]
 fn a_hostile_message_takes_no_long_time_and_is_lost_nowhere() {
     let pieces = [
         "cannot ",

@@ -158,4 +158,5 @@ super::said! {
     "its path is absolute or has a component that is not a plain name" | "sein Pfad ist absolut oder hat einen Teil, der kein einfacher Name ist" | "son chemin est absolu ou a une partie qui n'est pas un nom simple" | "il suo percorso è assoluto o ha una parte che non è un nome semplice";
     "`{}` cannot be run: the user may use SFTP only; give the user a shell on the central, or leave out what needs one" | "`{}` kann nicht gestartet werden: der Benutzer darf nur SFTP benutzen; geben Sie ihm eine Shell auf der Anlage, oder lassen Sie weg, was eine braucht" | "`{}` ne peut pas être lancé : l'utilisateur n'a droit qu'à SFTP ; donnez-lui un shell sur le central, ou laissez de côté ce qui en demande un" | "`{}` non può essere eseguito: l'utente può usare solo SFTP; gli dia una shell sulla centrale, o tralasci ciò che la richiede";
     "everything is read: {}" | "alles wird gelesen: {}" | "tout est lu : {}" | "viene letto tutto: {}";
+    "data set" | "Datenbestand" | "jeu de données" | "insieme di dati";
 }

@@ -101,4 +101,12 @@ super::said! {
     "it does not fit on {}: {}; delete archives there or make its disk larger" | "es passt nicht auf {}: {}; löschen Sie dort Archive oder vergrössern Sie die Festplatte" | "cela ne tient pas sur {} : {} ; supprimez-y des archives ou agrandissez son disque" | "non ci sta su {}: {}; vi elimini archivi o ne ingrandisca il disco";
     "it fits at no destination: {}; make room there, or choose fewer data sets" | "es passt an keinem Ziel: {}; schaffen Sie dort Platz, oder wählen Sie weniger Datenbestände" | "cela ne tient à aucune destination : {} ; faites-y de la place, ou choisissez moins de jeux de données" | "non ci sta in nessuna destinazione: {}; vi faccia spazio o scelga meno insiemi di dati";
     "reading the archive and comparing every digest" | "Archiv wird gelesen und jede Prüfsumme verglichen" | "lecture de l'archive et comparaison de chaque empreinte" | "lettura dell'archivio e confronto di ogni impronta";
+    "there is no archive {}" | "das Archiv {} gibt es nicht" | "il n'y a pas d'archive {}" | "non c'è alcun archivio {}";
+    "there is no bundle of {}" | "es gibt kein Paket von {}" | "il n'y a pas de paquet de {}" | "non c'è alcun pacchetto di {}";
+    "there is no job {}" | "die Arbeit {} gibt es nicht" | "il n'y a pas de travail {}" | "non c'è alcun lavoro {}";
+    "there is no join token {}" | "das Beitrittstoken {} gibt es nicht" | "il n'y a pas de jeton d'adhésion {}" | "non c'è alcun token di adesione {}";
+    "there is no rollout {}" | "die Verteilung {} gibt es nicht" | "il n'y a pas de déploiement {}" | "non c'è alcuna distribuzione {}";
+    "there is no run {}" | "den Lauf {} gibt es nicht" | "il n'y a pas d'exécution {}" | "non c'è alcuna esecuzione {}";
+    "there is no user {}" | "den Benutzer {} gibt es nicht" | "il n'y a pas d'utilisateur {}" | "non c'è alcun utente {}";
+    "there is no workload {}" | "den Dienst {} gibt es nicht" | "il n'y a pas de service {}" | "non c'è alcun servizio {}";
 }
