@@ -9,7 +9,8 @@ use e2e::manager::WORKLOAD;
 use e2e::network::{SERVER, write};
 
 use super::dropbox_server::Server as Dropbox;
-use super::world::{ENTER, LONG, PASSWORD, SOON, World, cli, there};
+use super::page::{ENTER, LONG, PASSWORD, SOON};
+use super::world::{World, cli};
 
 /// The only app that the server knows that stands for Dropbox.
 const APP_KEY: &str = "the-app";
@@ -78,7 +79,7 @@ async fn confirms_late(world: &World, apply: &str, place: &str, picture: &str) {
         .says("A change waits to be confirmed.", SOON)
         .await
         .unwrap();
-    there(world, "[role=timer]").await;
+    world.there("[role=timer]").await;
     let left = "return document.querySelector('[role=timer]').textContent";
     let first = browser.script(left).await.unwrap();
     e2e::wait::until("the seconds to go by", SOON, async || {
@@ -149,7 +150,7 @@ async fn keeps_places(world: &World) {
         .click("form[action='/destinations/place-sftp/test'] button")
         .await
         .unwrap();
-    there(world, "main .note.bad").await;
+    world.there("main .note.bad").await;
     world.pictures("destination-test-bad").await;
     browser
         .click("form[action='/destinations/place-usb/remove'] button")
@@ -178,7 +179,7 @@ async fn connects_with_dropbox(world: &World) {
     world.glance("destination-dropbox").await;
     browser.fill("#code", "not-a-code").await.unwrap();
     browser.click("main form button.main").await.unwrap();
-    there(world, "main [role=alert]").await;
+    world.there("main [role=alert]").await;
     world.glance("destination-dropbox-bad").await;
 
     // With a server in Dropbox's place: the same connection, a wrong code, the right one, and a file goes there and back.
@@ -266,7 +267,7 @@ async fn looks_after_accounts(world: &World) {
     browser.fill("#space", "much").await.unwrap();
     browser.fill("#mails", "office@example.com").await.unwrap();
     browser.click("main form button.main").await.unwrap();
-    there(world, "#space[aria-invalid]").await;
+    world.there("#space[aria-invalid]").await;
     world.pictures("account-of-warnings-new").await;
     browser.fill("#space", "10").await.unwrap();
     browser.click("main form button.main").await.unwrap();

@@ -4,7 +4,8 @@ use e2e::central::Sample;
 use e2e::lab::SATELLITE;
 use e2e::network::write;
 
-use super::world::{SOON, World, cli};
+use super::page::SOON;
+use super::world::{World, cli};
 
 /// Pages by the name of their picture; `ARCHIVE` and `RUN` are put in.
 const PAGES: &[(&str, &str)] = &[
@@ -60,12 +61,7 @@ async fn every_page_in_every_language_wide_and_narrow_light_and_dark_has_nothing
     let mut faults = Vec::new();
     for code in ["en", "de", "fr", "it"] {
         world.browser.look(1280, 900, false).await.unwrap();
-        world.open("/").await;
-        world
-            .browser
-            .click(&format!("button[name=language][value={code}]"))
-            .await
-            .unwrap();
+        world.speak(code).await;
         for (name, place) in PAGES {
             world.open(&place.replace("ARCHIVE", &archive)).await;
             faults.extend(world.looks(&format!("{code}/{name}")).await);

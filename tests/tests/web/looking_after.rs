@@ -7,7 +7,8 @@ use e2e::manager::WORKLOAD;
 use e2e::network::{SERVER, write};
 use e2e::variant::{RELEASE, Variant};
 
-use super::world::{LONG, SOON, World, cli, there};
+use super::page::{LONG, SOON};
+use super::world::{World, cli};
 
 #[tokio::test]
 async fn a_person_looks_after_satellites_from_a_browser() {
@@ -104,7 +105,7 @@ async fn brings_versions(world: &World) {
         .click("form[action='/rollouts/new'] button.main")
         .await
         .unwrap();
-    there(world, "#waves[aria-invalid]").await;
+    world.there("#waves[aria-invalid]").await;
     world.pictures("rollout-new").await;
     // Its time comes in half a day: until then it can be steered, however slow the machine is.
     let hour = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3600;
@@ -122,7 +123,7 @@ async fn brings_versions(world: &World) {
     world.pictures("rollouts").await;
     browser.click("tbody th a").await.unwrap();
     browser.click("form[action$='/resume'] button").await.unwrap();
-    there(world, "form[action$='/pause']").await;
+    world.there("form[action$='/pause']").await;
     browser.click("form[action$='/abort'] button").await.unwrap();
     browser.says("given up", SOON).await.unwrap();
 

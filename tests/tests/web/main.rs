@@ -7,6 +7,7 @@ mod arranging;
 mod dropbox_server;
 mod gallery;
 mod looking_after;
+mod page;
 mod support;
 mod together;
 mod world;
@@ -17,7 +18,8 @@ use e2e::lab::SATELLITE;
 use e2e::manager::WORKLOAD;
 use e2e::wait::until;
 
-use self::world::{ENTER, LONG, SOON, World};
+use self::page::{ENTER, LONG, SOON};
+use self::world::World;
 
 const TAB: &str = "\u{e004}";
 
@@ -212,12 +214,9 @@ async fn backs_up(world: &World) {
     let sample = Sample::at(lab.data().join("central"), 4_000_000);
     sample.make(|_, _| ()).await.unwrap();
     world.open("/centrals/new").await;
-    let profile = serde_json::Value::from(sample.profile());
-    // Typed key by key it would take minutes.
-    browser
-        .script(&format!("document.getElementById('profile').value = {profile}"))
-        .await
-        .unwrap();
+    world
+        .put(&serde_json::json!({ "profile": sample.profile() }))
+        .await;
     world.pictures("central-new").await;
     browser
         .click("form[action='/centrals/new'] button")
@@ -364,10 +363,7 @@ async fn restores_and_deletes(world: &World) {
     let (browser, lab) = (&world.browser, &world.lab);
     // Only by keyboard: into a directory, then deleted by the word.
     let target = lab.data().join("restored");
-    browser
-        .script("document.querySelector('form[action$=\"/restore\"]').closest('details').open = true")
-        .await
-        .unwrap();
+    world.unfold("form[action$='/restore']").await;
     browser.click("input[value=directory]").await.unwrap();
     browser
         .fill("#directory", &target.display().to_string())
@@ -388,10 +384,7 @@ async fn restores_and_deletes(world: &World) {
     let before = lab.server.archives().await.unwrap().len();
     world.open("/archives").await;
     browser.click("tbody th a").await.unwrap();
-    browser
-        .script("document.querySelector('form[action$=\"/delete\"]').closest('details').open = true")
-        .await
-        .unwrap();
+    world.unfold("form[action$='/delete']").await;
     browser.fill("#delete-word", "delete").await.unwrap();
     browser.click("form[action$='/delete'] button").await.unwrap();
     browser.says("It is removed.", SOON).await.unwrap();
@@ -419,11 +412,7 @@ async fn in_all_languages(world: &World) {
         ("it", "Panoramica"),
         ("en", "Overview"),
     ] {
-        world.open("/").await;
-        browser
-            .click(&format!("button[name=language][value={code}]"))
-            .await
-            .unwrap();
+        world.speak(code).await;
         browser.says(word, SOON).await.unwrap();
         world.pictures(&format!("overview-{code}")).await;
         world.open(&format!("/satellites/{SATELLITE}")).await;

@@ -6,7 +6,8 @@ use e2e::lab::{Lab, SATELLITE};
 use e2e::scratch::Scratch;
 use e2e::wait::until;
 
-use super::world::{LONG, SOON, World};
+use super::page::{LONG, SOON};
+use super::world::World;
 
 /// Where the second satellite is reached.
 const SECOND: &str = "10.78.0.2";
