@@ -77,7 +77,7 @@ pub async fn restore(
     central: &Central,
     wish: Wish,
     mut pieces: Receiver<Piece>,
-    told: impl Fn(u64) + Send,
+    mut told: impl FnMut(u64) + Send,
 ) -> Result<Report, CentralError> {
     let mut restorer = Restorer {
         places: Places::new(central, wish.overwrite),

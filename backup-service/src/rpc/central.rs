@@ -7,8 +7,7 @@ mod removal;
 mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use satellite_proto::wire::backup::v1 as pb;
 use satellite_proto::wire::backup::v1::central_service_server::CentralService;
@@ -226,10 +225,10 @@ async fn push(
         send_pieces(&reading, &selection, &feed);
         Ok(())
     }));
-    let told = AtomicU64::new(0);
+    let mut told = Instant::now();
     let restored = restore(&central, wish, pieces, |bytes| {
-        if bytes.saturating_sub(told.load(Ordering::Relaxed)) >= 1 << 20 {
-            told.store(bytes, Ordering::Relaxed);
+        if told.elapsed() >= TELL {
+            told = Instant::now();
             let tell = pb::PushArchiveResponse {
                 done_bytes: bytes,
                 report: None,
