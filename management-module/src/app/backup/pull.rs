@@ -7,7 +7,7 @@ use satellite_proto::wire::management::v1::JobEvent;
 use tonic::{Code, Status, Streaming};
 
 use super::archives::Stored;
-use super::restore::{RestoreWish, brought_back};
+use super::restore::{RestoreWish, expected};
 use super::run::{ENDED, Made, archive_of, header, is_lost, progress};
 use super::ssh::told_set;
 use super::{Backups, Making, failure};
@@ -121,10 +121,7 @@ impl Backups {
                 stored.satellite, central.name, central.satellite
             ))));
         }
-        let chosen = brought_back(stored, wish);
-        let sets = stored.archive.data_sets.iter();
-        let sets = sets.filter(|set| chosen.contains(&set.name));
-        let total: u64 = sets.map(|set| set.size_bytes).sum();
+        let total = expected(stored, wish);
         job.progress("reading the archive", 0, total, "bytes").await;
         let more = profile.data_sets.iter().map(|set| pb::CentralQuiesce {
             data_set: set.name.clone(),

@@ -272,10 +272,7 @@ impl Backups {
         wish: RestoreWish,
         job: &mut Job,
     ) -> Result<Report, JobFailure> {
-        let chosen = brought_back(stored, &wish);
-        let sets = stored.archive.data_sets.iter();
-        let sets = sets.filter(|set| chosen.contains(&set.name));
-        let total: u64 = sets.map(|set| set.size_bytes).sum();
+        let total = expected(stored, &wish);
         job.progress("reading the archive", 0, total, "bytes").await;
         let remote = |status: Status| failure(&AppError::remote(stored.satellite.as_str(), status));
         let mut client = self.client(&stored.satellite).map_err(|err| failure(&err))?;
@@ -340,11 +337,29 @@ impl Backups {
     }
 }
 
-/// The data sets that are brought back.
-pub(super) fn brought_back(stored: &Stored, wish: &RestoreWish) -> Vec<String> {
-    let chosen = |name: &String| wish.data_sets.is_empty() || wish.data_sets.contains(name);
+/// The data sets that are brought back, also if it is only a part of one.
+fn brought_back(stored: &Stored, wish: &RestoreWish) -> Vec<String> {
+    let is_of = |path: &Bytes, name: &str| {
+        let rest = path.strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    let chosen = |name: &String| {
+        let has_paths = wish.paths.is_empty() || wish.paths.iter().any(|path| is_of(path, name));
+        has_paths && (wish.data_sets.is_empty() || wish.data_sets.contains(name))
+    };
     let names = stored.archive.data_sets.iter().map(|set| set.name.clone());
     names.filter(chosen).collect()
+}
+
+/// Bytes that are brought back; 0 if only what is brought back tells, as with single files.
+pub(super) fn expected(stored: &Stored, wish: &RestoreWish) -> u64 {
+    if !wish.paths.is_empty() {
+        return 0;
+    }
+    let chosen = brought_back(stored, wish);
+    let sets = stored.archive.data_sets.iter();
+    let sets = sets.filter(|set| chosen.contains(&set.name));
+    sets.map(|set| set.size_bytes).sum()
 }
 
 /// What contradicts itself.
