@@ -22,6 +22,9 @@ const BACKLOG: usize = 256;
 /// Ended jobs whose last event is kept at hand.
 const KEPT: usize = 256;
 
+/// Notices of a job that are kept at hand.
+const NOTICES: usize = 100;
+
 /// How often progress within one step reaches the disk.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,8 @@ struct Live {
 #[derive(Debug)]
 struct Entry {
     last: JobEvent,
+    /// What was worth knowing so far.
+    notices: Vec<String>,
     sender: broadcast::Sender<JobEvent>,
 }
 
@@ -156,6 +161,7 @@ impl Jobs {
             id.clone(),
             Entry {
                 last: last.clone(),
+                notices: Vec::new(),
                 sender,
             },
         );
@@ -204,6 +210,15 @@ impl Jobs {
         })
     }
 
+    /// What a job has told that a person should know; of one that ended long ago nothing.
+    #[must_use]
+    pub fn notices(&self, id: &str) -> Vec<String> {
+        let live = self.lock();
+        live.entries
+            .get(id)
+            .map_or_else(Vec::new, |entry| entry.notices.clone())
+    }
+
     async fn by_key(&self, kind: &str, key: &str) -> Result<Option<JobRow>, StoreError> {
         if key.is_empty() {
             return Ok(None);
@@ -217,6 +232,10 @@ impl Jobs {
             return;
         };
         entry.last = event.clone();
+        let is_new = !event.notice.is_empty() && !entry.notices.contains(&event.notice);
+        if is_new && entry.notices.len() < NOTICES {
+            entry.notices.push(event.notice.clone());
+        }
         // No receiver means that nobody watches, which is fine.
         let _ = entry.sender.send(event.clone());
         if event.ended {

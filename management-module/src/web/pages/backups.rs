@@ -281,6 +281,9 @@ async fn standing(ask: &Ask, shown: &Shown) -> Result<Markup, Failure> {
         div.columns {
             section.card { dl {
                 dt { (ask.say(backup::CENTRAL)) } dd { a href={ "/centrals/" (escaped(&plan.central)) } { (plan.central) } }
+                @if plan.older_than_days > 0 {
+                    dt { (ask.say(plan::ARCHIVING)) } dd { (ask.fill(plan::OLDER_THAN, &[&ask.language.number(plan.older_than_days.into())])) }
+                }
                 dt { (ask.say(plan::INTERVAL)) } dd { (interval(ask, &plan.schedule.every)) }
                 dt { (ask.say(plan::NEXT_RUN)) } dd { (look::moment(ask, next(&shown.row))) }
                 dt { (ask.say(plan::LAST_RUN)) } dd { (last(ask, shown.last_run.as_ref().map(RunHead::from).as_ref())) }

@@ -53,8 +53,11 @@ fn kind_name(kind: &str) -> Option<Text> {
 
 /// What kind of destination it is, for a person.
 pub(in crate::web) fn kind_said<'a>(ask: &Ask, row: &'a DestinationRow) -> &'a str {
-    let kind = kind_of(row);
-    kind_name(kind).map_or(kind, |text| ask.say(text))
+    match kind_of(row) {
+        // Only the command line adds it.
+        "directory" => ask.say(plan::KIND_DIRECTORY),
+        kind => kind_name(kind).map_or(kind, |text| ask.say(text)),
+    }
 }
 
 pub(in crate::web) async fn list(ask: Ask) -> Answer {

@@ -15,7 +15,7 @@ use crate::web::ask::{Answer, Ask, escaped, go};
 use crate::web::failure::Failure;
 use crate::web::live::{Seen, live};
 use crate::web::look::{self, Tone};
-use crate::web::text::{Text, common};
+use crate::web::text::{Text, common, plan};
 
 /// How often a look is taken.
 const EVERY: Duration = Duration::from_millis(300);
@@ -46,15 +46,37 @@ fn is_own(web: &Web, ask: &Ask, job: &str) -> Result<(), Failure> {
     }
 }
 
-async fn now(ask: &Ask) -> Result<JobEvent, Failure> {
+/// How far a job is, and what it has told that a person should know.
+struct Now {
+    event: JobEvent,
+    notices: Vec<String>,
+    /// It was a run that had nothing to do: what it moves must be old.
+    had_nothing: bool,
+}
+
+async fn now(ask: &Ask) -> Result<Now, Failure> {
     let id = ask.param("id");
     is_own(&ask.web, ask, id)?;
     let mut events = Box::pin(ask.app().jobs.subscribe(id).await?);
-    events.next().await.ok_or(Failure::NoPage)
+    let event = events.next().await.ok_or(Failure::NoPage)?;
+    let mut notices = ask.app().jobs.notices(id);
+    if notices.is_empty() && !event.notice.is_empty() {
+        notices.push(event.notice.clone());
+    }
+    let is_empty = event.ended && !event.partly && event.error.is_empty() && event.archive.is_none();
+    let had_nothing = is_empty && {
+        let row = ask.app().store.job(id).await?;
+        row.is_some_and(|row| row.kind == "run")
+    };
+    Ok(Now {
+        event,
+        notices,
+        had_nothing,
+    })
 }
 
 pub(in crate::web) async fn show(ask: Ask) -> Answer {
-    let event = now(&ask).await?;
+    let now = now(&ask).await?;
     let row = ask
         .app()
         .store
@@ -63,11 +85,10 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
         .ok_or(Failure::NoPage)?;
     let title = ask.say(kind_name(&row.kind));
     let back = crate::web::ask::own_place(ask.query.raw("back"));
-    let events = (!event.ended).then(|| format!("/jobs/{}/events", escaped(ask.param("id"))));
+    let events = (!now.event.ended).then(|| format!("/jobs/{}/events", escaped(ask.param("id"))));
     let content = html! {
         h1 { (title) @if !row.satellite.is_empty() { " – " (row.satellite) } }
-        section.card data-live=[events] aria-live="polite" { (state(&ask, &event)) }
-        p { (ask.say(common::GOES_ON)) }
+        section.card data-live=[events] aria-live="polite" { (state(&ask, &now)) }
         p { a href=(back) { (ask.say(common::BACK)) } }
     };
     Ok(look::page(&ask, title, &content))
@@ -76,15 +97,16 @@ pub(in crate::web) async fn show(ask: Ask) -> Answer {
 pub(in crate::web) async fn events(ask: Ask) -> Answer {
     now(&ask).await?;
     live(ask, Need::SignedIn, EVERY, |ask: Arc<Ask>| async move {
-        let event = now(&ask).await?;
-        let over = event.ended.then(String::new);
-        let html = state(&ask, &event);
+        let now = now(&ask).await?;
+        let over = now.event.ended.then(String::new);
+        let html = state(&ask, &now);
         Ok(Seen { html, over })
     })
 }
 
 /// How far a job is.
-fn state(ask: &Ask, event: &JobEvent) -> Markup {
+fn state(ask: &Ask, now: &Now) -> Markup {
+    let event = &now.event;
     html! {
         p {
             @if !event.ended { (look::badge(Tone::Quiet, ask.say(common::UNDER_WAY))) }
@@ -93,8 +115,12 @@ fn state(ask: &Ask, event: &JobEvent) -> Markup {
             @else { (look::badge(Tone::Good, ask.say(common::SUCCEEDED))) }
             @if !event.step.is_empty() { " " (look::said(ask, &event.step)) }
         }
-        @if !event.ended { (look::progress(ask, event.done, event.total, &event.unit)) }
-        @if !event.notice.is_empty() { p { (look::said(ask, &event.notice)) } }
+        @if !event.ended {
+            (look::progress(ask, event.done, event.total, &event.unit))
+            p { (ask.say(common::GOES_ON)) }
+        }
+        @if now.had_nothing { p { (ask.say(plan::NOTHING_OLD)) } }
+        @for notice in &now.notices { p { (look::said(ask, notice)) } }
         @if !event.error.is_empty() { div.note.bad role="alert" { p { (look::said(ask, &event.error)) } } }
         @if !event.log_tail.is_empty() {
             details { summary { (ask.say(common::LAST_LINES)) } pre { @for line in &event.log_tail { (line) "\n" } } }

@@ -19,6 +19,9 @@ crate::language::texts! { pub(in crate::web),
     REPORT_TO = "Report errors to" | "Fehler melden an" | "Signaler les erreurs à" | "Segnala errori a";
     REPORT_TO_HINT = "E-mail addresses, with commas between them." | "E-Mail-Adressen, mit Kommas dazwischen." | "Adresses e-mail, séparées par des virgules." | "Indirizzi e-mail, separati da virgole.";
     NO_ADDRESS = "One of these is no e-mail address." | "Eine davon ist keine E-Mail-Adresse." | "L'une d'elles n'est pas une adresse e-mail." | "Uno di questi non è un indirizzo e-mail.";
+    ARCHIVING = "Archiving" | "Archivierung" | "Archivage" | "Archiviazione";
+    OLDER_THAN = "What was not changed for {} days is moved into archives, away from the central." | "Was seit {} Tagen nicht geändert wurde, kommt in Archive und wird auf der Anlage entfernt." | "Ce qui n'a pas été modifié depuis {} jours est déplacé dans des archives et supprimé du central." | "Ciò che non è stato modificato da {} giorni è spostato in archivi e rimosso dalla centrale.";
+    NOTHING_OLD = "Nothing was old enough to be moved into an archive." | "Nichts war alt genug, um in ein Archiv zu kommen." | "Rien n'était assez ancien pour être archivé." | "Nulla era abbastanza vecchio da essere archiviato.";
     INTERVAL = "How often" | "Wie oft" | "Fréquence" | "Frequenza";
     MANUAL = "by hand only" | "nur von Hand" | "à la main seulement" | "solo a mano";
     HOURS = "every few hours" | "alle paar Stunden" | "toutes les quelques heures" | "ogni poche ore";
@@ -85,6 +88,7 @@ crate::language::texts! { pub(in crate::web),
     DESTINATION_NAME_HINT = "1 to 63 of a-z, 0-9 and hyphen, for instance: nas" | "1 bis 63 aus a-z, 0-9 und Bindestrich, zum Beispiel: nas" | "1 à 63 parmi a-z, 0-9 et tiret, par exemple : nas" | "Da 1 a 63 tra a-z, 0-9 e trattino, per esempio: nas";
     KIND = "Kind" | "Art" | "Type" | "Tipo";
     PLACE = "Place" | "Ort" | "Lieu" | "Luogo";
+    KIND_DIRECTORY = "Directory of the satellite" | "Verzeichnis des Satelliten" | "Répertoire du satellite" | "Cartella del satellite";
     KIND_SERVER = "Hard disk of the server" | "Festplatte des Servers" | "Disque du serveur" | "Disco del server";
     KIND_SMB = "Windows share" | "Windows-Freigabe" | "Partage Windows" | "Condivisione Windows";
     KIND_SFTP = "SFTP server" | "SFTP-Server" | "Serveur SFTP" | "Server SFTP";
