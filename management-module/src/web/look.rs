@@ -126,6 +126,7 @@ pub(super) fn failure(ask: &Ask, failure: &Failure) -> Response {
     let content = html! {
         h1 { (heading) }
         @if let Some(detail) = failure.detail() { div.note.bad role="alert" { p { (said(ask, &detail)) } } }
+        @if matches!(failure, Failure::Forbidden) { p { (ask.say(common::FORBIDDEN_WHO)) } }
         p { a href="/" { (ask.say(common::TO_OVERVIEW)) } }
     };
     page_with(ask, failure.status(), heading, &content)

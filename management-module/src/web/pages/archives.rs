@@ -231,12 +231,12 @@ async fn shown(ask: &Ask, status: StatusCode, stored: &Stored, said: &Markup, wr
                 }
             }
         }
-        div.actions.card {
-            @if ask.may(Need::RunBackups) { a.button.main href={ (place(stored)) "/download" } { (ask.say(common::DOWNLOAD)) } }
+        @if ask.may(Need::RunBackups) { div.actions.card {
+            a.button.main href={ (place(stored)) "/download" } { (ask.say(common::DOWNLOAD)) }
             @if ask.may(Need::ChangeBackups) {
                 (look::button(ask, &format!("{}/verify", place(stored)), backup::CHECK_NOW, ""))
             }
-        }
+        } }
         @if ask.may(Need::ChangeBackups) { (changes(ask, stored, wrong, &centrals)) }
     };
     Ok(look::page_with(ask, status, &archive.file_name, &content))

@@ -113,7 +113,7 @@ async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, 
                     None => { (look::warning(ask.say(backup::KEY_FIRST))) }
                     Some(Ok(looked)) => {
                     @if let Some(error) = &looked.problem { (look::problem(ask, error)) }
-                    form method="post" action="/archives/new" {
+                    @if ask.may(Need::RunBackups) { form method="post" action="/archives/new" {
                         (look::token(ask))
                         input type="hidden" name="central" value=(central.name);
                         input type="hidden" name="key" value=(uuid::Uuid::new_v4().to_string());
@@ -125,8 +125,11 @@ async fn shown(ask: &Ask, status: StatusCode, central: &Central, said: &Markup, 
                                 }, true))
                             }
                         }
-                        @if ask.may(Need::RunBackups) { button.main { "+ " (ask.say(backup::BACK_UP_NOW)) } }
-                    } }
+                        button.main { "+ " (ask.say(backup::BACK_UP_NOW)) }
+                    } } @else { dl { @for (set, bytes) in &looked.sets {
+                        dt { (set.name) } dd { @if let Some(bytes) = bytes { (ask.language.size(*bytes)) } }
+                    } } }
+                    }
                 }
             }
         }
@@ -167,8 +170,12 @@ async fn form_shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
     };
     let replace = ask.form.is_set("replace") || (known.is_some() && !is_typed);
     let is_first = ask.web.backups().centrals().await?.is_empty();
+    let title = match &known {
+        Some(known) => format!("{} – {}", known.name, ask.say(backup::CHANGE_CENTRAL)),
+        None => ask.say(backup::NEW_CENTRAL).to_owned(),
+    };
     let content = html! {
-        h1 { (ask.say(backup::NEW_CENTRAL)) }
+        h1 { (title) }
         (said)
         @if is_first { div.note { p { (ask.say(backup::FIRST_CENTRAL)) } } }
         form.card method="post" action="/centrals/new" {
@@ -186,12 +193,7 @@ async fn form_shown(ask: &Ask, status: StatusCode, said: &Markup) -> Answer {
             div.actions { button.main { (ask.say(common::SAVE)) } a href="/centrals" { (ask.say(common::CANCEL)) } }
         }
     };
-    Ok(look::page_with(
-        ask,
-        status,
-        ask.say(backup::NEW_CENTRAL),
-        &content,
-    ))
+    Ok(look::page_with(ask, status, &title, &content))
 }
 
 pub(in crate::web) async fn add(ask: Ask) -> Answer {

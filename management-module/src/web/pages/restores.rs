@@ -9,7 +9,7 @@ use crate::app::runs::Runs;
 use crate::app::users::Role;
 use crate::store::{Central, RestoreOutcome, RestoreRow};
 use crate::web::access::Need;
-use crate::web::ask::{Answer, Ask};
+use crate::web::ask::{Answer, Ask, escaped};
 use crate::web::failure::Failure;
 use crate::web::live::live;
 use crate::web::look::{self, Tone};
@@ -106,10 +106,13 @@ fn listed(ask: &Ask, part: &Part<RestoreRow>) -> Markup {
                         td data-label=(ask.say(common::RESULT)) { (look::badge(tone, ask.say(text))) }
                         td data-label=(ask.say(backup::DATE)) { (look::moment(ask, Some(row.started_at))) }
                         td data-label=(ask.say(backup::ONTO)) {
-                            @if row.directory.is_empty() { (row.target_central) " " span.soft { (row.url) } }
+                            @if row.directory.is_empty() { span { (row.target_central) " " span.soft { (row.url) } } }
                             @else { code.small { (row.directory) } }
                         }
-                        td data-label=(ask.say(backup::FILE_NAME)) { (row.archive_name) }
+                        td data-label=(ask.say(backup::FILE_NAME)) { span {
+                            (row.archive_name)
+                            @if !row.safety_archive.is_empty() { (saved_before(ask, &row.safety_archive)) }
+                        } }
                         td data-label=(ask.say(common::WHO)) { (look::said(ask, &row.actor)) }
                         td data-label=(ask.say(backup::ERROR)) { (look::said(ask, &row.error)) }
                     }
@@ -117,5 +120,12 @@ fn listed(ask: &Ask, part: &Part<RestoreRow>) -> Markup {
             } } }
             (part.steps(ask, "/restores"))
         }
+    }
+}
+
+/// The archive that holds what was overwritten.
+fn saved_before(ask: &Ask, archive: &str) -> Markup {
+    html! {
+        div.small.soft { (ask.say(backup::SAVED_BEFORE)) " " a href={ "/archives?find=" (escaped(archive)) } { (archive) } }
     }
 }

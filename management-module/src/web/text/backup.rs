@@ -28,6 +28,7 @@ crate::language::texts! { pub(in crate::web),
     ONLY_TRY = "Nowhere for good: try whether everything can be restored" | "Nirgends auf Dauer: prüfen, ob sich alles wiederherstellen lässt" | "Nulle part durablement : vérifier que tout peut être restauré" | "Da nessuna parte in modo stabile: prova se tutto è ripristinabile";
     ONTO = "Onto the central" | "Auf die Anlage" | "Sur le central" | "Sulla centrale";
     SAFETY = "Back up first what would be overwritten" | "Vorher sichern, was überschrieben würde" | "Sauvegarder d'abord ce qui serait écrasé" | "Prima salva ciò che verrebbe sovrascritto";
+    SAVED_BEFORE = "What was there before:" | "Was vorher da war:" | "Ce qui était là avant :" | "Ciò che c'era prima:";
     NO_RESTORES = "Nothing was restored yet." | "Es wurde noch nichts wiederhergestellt." | "Rien n'a encore été restauré." | "Non è ancora stato ripristinato nulla.";
     ERROR = "Error" | "Fehler" | "Erreur" | "Errore";
     IN_DIRECTORY = "Into a directory of this server, to try it" | "In ein Verzeichnis dieses Servers, um es zu prüfen" | "Dans un répertoire de ce serveur, pour essayer" | "In una cartella di questo server, per prova";

@@ -9,7 +9,7 @@ crate::language::texts! { pub(in crate::web),
     SOME = "The first {} of {}. More words find fewer." | "Die ersten {} von {}. Mehr Wörter finden weniger." | "Les {} premiers sur {}. Plus de mots en trouvent moins." | "I primi {} di {}. Più parole ne trovano meno.";
     COUNT = "Found: {}" | "Gefunden: {}" | "Trouvés : {}" | "Trovati: {}";
     KIND = "What it is" | "Was es ist" | "Ce que c'est" | "Che cos'è";
-    FILE = "file" | "Datei (einzeln)" | "fichier" | "documento";
+    FILE = "file" | "Datei" | "fichier" | "file";
     DIRECTORY = "directory" | "Verzeichnis" | "répertoire" | "cartella";
     LINK = "link" | "Verweis" | "lien" | "collegamento";
     BRING_BACK = "Restore what is ticked" | "Angekreuztes wiederherstellen" | "Restaurer ce qui est coché" | "Ripristina ciò che è spuntato";

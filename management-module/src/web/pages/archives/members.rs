@@ -18,6 +18,9 @@ use crate::web::text::{common, member};
 /// Members on the page, and at most so many are ticked.
 const SHOWN: u32 = 200;
 
+/// More members than that put what follows them out of sight.
+const FEW: u64 = 10;
+
 /// Characters of a text to look for.
 const LONGEST: usize = 200;
 
@@ -130,6 +133,7 @@ fn list(
             @if found.found == 0 { (ask.say(member::NOTHING)) }
             @else if shown < found.found { (ask.fill(member::SOME, &[&number(shown), &number(found.found)])) }
             @else { (ask.fill(member::COUNT, &[&number(found.found)])) }
+            @if shown > FEW { " " a href="#bring-back" { (ask.say(member::BRING_BACK)) } }
         }
         @if !found.members.is_empty() {
             form method="post" action={ (place(stored)) "/restore" } {
@@ -145,7 +149,7 @@ fn list(
                     } }
                     tbody { @for one in &found.members { (row(ask, one, ticked.contains(&one.path[..]))) } }
                 } }
-                section.card {
+                section.card #bring-back {
                     h2 { (ask.say(member::BRING_BACK)) }
                     p { (ask.say(member::BELOW_TOO)) }
                     (restore_to(ask, stored, centrals, seen.is_wrong))
