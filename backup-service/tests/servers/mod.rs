@@ -14,9 +14,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
 /// The password of the user at servers, with what is hard to pass on.
@@ -131,11 +132,13 @@ pub(crate) fn open(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A line to a server that can be cut: what is open ends at once; while it is down nobody gets through.
+/// A line to a server that can be cut: what is open ends at once; while it is down nobody gets through. It can be slow.
 pub(crate) struct Line {
     pub(crate) port: u16,
     cuts: watch::Sender<u64>,
     down: Arc<AtomicBool>,
+    /// Bytes in a second to the server; 0: as many as there are.
+    pace: Arc<AtomicU32>,
 }
 
 impl Line {
@@ -143,27 +146,37 @@ impl Line {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (cuts, watched) = watch::channel(0);
-        let down = Arc::new(AtomicBool::new(false));
-        let is_down = Arc::clone(&down);
+        let (down, pace) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (is_down, paced) = (Arc::clone(&down), Arc::clone(&pace));
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
+            while let Ok((near, _)) = listener.accept().await {
                 if is_down.load(Ordering::Relaxed) {
                     continue;
                 }
-                let mut watched = watched.clone();
+                let (mut watched, pace) = (watched.clone(), Arc::clone(&paced));
                 watched.mark_unchanged();
                 tokio::spawn(async move {
-                    let mut far = tokio::net::TcpStream::connect(("127.0.0.1", server))
+                    let far = tokio::net::TcpStream::connect(("127.0.0.1", server))
                         .await
                         .unwrap();
                     tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        () = carry(near, far, &pace) => {}
                         _ = watched.changed() => {}
                     }
                 });
             }
         });
-        Self { port, cuts, down }
+        Self {
+            port,
+            cuts,
+            down,
+            pace,
+        }
+    }
+
+    /// Lets no more than so many bytes a second through to the server; 0: as many as there are.
+    pub(crate) fn slow(&self, bytes_per_second: u32) {
+        self.pace.store(bytes_per_second, Ordering::Relaxed);
     }
 
     pub(crate) fn cut(&self) {
@@ -178,6 +191,30 @@ impl Line {
     pub(crate) fn come_up(&self) {
         self.down.store(false, Ordering::Relaxed);
     }
+}
+
+/// Carries what either side says to the other, until both have ended.
+async fn carry(mut near: tokio::net::TcpStream, mut far: tokio::net::TcpStream, pace: &AtomicU32) {
+    let ((mut near_says, mut near_hears), (mut far_says, mut far_hears)) = (near.split(), far.split());
+    let there = async {
+        let mut piece = [0; 8192];
+        while let Ok(read @ 1..) = near_says.read(&mut piece).await {
+            if far_hears.write_all(&piece[..read]).await.is_err() {
+                break;
+            }
+            let second = pace.load(Ordering::Relaxed);
+            if second > 0 {
+                // This is what a slow line is: bytes that take their time.
+                tokio::time::sleep(Duration::from_secs(1) * u32::try_from(read).unwrap() / second).await;
+            }
+        }
+        let _ended = far_hears.shutdown().await;
+    };
+    let back = async {
+        let _ended = tokio::io::copy(&mut far_says, &mut near_hears).await;
+        let _ended = near_hears.shutdown().await;
+    };
+    tokio::join!(there, back);
 }
 
 pub(crate) fn text(path: PathBuf, text: &str) -> PathBuf {

@@ -2,10 +2,14 @@
 //! copies, and the server killed at every step of one.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod browser;
 mod cut;
 mod encrypted;
 mod kills;
 mod large;
+#[path = "../web/page.rs"]
+#[allow(dead_code, reason = "the tests with satellites use all of it")]
+mod page;
 mod places;
 mod postgresql;
 #[path = "../../../backup-service/tests/servers/mod.rs"]
@@ -13,7 +17,6 @@ mod servers;
 mod services;
 mod ssh;
 mod ssh_cut;
-mod ssh_page;
 mod wire;
 mod world;
 

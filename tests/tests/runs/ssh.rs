@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use crate::files_below;
 use crate::kills::{temporaries, tree};
-use crate::servers::Server;
 use crate::servers::sshd::sshd;
 use crate::wire::at_rest;
 use crate::world::{SETTLED, World, in_place, json, newest, said};
@@ -18,10 +17,23 @@ fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Adds the central again, with the end of the line.
-async fn added(world: &World, server: &Server, more: &[&str]) -> Ended {
-    let profile = path(&world.at("far.toml"));
-    let port = server.port.to_string();
+/// A small central on another machine, whose files lie in `far`, as does its profile in `far.toml`.
+pub(crate) async fn far(world: &World, bytes: u64) -> Sample {
+    let sample = Sample {
+        name: "far".into(),
+        root: world.at("far"),
+        seed: 2,
+        bytes,
+    };
+    sample.make(|_, _| ()).await.unwrap();
+    write(&world.at("far.toml"), sample.profile()).unwrap();
+    sample
+}
+
+/// Adds the central of that name, or adds it again, with the end of the line.
+pub(crate) async fn added(world: &World, name: &str, port: u16, more: &[&str]) -> Ended {
+    let profile = path(&world.at(&format!("{name}.toml")));
+    let port = port.to_string();
     let first = [
         "central",
         "add",
@@ -46,21 +58,20 @@ async fn checked(world: &World, more: &[&str]) -> Value {
 async fn a_central_on_another_machine_is_checked_backed_up_and_restored_by_its_satellite() {
     let server = sshd();
     let mut world = World::new().await;
-    let sample = Sample {
-        name: "far".into(),
-        root: world.at("far"),
-        seed: 2,
-        bytes: 2_000_000,
-    };
-    sample.make(|_, _| ()).await.unwrap();
-    write(&world.at("far.toml"), sample.profile()).unwrap();
+    far(&world, 2_000_000).await;
     let key = path(&server.dir.path().join("user"));
     let secret = std::fs::read_to_string(&key).unwrap();
     let line = secret.lines().nth(2).unwrap();
 
-    let lost = added(&world, &server, &["--password-file", &path(&world.at("nowhere"))]).await;
+    let lost = added(
+        &world,
+        "far",
+        server.port,
+        &["--password-file", &path(&world.at("nowhere"))],
+    )
+    .await;
     assert_ne!(lost.code, Some(0));
-    let new = added(&world, &server, &["--key-file", &key]).await;
+    let new = added(&world, "far", server.port, &["--key-file", &key]).await;
     assert_eq!(new.code, Some(0), "{new:?}");
     let shown = json(&world, &["central", "show", "far"]).await;
     assert_eq!(
@@ -90,7 +101,7 @@ async fn a_central_on_another_machine_is_checked_backed_up_and_restored_by_its_s
 
     // It shows another key, or does so because it is replaced: what was entered for this one stays.
     let other = std::fs::read_to_string(server.dir.path().join("other.pub")).unwrap();
-    let other = added(&world, &server, &["--host-key", other.trim()]).await;
+    let other = added(&world, "far", server.port, &["--host-key", other.trim()]).await;
     assert_eq!(other.code, Some(0), "{other:?}");
     let refused = world.cli(&["backup", "run", "far"]).await;
     assert!(refused.stderr.contains("another key"), "{refused:?}");

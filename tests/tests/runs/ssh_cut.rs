@@ -2,9 +2,8 @@
 //! again, nothing half done is listed or stays, the next one works.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use e2e::central::Sample;
 use e2e::network::write;
 use e2e::wait::until;
 
@@ -12,6 +11,7 @@ use crate::kills::{temporaries, tree};
 use crate::points;
 use crate::servers::Server;
 use crate::servers::sshd::sshd_with_units;
+use crate::ssh::{added, far};
 use crate::world::{SETTLED, World, in_place, json, newest, said};
 
 /// A world with a central on another machine, of which there is a backup.
@@ -29,13 +29,7 @@ impl Far {
     async fn new() -> Self {
         let server = sshd_with_units();
         let world = World::new().await;
-        let sample = Sample {
-            name: "far".into(),
-            root: world.at("far"),
-            seed: 2,
-            bytes: 1_000_000,
-        };
-        sample.make(|_, _| ()).await.unwrap();
+        let sample = far(&world, 1_000_000).await;
         let named = "name = \"core\"\n";
         let profile = sample.profile();
         assert_eq!(profile.matches(named).count(), 1);
@@ -47,22 +41,11 @@ impl Far {
         })
         .await
         .unwrap();
-        let text = |path: &Path| path.display().to_string();
-        let (profile, key) = (text(&world.at("far.toml")), text(&server.dir.path().join("user")));
+        let key = server.dir.path().join("user").display().to_string();
         let host_key = std::fs::read_to_string(server.dir.path().join("host.pub")).unwrap();
-        let port = server.port.to_string();
-        let first = [
-            "central",
-            "add",
-            &profile,
-            "--satellite",
-            "server",
-            "--kind",
-            "ssh",
-        ];
-        let second = ["--host", "127.0.0.1", "--port", &port, "--user", "root"];
-        let third = ["--key-file", &key, "--host-key", host_key.trim()];
-        said(&world, &[&first[..], &second[..], &third[..]].concat()).await;
+        let known = ["--key-file", &key, "--host-key", host_key.trim()];
+        let new = added(&world, "far", server.port, &known).await;
+        assert_eq!(new.code, Some(0), "{new:?}");
         let create =
             "backup config create Far --central far --data-set core --destination disk --then save-and-run";
         said(&world, &create.split(' ').collect::<Vec<_>>()).await;

@@ -35,7 +35,8 @@ impl World {
         write(&config, text).unwrap();
         let service = service_started(&release, dir.path(), None);
         let text = format!(
-            "state-dir = {:?}\nsocket = {:?}\nserver-name = \"here\"\nlocal-backup-service = {socket:?}\n",
+            "state-dir = {:?}\nsocket = {:?}\nserver-name = \"here\"\nweb-listen = \"127.0.0.1:0\"\n\
+             local-backup-service = {socket:?}\n",
             at("state"),
             at("run/api.sock"),
         );

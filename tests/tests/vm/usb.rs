@@ -60,12 +60,7 @@ async fn a_machine_copies_an_archive_to_a_usb_disk_and_misses_it_when_it_is_unpl
 
 /// A small central, and a configuration whose copies go to the disk.
 async fn central(lab: &Scratch) {
-    let sample = Sample {
-        name: "sample".into(),
-        root: lab.data().join("central"),
-        seed: 1,
-        bytes: 4_000_000,
-    };
+    let sample = Sample::at(lab.data().join("central"), 4_000_000);
     sample.make(|_, _| ()).await.unwrap();
     let profile = lab.data().join("central.toml");
     write(&profile, sample.profile()).unwrap();
