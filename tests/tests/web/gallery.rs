@@ -7,7 +7,7 @@ use e2e::network::write;
 use super::page::SOON;
 use super::world::{World, cli};
 
-/// Pages by the name of their picture; `ARCHIVE` and `RUN` are put in.
+/// Pages by the name of their picture; `ARCHIVE` and `JOB` are put in.
 const PAGES: &[(&str, &str)] = &[
     ("overview", "/"),
     ("satellites", "/satellites"),
@@ -23,6 +23,8 @@ const PAGES: &[(&str, &str)] = &[
     ("backups", "/backups"),
     ("backup", "/backups/of/Nightly"),
     ("backup-failing", "/backups/of/Telefonanlagenkonfiguration"),
+    ("backup-archiving", "/backups/of/Langzeitarchiv"),
+    ("job", "/jobs/JOB"),
     ("wizard", "/backups/new"),
     ("archives", "/archives"),
     ("archive", "/archives/ARCHIVE"),
@@ -31,6 +33,8 @@ const PAGES: &[(&str, &str)] = &[
     ("centrals", "/centrals"),
     ("central", "/centrals/sample"),
     ("central-new", "/centrals/new"),
+    ("central-ssh", "/centrals/filiale"),
+    ("central-change", "/centrals/new?of=filiale"),
     ("destinations", "/destinations"),
     ("destination-kinds", "/destinations/new"),
     ("destination-smb", "/destinations/new?kind=smb"),
@@ -58,12 +62,17 @@ async fn every_page_in_every_language_wide_and_narrow_light_and_dark_has_nothing
     Box::pin(lived_in(&world)).await;
     let archive = world.lab.server.archives().await.unwrap();
     let archive = archive[0].archive.as_ref().unwrap().id.clone();
+    let restores = cli(&world, "backup restores --output json").await;
+    let restores: serde_json::Value = serde_json::from_str(&restores).unwrap();
+    let job = restores[0]["id"].as_str().unwrap();
     let mut faults = Vec::new();
     for code in ["en", "de", "fr", "it"] {
         world.browser.look(1280, 900, false).await.unwrap();
         world.speak(code).await;
         for (name, place) in PAGES {
-            world.open(&place.replace("ARCHIVE", &archive)).await;
+            world
+                .open(&place.replace("ARCHIVE", &archive).replace("JOB", job))
+                .await;
             faults.extend(world.looks(&format!("{code}/{name}")).await);
         }
     }
@@ -114,14 +123,31 @@ async fn lived_in(world: &World) {
     let _fails = lab.server.try_cli(&failing).await;
     let archive = lab.server.archives().await.unwrap();
     let archive = &archive[0].archive.as_ref().unwrap().id;
-    cli(world, &format!("backup restore {archive} --test")).await;
+    for restore in [
+        "--test",
+        // With a backup before of what is there.
+        "--in-place --overwrite --yes --data-set announcements",
+    ] {
+        cli(world, &format!("backup restore {archive} {restore}")).await;
+    }
+    let password = lab.data().join("password");
+    let other = sample.profile().replace("\"sample\"", "\"filiale\"");
+    write(&file, other).unwrap();
+    let add = format!(
+        "central add {} --satellite {SATELLITE} --kind ssh --host 10.77.0.1 --port 9 --user root --password-file {}",
+        file.display(),
+        password.display()
+    );
+    cli(world, &add).await;
+    let archiving = "backup config create Langzeitarchiv --central sample --data-set cdr-voicemail --destination disk \
+                     --archive-older-than 3650 --then save-and-run";
+    cli(world, archiving).await;
     for account in [
         "account add Treuhandgesellschaft --tenant default --language de --failed 1 --quota 1000000 --mail anna@example.com",
         "account add Handelsregisteramt --tenant default --language fr --missed 1 --mail kanzlei@example.com",
     ] {
         cli(world, account).await;
     }
-    let password = lab.data().join("password");
     for (name, role) in [("otto", "operator"), ("vera", "viewer")] {
         let add = format!(
             "user add {name} --role {role} --password-file {}",

@@ -8,6 +8,7 @@ mod dropbox_server;
 mod gallery;
 mod looking_after;
 mod page;
+mod roles;
 mod support;
 mod together;
 mod world;
