@@ -31,7 +31,7 @@ use crate::store::{Central, LeaseKind};
 
 pub use self::archives::{Listed, Stored};
 pub use self::pull::FAIL_POINTS as SSH_FAIL_POINTS;
-pub use self::restore::RestoreWish;
+pub use self::restore::{RestoreWish, TEST};
 pub(in crate::app) use self::run::{Making, left_out_told};
 pub use self::ssh::{Checked, Reach};
 pub(in crate::app) use self::weigh::Weight;
@@ -193,12 +193,14 @@ impl Backups {
         removed
     }
 
-    /// All centrals, by name.
+    /// All centrals: the master first, the others by name.
     ///
     /// # Errors
     /// What the store says.
     pub async fn centrals(&self) -> Result<Vec<Central>, AppError> {
-        Ok(self.app.store.centrals().await?)
+        let mut all = self.app.store.centrals().await?;
+        all.sort_by_key(|central| !central.is_master);
+        Ok(all)
     }
 
     /// What each data set of a central holds now.

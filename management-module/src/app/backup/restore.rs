@@ -28,7 +28,7 @@ const ACTION: &str = "BackupService/RestoreArchive";
 /// Batches that wait to be written.
 const AHEAD: usize = 16;
 /// What the history has as directory of a test.
-const TEST: &str = "test";
+pub const TEST: &str = "test";
 /// Notices of a restore that are told.
 const TOLD: usize = 100;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
+use crate::app::backup::TEST;
 use crate::app::runs::Runs;
 use crate::app::users::Role;
 use crate::store::{Central, RestoreOutcome, RestoreRow};
@@ -107,6 +108,7 @@ fn listed(ask: &Ask, part: &Part<RestoreRow>) -> Markup {
                         td data-label=(ask.say(backup::DATE)) { (look::moment(ask, Some(row.started_at))) }
                         td data-label=(ask.say(backup::ONTO)) {
                             @if row.directory.is_empty() { span { (row.target_central) " " span.soft { (row.url) } } }
+                            @else if row.directory == TEST { span.soft { (ask.say(backup::TRIED)) } }
                             @else { code.small { (row.directory) } }
                         }
                         td data-label=(ask.say(backup::FILE_NAME)) { span {

@@ -29,6 +29,7 @@ crate::language::texts! { pub(in crate::web),
     ONTO = "Onto the central" | "Auf die Anlage" | "Sur le central" | "Sulla centrale";
     SAFETY = "Back up first what would be overwritten" | "Vorher sichern, was überschrieben würde" | "Sauvegarder d'abord ce qui serait écrasé" | "Prima salva ciò che verrebbe sovrascritto";
     SAVED_BEFORE = "What was there before:" | "Was vorher da war:" | "Ce qui était là avant :" | "Ciò che c'era prima:";
+    TRIED = "nowhere, only tried" | "nirgends, nur geprüft" | "nulle part, seulement vérifié" | "da nessuna parte, solo provato";
     NO_RESTORES = "Nothing was restored yet." | "Es wurde noch nichts wiederhergestellt." | "Rien n'a encore été restauré." | "Non è ancora stato ripristinato nulla.";
     ERROR = "Error" | "Fehler" | "Erreur" | "Errore";
     IN_DIRECTORY = "Into a directory of this server, to try it" | "In ein Verzeichnis dieses Servers, um es zu prüfen" | "Dans un répertoire de ce serveur, pour essayer" | "In una cartella di questo server, per prova";
