@@ -3,6 +3,7 @@
 //! **Invariant:** what programs read is never translated.
 
 mod said;
+mod steps;
 mod text;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use self::said::{Piece, Said};
+pub use self::steps::step_name;
 pub use self::text::Text;
 pub(crate) use self::text::texts;
 

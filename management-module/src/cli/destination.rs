@@ -14,6 +14,7 @@ pub(super) use self::kinds::secret_of;
 use super::backup::ArchiveView;
 use super::texts::Text;
 use super::{CliError, Global, client, job, prompt, render, texts};
+use crate::language::step_name;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -338,20 +339,6 @@ fn unknown_key(found: &backup::TestDestinationResponse) -> Option<String> {
     let mut faults = found.steps.iter().filter_map(|step| step.fault.as_ref());
     let is_unknown = faults.any(|fault| fault.kind() == backup::FaultKind::HostKeyUnknown);
     (is_unknown && !found.host_key_fingerprint.is_empty()).then(|| found.host_key_fingerprint.clone())
-}
-
-fn step_name(name: backup::TestStepName) -> Text {
-    match name {
-        backup::TestStepName::Unspecified => texts::UNKNOWN,
-        backup::TestStepName::Description => texts::STEP_DESCRIPTION,
-        backup::TestStepName::Connect => texts::STEP_CONNECT,
-        backup::TestStepName::HostKey => texts::STEP_HOST_KEY,
-        backup::TestStepName::SignIn => texts::STEP_SIGN_IN,
-        backup::TestStepName::Directory => texts::STEP_DIRECTORY,
-        backup::TestStepName::Write => texts::STEP_WRITE,
-        backup::TestStepName::ReadBack => texts::STEP_READ_BACK,
-        backup::TestStepName::Remove => texts::STEP_REMOVE,
-    }
 }
 
 impl From<pb::TestDestinationResponse> for TestView {

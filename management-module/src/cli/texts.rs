@@ -173,14 +173,6 @@ texts! { pub(super),
     KIND_MAIL = "Send to e-mail address" | "An E-Mail-Adresse senden" | "Envoyer à une adresse e-mail" | "Inviare a un indirizzo e-mail";
     KIND_S3 = "S3 storage" | "S3-Speicher" | "Stockage S3" | "Archivio S3";
     KIND_WEBDAV = "WebDAV" | "WebDAV" | "WebDAV" | "WebDAV";
-    STEP_DESCRIPTION = "Description" | "Beschreibung" | "Description" | "Descrizione";
-    STEP_CONNECT = "Connect" | "Verbinden" | "Connexion" | "Connessione";
-    STEP_HOST_KEY = "Server's key" | "Schlüssel des Servers" | "Clé du serveur" | "Chiave del server";
-    STEP_SIGN_IN = "Sign in" | "Anmelden" | "Authentification" | "Accesso";
-    STEP_DIRECTORY = "Directory" | "Verzeichnis" | "Répertoire" | "Cartella";
-    STEP_WRITE = "Write" | "Schreiben" | "Écriture" | "Scrittura";
-    STEP_READ_BACK = "Read back" | "Zurücklesen" | "Relecture" | "Rilettura";
-    STEP_REMOVE = "Remove" | "Löschen" | "Suppression" | "Rimozione";
     STEP_OK = "good" | "gut" | "bon" | "bene";
     HOST_KEY_UNKNOWN =
         "the server shows a key that nobody has confirmed yet: {}; compare it with what its administrator says"

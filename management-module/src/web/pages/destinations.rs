@@ -8,6 +8,7 @@ use satellite_proto::wire::backup::v1::destination::Kind;
 
 use super::pair::to_the_end;
 use crate::app::destinations::{Destinations, DropboxWish, Place, Tried, kind_of, place_of};
+use crate::language::step_name;
 use crate::store::DestinationRow;
 use crate::web::ask::{Answer, Ask, escaped, go, own_place};
 use crate::web::failure::{Failure, status_of};
@@ -428,8 +429,8 @@ fn found(ask: &Ask, name: &str, tried: &Tried) -> Markup {
             p { b { (name) ": " (ask.say(if is_fine { plan::TEST_FINE } else { plan::TEST_BAD })) } }
             ul { @for step in steps { li {
                 (look::badge(if step.ok { Tone::Good } else { Tone::Bad }, ask.say(if step.ok { common::OK } else { common::FAILED })))
-                " " code.small { (step.name().as_str_name().trim_start_matches("TEST_STEP_NAME_").to_lowercase()) }
-                " " (look::said(ask, &step.message))
+                " " (ask.say(step_name(step.name())))
+                @if !step.message.is_empty() { ": " (look::said(ask, &step.message)) }
             } } }
             @if let Some(free) = tried.found.free_bytes { p { (ask.fill(plan::FREE, &[&ask.language.size(free)])) } }
             @if is_unknown && !key.is_empty() {
