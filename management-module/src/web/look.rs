@@ -258,10 +258,15 @@ pub(super) fn tick(name: &str, value: &str, label: &Markup, is_set: bool) -> Mar
 
 /// The field for the word that has to be typed before something is lost.
 pub(super) fn typed_word(ask: &Ask, id: &str, word: &str, fault: bool) -> Markup {
+    typed(ask, id, &ask.fill(common::TYPE_WORD, &[word]), fault)
+}
+
+/// The same with a label that says which word it is.
+pub(super) fn typed(ask: &Ask, id: &str, label: &str, fault: bool) -> Markup {
     let field = format!("{id}-word");
     html! {
         div.field {
-            label for=(field) { (ask.fill(common::TYPE_WORD, &[word])) }
+            label for=(field) { (label) }
             input #(field) type="text" name="word" autocomplete="off" autocapitalize="off" spellcheck="false" required
                 aria-invalid=[fault.then_some("true")];
             @if fault { p.fault { (ask.say(common::WRONG_WORD)) } }

@@ -282,8 +282,14 @@ fn changes(ask: &Ask, stored: &Stored, wrong: &str, centrals: &[(String, String)
     }
 }
 
-/// Where data comes back to, and the word that has to be typed.
+/// Where data comes back to, and the word that has to be typed: the name of the central whose data is at stake.
 fn restore_to(ask: &Ask, stored: &Stored, centrals: &[(String, String)], is_wrong: bool) -> Markup {
+    let own = stored.archive.central.as_str();
+    let chosen = Some(ask.form.text("central")).filter(|chosen| !chosen.is_empty());
+    let label = match centrals {
+        [_, _, ..] => ask.fill(backup::TYPE_CENTRAL, &[own]),
+        _ => ask.fill(common::TYPE_WORD, &[own]),
+    };
     html! {
         fieldset {
             legend { (ask.say(backup::WHERE)) }
@@ -299,11 +305,11 @@ fn restore_to(ask: &Ask, stored: &Stored, centrals: &[(String, String)], is_wron
                 hint: ask.say(backup::DIRECTORY_HINT), ..look::Field::default() }.show())
         }
         div data-shown-for="place" {
-            (look::select("central", ask.say(backup::ONTO), &stored.archive.central, centrals))
+            (look::select("central", ask.say(backup::ONTO), chosen.unwrap_or(own), centrals))
             (look::tick("overwrite", "yes", &html! { (ask.say(backup::OVERWRITE)) }, false))
             (look::tick("safety", "yes", &html! { (ask.say(backup::SAFETY)) }, true))
         }
-        (look::typed_word(ask, "restore", &stored.archive.central, is_wrong))
+        (look::typed(ask, "restore", &label, is_wrong))
         button.danger { (ask.say(backup::RESTORE)) }
     }
 }
@@ -396,7 +402,12 @@ pub(in crate::web) async fn restore(ask: Ask) -> Answer {
     } else {
         Vec::new()
     };
-    if ask.form.text("word") != stored.archive.central {
+    let in_place = ask.form.text("where") == "place";
+    let word = match ask.form.text("central") {
+        central if in_place && !central.is_empty() => central,
+        _ => stored.archive.central.as_str(),
+    };
+    if ask.form.text("word") != word {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         if is_single {
             return members::again(&ask, status, &stored, &paths, None).await;
@@ -404,7 +415,6 @@ pub(in crate::web) async fn restore(ask: Ask) -> Answer {
         return shown(&ask, status, &stored, &html! {}, "restore").await;
     }
     let in_directory = ask.form.text("where") == "directory";
-    let in_place = ask.form.text("where") == "place";
     let overwrite = in_place && ask.form.is_set("overwrite");
     let wish = RestoreWish {
         archive: stored.archive.id.clone(),

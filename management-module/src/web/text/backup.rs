@@ -26,6 +26,7 @@ crate::language::texts! { pub(in crate::web),
     WHERE = "Where to" | "Wohin" | "Vers où" | "Dove";
     IN_PLACE = "Onto the central, where the data came from" | "Auf die Anlage, woher die Daten kamen" | "Sur le central d'où viennent les données" | "Sulla centrale da cui provengono i dati";
     ONLY_TRY = "Nowhere for good: try whether everything can be restored" | "Nirgends auf Dauer: prüfen, ob sich alles wiederherstellen lässt" | "Nulle part durablement : vérifier que tout peut être restauré" | "Da nessuna parte in modo stabile: prova se tutto è ripristinabile";
+    TYPE_CENTRAL = "To confirm, type the name of the central that is written to; for a try or a directory: {}" | "Zur Bestätigung den Namen der Anlage eintippen, auf die geschrieben wird; für eine Probe oder ein Verzeichnis: {}" | "Pour confirmer, tapez le nom du central sur lequel on écrit ; pour un essai ou un répertoire : {}" | "Per confermare, digiti il nome della centrale su cui si scrive; per una prova o una cartella: {}";
     ONTO = "Onto the central" | "Auf die Anlage" | "Sur le central" | "Sulla centrale";
     SAFETY = "Back up first what would be overwritten" | "Vorher sichern, was überschrieben würde" | "Sauvegarder d'abord ce qui serait écrasé" | "Prima salva ciò che verrebbe sovrascritto";
     SAVED_BEFORE = "What was there before:" | "Was vorher da war:" | "Ce qui était là avant :" | "Ciò che c'era prima:";

@@ -69,7 +69,14 @@ async fn a_person_restores_onto_a_secondary_central_and_sees_how_far_it_is_until
     page.unfold(RESTORE).await;
     page.put(&serde_json::json!({ "central": "branch" })).await;
     browser.click("input[name=overwrite]").await.unwrap();
+    // The word is the name of the central whose data is at stake.
     browser.fill("#restore-word", "sample").await.unwrap();
+    browser.click(RESTORE).await.unwrap();
+    browser.says("That is not the word.", SOON).await.unwrap();
+    assert_eq!(tree(&there), before);
+    page.put(&serde_json::json!({ "central": "branch" })).await;
+    browser.click("input[name=overwrite]").await.unwrap();
+    browser.fill("#restore-word", "branch").await.unwrap();
     page.pictures("restore-onto-secondary").await;
     line.slow(SLOW);
     browser.click(RESTORE).await.unwrap();
