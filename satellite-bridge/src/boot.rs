@@ -122,10 +122,19 @@ impl Boot {
 /// How long the service manager may take to end this process once it restarts the machine.
 const ENDING: Duration = Duration::from_mins(2);
 
+/// Restarts the machine as `systemctl reboot` does, without logind: a service that is started meanwhile, as one that failed is
+/// again and again, does not call it off.
+const RESTART: [&str; 4] = [
+    "--no-block",
+    "--job-mode=replace-irreversibly",
+    "start",
+    "reboot.target",
+];
+
 async fn return_to_shipped(config: &Config) -> Result<(), BootError> {
     let machine = Machine::of_the_machine(&config.data_dir, Ground::of_the_machine())?;
     if machine.return_to_shipped(&config.data_dir).await? == Next::Restart {
-        let restart = Exec::new("systemctl").args(["--no-block", "start", "reboot.target"]);
+        let restart = Exec::new("systemctl").args(RESTART);
         restart.run().await.map_err(BootError::Restart)?;
         // The bridge of this system is not to begin a life on the data of the other one.
         tokio::time::sleep(ENDING).await;

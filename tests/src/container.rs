@@ -263,7 +263,9 @@ impl Container {
         let before = self
             .leader()
             .context("the satellite's container is not running")?;
-        let words = ["systemctl", "start", "--no-block", "reboot.target"];
+        // As `systemctl reboot` does: what else is started then, such as a workload, would call it off.
+        let irreversibly = "--job-mode=replace-irreversibly";
+        let words = ["systemctl", "start", "--no-block", irreversibly, "reboot.target"];
         until("the satellite to be told to restart", BOOT_LIMIT, async || {
             let goes_down = self.leader() != Some(before);
             (goes_down || self.exec(&words).await.is_ok()).then_some(())
@@ -345,7 +347,13 @@ impl Container {
     pub async fn stop(&self) {
         if self.is_running() {
             let _ = self
-                .exec(&["systemctl", "start", "--no-block", "poweroff.target"])
+                .exec(&[
+                    "systemctl",
+                    "start",
+                    "--no-block",
+                    "--job-mode=replace-irreversibly",
+                    "poweroff.target",
+                ])
                 .await;
             let down = until(
                 "the satellite to shut down",

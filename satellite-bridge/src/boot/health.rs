@@ -75,7 +75,7 @@ pub async fn wait_or_fall_back(config: &Config) -> Result<(), HealthError> {
     if !has_another(&variable_text(&counted), &names) {
         return Err(HealthError::Alone);
     }
-    let restart = Exec::new("systemctl").args(["--no-block", "start", "reboot.target"]);
+    let restart = Exec::new("systemctl").args(super::RESTART);
     restart.run().await.map_err(HealthError::Restart)?;
     Err(HealthError::FallingBack)
 }
