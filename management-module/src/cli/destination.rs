@@ -388,7 +388,10 @@ impl TestView {
             properties.push((texts::LARGEST_FILE, bytes(self.most_bytes)));
         }
         if !self.host_key_fingerprint.is_empty() {
-            properties.push((texts::STEP_HOST_KEY, self.host_key_fingerprint.clone()));
+            properties.push((
+                step_name(backup::TestStepName::HostKey),
+                self.host_key_fingerprint.clone(),
+            ));
         }
         properties
     }
