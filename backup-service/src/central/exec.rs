@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long a shell may take to say a word.
 const HELLO: Duration = Duration::from_secs(30);
 
+/// Bytes of what a program answers that are kept, where it is asked for a word or a list.
+const ANSWER: usize = 1 << 20;
+
 /// What a shell prints when it is asked whether it is one.
 const SHELL: &str = "a shell";
 
@@ -226,6 +229,16 @@ impl Running {
         }
     }
 
+    /// All that it prints, or the beginning of it if that is more than an answer should be.
+    pub(super) async fn answer(&mut self) -> Result<Vec<u8>, ExecError> {
+        let mut said = Vec::new();
+        while let Some(data) = self.print().await? {
+            let room = ANSWER.saturating_sub(said.len()).min(data.len());
+            said.extend_from_slice(data.get(..room).unwrap_or_default());
+        }
+        Ok(said)
+    }
+
     /// Gives it a part of what it reads.
     pub(super) async fn give(&mut self, data: Bytes) -> Result<(), ExecError> {
         let until = self.begun + self.deadline + GRACE;
@@ -304,10 +317,7 @@ impl Drop for Running {
 async fn has_shell(ssh: &Ssh) -> Result<bool, ExecError> {
     let mut hello = Running::open(ssh, "sh".to_owned(), format!("echo {SHELL}"), HELLO).await?;
     hello.given().await;
-    let mut said = Vec::new();
-    while let Some(data) = hello.print().await? {
-        said.extend_from_slice(&data);
-    }
+    let said = hello.answer().await?;
     // A shell may have greeted first.
     Ok(String::from_utf8_lossy(&said).lines().any(|line| line == SHELL))
 }
@@ -406,10 +416,7 @@ pub(super) async fn lacking(ssh: &Ssh, programs: &[String]) -> Result<Vec<String
     let mut argv: Vec<_> = ["sh", "-c", LOOK, "sh"].map(str::to_owned).to_vec();
     argv.extend(programs.iter().cloned());
     let mut running = Running::start(ssh, &argv, UNIT).await?;
-    let mut said = Vec::new();
-    while let Some(data) = running.print().await? {
-        said.extend_from_slice(&data);
-    }
+    let said = running.answer().await?;
     running.finish().await?;
     let names = said.split(|byte| *byte == 0).filter(|name| !name.is_empty());
     Ok(names

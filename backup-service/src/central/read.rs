@@ -28,7 +28,8 @@ const TRIES: usize = 3;
 /// Requests for parts of a file that are under way at once.
 const AHEAD: usize = 32;
 
-/// Reads everything but what `seen` has unchanged, and notes there what the new archive has. Dropped, it ends: programs are ended with the line, services are started by the central.
+/// Reads everything but what `seen` has unchanged, and notes there what the new archive has. Dropped, it ends: programs are ended
+/// with the line, services are started by the central.
 ///
 /// # Errors
 /// [`CentralError`]: there is no archive then.
