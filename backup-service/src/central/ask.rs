@@ -21,11 +21,14 @@ const LOOK: Duration = Duration::from_secs(600);
 /// What a file must lack on the disk to have holes: what is left of a block, or lies in the inode, is none.
 const HOLE: u64 = 64 << 10;
 
-/// Says how late it is on the central, and then whatever `find` prints.
-const FIND: &str = r#"date +%s && exec find -P "$@""#;
+/// Says how late it is on the central, and then whatever `find` prints: each ends with a NUL.
+const FIND: &str = r#"printf '%s\0' "$(date +%s)" && exec find -P "$@""#;
 
 /// Of each file the blocks that it takes, its names, and what [`Looked::parse`] takes; then its path.
 const PRINTED: &str = r"%b %n %D:%i %s %T@ %C@\0%p\0";
+
+/// Bytes of what is said of one file: much more than any path has.
+const LONGEST: usize = 1 << 20;
 
 /// Files with attributes, or at least with access control lists: `ls` knows of these.
 const COUNT_ATTRIBUTES: &str = r#"if command -v getfattr >/dev/null; then
@@ -76,7 +79,7 @@ pub(super) async fn ask(central: &Central, set: &DataSet, seen: &mut Seen) -> An
     if paths.is_empty() {
         return Answers::default();
     }
-    let mut answers = files(central, (&set.name.to_string(), &paths), seen)
+    let mut answers = files(central, (set.name.as_str(), &paths), seen)
         .await
         .unwrap_or_default();
     answers.attributes = attributes(central, &paths).await.unwrap_or_default();
@@ -99,25 +102,22 @@ async fn files(
     let (mut now, mut looked): (Option<i64>, Option<Bytes>) = (None, None);
     while let Some(data) = running.print().await? {
         rest.extend_from_slice(&data);
-        loop {
-            let last = if now.is_none() { b'\n' } else { b'\0' };
-            let Some(end) = rest.iter().position(|byte| *byte == last) else {
-                break;
-            };
-            let line = rest.split_to(end + 1).freeze().slice(..end);
+        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+            let part = rest.split_to(end + 1).freeze().slice(..end);
             match (now, looked.take()) {
-                (None, _) => {
-                    let seconds = std::str::from_utf8(&line).ok().and_then(|text| text.parse().ok());
-                    // Of a clock that is not understood nothing is at rest.
-                    now = Some(seconds.unwrap_or(i64::MIN));
-                }
-                (Some(_), None) => looked = Some(line),
+                // Of a clock that is not understood nothing is at rest.
+                (None, _) => now = Some(number(&part).unwrap_or(i64::MIN)),
+                (Some(_), None) => looked = Some(part),
                 (Some(now), Some(looked)) => {
-                    if let Some(looked) = answers.take(&looked, &line) {
-                        seen.look((data_set, &line), &looked, now);
+                    if let Some(looked) = answers.take(&looked, &part) {
+                        seen.look((data_set, &part), &looked, now);
                     }
                 }
             }
+        }
+        if rest.len() > LONGEST {
+            // What says so much of a file is not `find`.
+            break;
         }
     }
     Ok(answers)
@@ -129,15 +129,19 @@ impl Answers {
         let (blocks, rest) = word(told)?;
         let (names, looked) = word(rest)?;
         let (file, _) = word(looked)?;
-        let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<u64>().ok();
+        let (blocks, names): (u64, u64) = (number(blocks)?, number(names)?);
         let looked = Looked::parse(looked)?;
-        let taken = number(blocks)?.saturating_mul(512);
+        let taken = blocks.saturating_mul(512);
         self.holes += u64::from(looked.size.saturating_sub(taken) >= HOLE);
-        if number(names)? > 1 && self.links.len() < LINKS {
+        if names > 1 && self.links.len() < LINKS {
             self.links.insert(path.clone(), Bytes::copy_from_slice(file));
         }
         Some(looked)
     }
+}
+
+fn number<N: std::str::FromStr>(text: &[u8]) -> Option<N> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }
 
 /// A word and what follows the blank after it.
@@ -150,14 +154,8 @@ async fn attributes(central: &Central, paths: &[String]) -> Result<u64, ExecErro
     let words = ["sh", "-c", COUNT_ATTRIBUTES, "sh"].map(str::to_owned);
     let argv: Vec<_> = words.into_iter().chain(paths.iter().cloned()).collect();
     let mut running = Running::start(&central.ssh, &argv, LOOK).await?;
-    let mut said = Vec::new();
-    while let Some(data) = running.print().await? {
-        said.extend_from_slice(&data);
-    }
-    let number = std::str::from_utf8(&said)
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    Ok(number.unwrap_or_default())
+    let said = running.answer().await?;
+    Ok(number(&said).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -183,5 +181,9 @@ mod tests {
             assert_eq!(answers.take(told, &Bytes::from_static(b"/d")), None);
         }
         assert_eq!(answers.links.len(), 2);
+        // Its time does not count for what it is one of.
+        let old = Bytes::from_static(b"/of 1969");
+        assert!(answers.take(b"8 2 801:42 5 -1.5 2.0", &old).is_some());
+        assert_eq!(answers.links[&old[..]], answers.links[&b"/c\xff"[..]]);
     }
 }

@@ -9,8 +9,9 @@
 
 use std::collections::HashMap;
 
-use super::sftp::Attributes;
 use aws_lc_rs::digest::{Context, SHA256, digest};
+
+use super::sftp::Attributes;
 
 /// Files that are remembered; of more the rest is read each time.
 const MOST: usize = 200_000;
@@ -62,8 +63,8 @@ pub(super) struct Looked<'a> {
     /// `DEVICE:INODE SIZE MTIME CTIME`, as it was printed.
     told: &'a [u8],
     pub(super) size: u64,
-    modified: i64,
-    changed: i64,
+    /// When it was changed, and when anything of it was, in seconds; none before 1970, where the fraction counts the other way.
+    times: Option<(i64, i64)>,
 }
 
 impl<'a> Looked<'a> {
@@ -73,14 +74,12 @@ impl<'a> Looked<'a> {
         let mut next = || std::str::from_utf8(words.next()?).ok();
         next()?.contains(':').then_some(())?;
         let size = next()?.parse().ok()?;
-        // Of a time before 1970 the fraction counts the other way: such files are read.
-        let mut seconds = || next()?.split('.').next()?.parse::<u32>().ok().map(i64::from);
-        let (modified, changed) = (seconds()?, seconds()?);
+        let (modified, changed) = (next()?, next()?);
+        let seconds = |text: &str| text.split('.').next()?.parse::<u32>().ok().map(i64::from);
         next().is_none().then_some(Self {
             told,
             size,
-            modified,
-            changed,
+            times: seconds(modified).zip(seconds(changed)),
         })
     }
 }
@@ -102,8 +101,9 @@ impl Seen {
     #[must_use]
     pub fn kept(bytes: &[u8]) -> Option<Self> {
         let (files, rest) = bytes.strip_prefix(MARK)?.as_chunks::<EACH>();
+        rest.is_empty().then_some(())?;
         let mut seen = Self::default();
-        for file in files.iter().take(MOST).filter(|_| rest.is_empty()) {
+        for file in files.iter().take(MOST) {
             let (key, file) = file.split_at(16);
             let (stamp, file) = file.split_at(16);
             let (size, file) = file.split_at(8);
@@ -143,14 +143,17 @@ impl Seen {
             known.state = State::Same;
             return;
         }
-        if looked.changed.saturating_add(RESTLESS) > now || !room {
+        let at_rest = looked
+            .times
+            .filter(|(_, changed)| changed.saturating_add(RESTLESS) <= now);
+        let Some((modified, _)) = at_rest.filter(|_| room) else {
             self.files.remove(&key);
             return;
-        }
+        };
         let file = File {
             stamp,
             size: looked.size,
-            modified: looked.modified,
+            modified,
             sha256: [0; 32],
             state: State::Found,
         };
@@ -236,6 +239,15 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_before_1970_is_read_each_time() {
+        let mut seen = Seen::default();
+        let old = b"801:42 5 -1.5000000000 1700000001.0000000000";
+        seen.look(("core", b"/a"), &looked(old), 1_800_000_000);
+        seen.archived("core", b"/a", &[7; 32]);
+        assert_eq!(seen.to_keep(), None);
+    }
+
+    #[test]
     fn what_is_damaged_or_says_something_else_is_of_no_use() {
         let mut seen = Seen::default();
         seen.look(("core", b"/a"), &looked(TOLD), 1_800_000_000);
@@ -250,7 +262,6 @@ mod tests {
             b"801:42 5 1.0 2.0 3",
             b"801 5 1.0 2.0",
             b"801:42 x 1.0 2.0",
-            b"801:42 5 -1.5 2.0",
             b"\xff:1 5 1.0 2.0",
         ] {
             assert_eq!(Looked::parse(told), None, "{told:?}");

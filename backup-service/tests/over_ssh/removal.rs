@@ -30,7 +30,7 @@ fn age(path: &Path, to: SystemTime) {
     file.set_modified(to).unwrap();
 }
 
-fn files(root: &Path) -> BTreeSet<PathBuf> {
+pub(super) fn files(root: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut ahead = vec![root.to_owned()];
     while let Some(path) = ahead.pop() {

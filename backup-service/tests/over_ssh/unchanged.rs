@@ -4,12 +4,14 @@
     reason = "the test changes a central's files as its programs do"
 )]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use satellite_proto::wire::backup::v1 as pb;
 
+use super::removal::files;
 use super::{Pulled, World, scan};
 use crate::client::list;
 use crate::servers::can;
@@ -29,25 +31,12 @@ async fn at_rest(data: &Path) {
 
 /// Bytes of the files that are copied if nothing has changed: a name of one that has another does not count.
 fn bytes(data: &Path) -> u64 {
-    let mut known = std::collections::BTreeSet::new();
-    let mut all = Vec::new();
-    files(data, &mut all);
-    let new = all
+    let mut known = BTreeSet::new();
+    let all = files(data)
         .into_iter()
-        .filter(|(_, at)| known.insert((at.dev(), at.ino())));
-    new.map(|(_, at)| at.len()).sum()
-}
-
-fn files(below: &Path, all: &mut Vec<(PathBuf, std::fs::Metadata)>) {
-    for entry in std::fs::read_dir(below).unwrap() {
-        let path = entry.unwrap().path();
-        let at = std::fs::symlink_metadata(&path).unwrap();
-        if at.is_dir() {
-            files(&path, all);
-        } else if at.is_file() {
-            all.push((path, at));
-        }
-    }
+        .map(|path| path.symlink_metadata().unwrap());
+    let new = all.filter(|at| at.is_file() && known.insert((at.dev(), at.ino())));
+    new.map(|at| at.len()).sum()
 }
 
 fn archive(pulled: &Pulled) -> &pb::Archive {
@@ -117,10 +106,9 @@ async fn what_has_not_changed_is_not_read_again_and_nothing_that_has_is_missed()
     assert_eq!(fourth.copied, 0);
 
     // What the archive before has is damaged: everything is read, and it is told.
-    let mut kept = Vec::new();
-    files(&world.service.dir.path().join("state/archives"), &mut kept);
+    let kept = files(&world.service.dir.path().join("state/archives"));
     let name = &archive(&fourth).file_name;
-    let (path, _) = kept.iter().find(|(path, _)| path.ends_with(name)).unwrap();
+    let path = kept.iter().find(|path| path.ends_with(name)).unwrap();
     let file = std::fs::File::options().write(true).open(path).unwrap();
     file.write_all_at(&[0xa5; 4096], 1_000_000).unwrap();
     let fifth = world.pull(set.clone(), "5").await.unwrap();

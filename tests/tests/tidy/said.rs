@@ -88,7 +88,7 @@ const NO_MESSAGES: &[(&str, &[&str])] = &[
         &[
             "exec env -i PATH={} HOME=\"$HOME\" LANG=C.UTF-8 {}",
             "systemctl start",
-            "date +%s && exec find -P \"$@\"",
+            "printf '%s\\0' \"$(date +%s)\" && exec find -P \"$@\"",
             "for program; do command -v \"$program\" >/dev/null 2>&1 || printf '%s\\0' \"$program\"; done",
             "Runs {} once",
             "Started by {}",
