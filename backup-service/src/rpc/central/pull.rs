@@ -46,6 +46,8 @@ pub(super) async fn pull(archives: Archives, plan: wire::Pull, out: Sender<Answe
             ..pb::PullArchiveResponse::default()
         });
     }
+    // Before anything is stopped on the central.
+    let turn = archives.turn().await?;
     // What is moved away is not there the next time.
     let is_kept = sets.iter().all(|set| set.changed_before.is_none());
     let before = if is_kept {
@@ -53,8 +55,6 @@ pub(super) async fn pull(archives: Archives, plan: wire::Pull, out: Sender<Answe
     } else {
         None
     };
-    // Before anything is stopped on the central.
-    let turn = archives.turn().await?;
     let central = connected(login).await?;
     let work = Work {
         archives: &archives,
