@@ -3,6 +3,7 @@
 //! **Invariant:** edges (`cli`, `rpc`, `web`, `store`, `fleet`, `notify`) never import one another; use cases in `app` do.
 
 pub mod app;
+mod bounded;
 pub mod central;
 pub mod cli;
 pub mod config;

@@ -32,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use crate::app::backup::Backups;
 use crate::app::users::{ProviderSignIn, SignIn};
 use crate::app::{App, AppError};
-
 use crate::store::Central;
 
 pub use self::listen::offer;

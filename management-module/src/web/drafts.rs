@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::app::users::UserName;
+use crate::bounded::make_room;
 
 /// Drafts of all; beyond that the oldest goes.
 const MOST: usize = 500;
@@ -37,13 +38,7 @@ impl<T: Clone> Drafts<T> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, entry| entry.touched.elapsed() < KEPT);
-        let oldest = all
-            .iter()
-            .min_by_key(|(_, entry)| entry.touched)
-            .map(|(id, _)| id.clone());
-        if let Some(oldest) = oldest.filter(|_| all.len() >= MOST) {
-            all.remove(&oldest);
-        }
+        make_room(&mut all, MOST, |entry| entry.touched);
         let entry = Entry {
             author: author.clone(),
             touched: Instant::now(),

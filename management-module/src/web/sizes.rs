@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::app::AppError;
 use crate::app::backup::Backups;
+use crate::bounded::make_room;
 use crate::central::profile::{DataSet, Profile};
 use crate::store::Central;
 
@@ -94,11 +95,8 @@ impl Sizes {
 
     fn keep(&self, central: &Central, looked: Looked) -> Arc<Looked> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = all.iter().min_by_key(|(_, kept)| kept.at);
-        let oldest = oldest.map(|(name, _)| name.clone());
-        if let Some(oldest) = oldest.filter(|_| all.len() >= MOST) {
-            all.remove(&oldest);
-        }
+        all.remove(&central.name);
+        make_room(&mut all, MOST, |kept| kept.at);
         let looked = Arc::new(looked);
         let kept = Kept {
             at: Instant::now(),

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::bounded::make_room;
+
 /// Wrong tries without a wait.
 const FREE: u32 = 5;
 
@@ -69,13 +71,7 @@ impl Attempts {
         }
         if all.len() >= MOST && !all.contains_key(source) {
             all.retain(|_, tries| now - tries.last < FORGET);
-            let oldest = all
-                .iter()
-                .min_by_key(|(_, tries)| tries.last)
-                .map(|(source, _)| source.clone());
-            if let Some(oldest) = oldest.filter(|_| all.len() >= MOST) {
-                all.remove(&oldest);
-            }
+            make_room(&mut all, MOST, |tries| tries.last);
         }
         let wrong = wrong.saturating_add(1);
         all.insert(source.clone(), Tries { wrong, last: now });

@@ -16,6 +16,7 @@ use super::session::{Session, hash_of, new_token};
 use super::sign_in::{Refusal, SignedIn, record};
 use super::{Role, User, UserName, directory};
 use crate::app::{App, AppError};
+use crate::bounded::make_room;
 use crate::config::openid::OpenId;
 use crate::notify::openid::{OpenIdError, Person, Provider, Secrets};
 use crate::store::UserSource;
@@ -125,11 +126,7 @@ impl ProviderSignIn {
     fn keep(&self, key: String, begun: Begun) {
         let mut all = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, begun| begun.since.elapsed() < KEPT);
-        let oldest = all.iter().min_by_key(|(_, begun)| begun.since);
-        let oldest = oldest.map(|(key, _)| key.clone());
-        if let Some(oldest) = oldest.filter(|_| all.len() >= MOST) {
-            all.remove(&oldest);
-        }
+        make_room(&mut all, MOST, |begun| begun.since);
         all.insert(key, begun);
     }
 

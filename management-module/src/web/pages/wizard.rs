@@ -182,8 +182,7 @@ async fn when(ask: &Ask, draft: &Draft, faults: &Faults) -> Result<Markup, Failu
 }
 
 async fn what(ask: &Ask, draft: &Draft, faults: &Faults) -> Result<Markup, Failure> {
-    let mut centrals = ask.web.backups().centrals().await?.into_iter();
-    let central = centrals.find(|central| central.name == draft.central);
+    let central = ask.app().store.central(&draft.central).await?;
     let looked = ask.web.sizes(&central.ok_or(Failure::NoPage)?).await?;
     let is_chosen = |name: &str| {
         draft
