@@ -263,12 +263,9 @@ impl Container {
         let before = self
             .leader()
             .context("the satellite's container is not running")?;
-        // As `systemctl reboot` does: what else is started then, such as a workload, would call it off.
-        let irreversibly = "--job-mode=replace-irreversibly";
-        let words = ["systemctl", "start", "--no-block", irreversibly, "reboot.target"];
         until("the satellite to be told to restart", BOOT_LIMIT, async || {
             let goes_down = self.leader() != Some(before);
-            (goes_down || self.exec(&words).await.is_ok()).then_some(())
+            (goes_down || self.end_for("reboot.target").await.is_ok()).then_some(())
         })
         .await?;
         until("the satellite to go down", BOOT_LIMIT, async || {
@@ -276,6 +273,13 @@ impl Container {
         })
         .await?;
         self.booted().await
+    }
+
+    /// Has all end for a target, as `systemctl reboot` does: what else is started then, such as a workload, would call it off.
+    async fn end_for(&self, target: &str) -> anyhow::Result<String> {
+        let irreversibly = "--job-mode=replace-irreversibly";
+        self.exec(&["systemctl", "start", "--no-block", irreversibly, target])
+            .await
     }
 
     /// Ends it as a power cut does.
@@ -346,15 +350,7 @@ impl Container {
     /// Shuts it down, by force if it does not go by itself. What does not run is no error.
     pub async fn stop(&self) {
         if self.is_running() {
-            let _ = self
-                .exec(&[
-                    "systemctl",
-                    "start",
-                    "--no-block",
-                    "--job-mode=replace-irreversibly",
-                    "poweroff.target",
-                ])
-                .await;
+            let _ = self.end_for("poweroff.target").await;
             let down = until(
                 "the satellite to shut down",
                 Duration::from_secs(20),
