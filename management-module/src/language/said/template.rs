@@ -68,8 +68,14 @@ impl Template {
         Some(gaps)
     }
 
-    /// Whether a gap stands between quotation marks: what is in it is a name, never a message.
+    /// Whether a gap stands between quotation marks, alone or with other words as in a command: what is in it is a name, never a
+    /// message.
     pub(super) fn is_quoted(&self, gap: usize) -> bool {
+        let so_far = self.pieces.iter().take(gap + 1);
+        let marks = so_far.map(|piece| piece.matches('`').count());
+        if marks.sum::<usize>() % 2 == 1 {
+            return true;
+        }
         let before = self.pieces.get(gap).and_then(|piece| piece.chars().next_back());
         let after = self.pieces.get(gap + 1).and_then(|piece| piece.chars().next());
         let is_mark =

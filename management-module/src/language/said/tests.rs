@@ -69,6 +69,11 @@ fn what_stands_in_quotation_marks_is_a_name_and_no_message() {
         german("`the archive is damaged` cannot be read"),
         "`the archive is damaged` kann nicht gelesen werden"
     );
+    assert_eq!(
+        german("next: `management-module central list` shows what there is"),
+        "als Nächstes: `management-module central list` zeigt, was da ist",
+        "a command is typed as it is"
+    );
 }
 
 #[test]

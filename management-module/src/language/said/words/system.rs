@@ -62,6 +62,9 @@ super::said! {
     "connection closed" | "Verbindung beendet" | "connexion fermée" | "connessione chiusa";
     "connection closed before message completed" | "die Verbindung endete vor dem Ende der Nachricht" | "la connexion s'est terminée avant la fin du message" | "la connessione è terminata prima della fine del messaggio";
     "broken pipe" | "die Gegenseite liest nicht mehr" | "l'autre côté ne lit plus" | "l'altra parte non legge più";
+    "missing field `{}`" | "das Feld `{}` fehlt" | "le champ `{}` manque" | "manca il campo `{}`";
+    "unknown field `{}`, expected one of {}" | "das Feld `{}` ist unbekannt; möglich sind {}" | "le champ `{}` est inconnu ; sont possibles {}" | "il campo `{}` è sconosciuto; sono possibili {}";
+    "unknown field `{}`, expected {}" | "das Feld `{}` ist unbekannt; möglich ist {}" | "le champ `{}` est inconnu ; est possible {}" | "il campo `{}` è sconosciuto; è possibile {}";
     "unexpected end of file" | "die Daten enden zu früh" | "les données se terminent trop tôt" | "i dati finiscono troppo presto";
     "unexpected eof" | "die Daten enden zu früh" | "les données se terminent trop tôt" | "i dati finiscono troppo presto";
     "early eof" | "die Daten enden zu früh" | "les données se terminent trop tôt" | "i dati finiscono troppo presto";
