@@ -17,6 +17,7 @@ use uuid::Uuid;
 use self::download::Download;
 use super::texts::Text;
 use super::{CliError, Global, client, job, prompt, render, texts};
+use crate::language::Language;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -226,12 +227,12 @@ impl ArchiveView {
             properties.push((texts::LEFT_OUT, self.left_out.to_string()));
         }
         for set in &self.data_sets {
-            let text = format!(
-                "{}: {} members, {}",
-                set.name,
-                set.members,
-                render::size(set.size_bytes)
-            );
+            let holds = [
+                set.name.as_str(),
+                &set.members.to_string(),
+                &render::size(set.size_bytes),
+            ];
+            let text = Language::told_in().fill(texts::DATA_SET_HOLDS, &holds);
             properties.push((texts::DATA_SET, text));
         }
         properties

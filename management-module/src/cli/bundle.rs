@@ -259,7 +259,10 @@ impl Inspect {
             vec![
                 (texts::WORKLOAD, view.workload.clone()),
                 (texts::VERSION, view.version.clone()),
-                (texts::RELEASE, format!("{} of {}", view.release, view.channel)),
+                (
+                    texts::RELEASE,
+                    render::of(&view.release.to_string(), &view.channel),
+                ),
                 (texts::ARCHITECTURE, view.architecture.clone()),
                 (texts::LEAST_BRIDGE, view.least_bridge.clone()),
                 (texts::SIGNED_BY, view.key_ids.join(", ")),
@@ -400,7 +403,10 @@ impl View {
         vec![
             (texts::WORKLOAD, self.workload.clone()),
             (texts::VERSION, self.version.clone()),
-            (texts::RELEASE, format!("{} of {}", self.release, self.channel)),
+            (
+                texts::RELEASE,
+                render::of(&self.release.to_string(), &self.channel),
+            ),
             (texts::SIGNED_BY, self.key_ids.join(", ")),
             (texts::MANIFEST, self.manifest_digest.clone()),
         ]

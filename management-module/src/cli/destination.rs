@@ -14,7 +14,7 @@ pub(super) use self::kinds::secret_of;
 use super::backup::ArchiveView;
 use super::texts::Text;
 use super::{CliError, Global, client, job, prompt, render, texts};
-use crate::language::step_name;
+use crate::language::{Language, step_name};
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -313,9 +313,10 @@ impl Test {
             return Ok(());
         }
         let failed = view.steps.iter().find(|step| !step.ok);
-        let said = failed.map(|step| format!("{}: {}", step.step.say(), step.message));
+        let language = Language::told_in();
+        let said = failed.map(|step| format!("{}: {}", language.say(step.step), step.message));
         Err(CliError::said(
-            said.unwrap_or_else(|| texts::NO_REASON.say().to_owned()),
+            said.unwrap_or_else(|| language.say(texts::NO_REASON).to_owned()),
         ))
     }
 }

@@ -117,7 +117,7 @@ impl Progress {
         let line = match (total, done) {
             (0, 0) => step.to_owned(),
             (0, done) => format!("{step}: {}", amount(done)),
-            (total, done) => format!("{step}: {} of {}", amount(done), amount(total)),
+            (total, done) => format!("{step}: {}", render::of(&amount(done), &amount(total))),
         };
         if self.pace.is_due(&line, Instant::now()) {
             render::note(&line);

@@ -76,6 +76,11 @@ pub(super) fn told<T: Serialize>(
     Ok(finished(&mut table))
 }
 
+/// A part and the whole.
+pub(super) fn of(part: &str, whole: &str) -> String {
+    Language::told_in().fill(texts::OF, &[part, whole])
+}
+
 /// A name has no blanks, or is no message; what a program said is told in the reader's language.
 fn cell(text: String) -> String {
     if text.contains(' ') {

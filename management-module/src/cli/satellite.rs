@@ -294,7 +294,7 @@ impl SatelliteView {
             (texts::PROBLEM, self.shown_problem()),
         ];
         if let Some(machine) = &self.machine {
-            let of = |free, total| format!("{} of {}", render::size(free), render::size(total));
+            let of = |free, total| render::of(&render::size(free), &render::size(total));
             properties.extend([
                 (texts::BRIDGE, machine.bridge_version.clone()),
                 (

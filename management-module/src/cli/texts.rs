@@ -127,6 +127,8 @@ pub(super) fn running(value: bool) -> Text {
 }
 
 texts! { pub(super),
+    OF = "{} of {}" | "{} von {}" | "{} sur {}" | "{} di {}";
+    DATA_SET_HOLDS = "{}: {} members, {}" | "{}: {} Einträge, {}" | "{} : {} éléments, {}" | "{}: {} elementi, {}";
     NOTE_LINE = "note: {}" | "Hinweis: {}" | "remarque : {}" | "nota: {}";
     WARNING_LINE = "warning: {}" | "Warnung: {}" | "avertissement : {}" | "avviso: {}";
     ERROR_LINE = "error: {}" | "Fehler: {}" | "erreur : {}" | "errore: {}";
@@ -194,7 +196,7 @@ texts! { pub(super),
     START = "Start" | "Beginn" | "Début" | "Inizio";
     TIME_ZONE = "Time zone" | "Zeitzone" | "Fuseau horaire" | "Fuso orario";
     CATCH_UP = "Missed times" | "Versäumte Zeiten" | "Fois manquées" | "Volte mancate";
-    DATA_SETS = "Data sets" | "Datenbereiche" | "Jeux de données" | "Gruppi di dati";
+    DATA_SETS = "Data sets" | "Datenbestände" | "Jeux de données" | "Insiemi di dati";
     DIRECTORY = "Directory" | "Verzeichnis" | "Répertoire" | "Cartella";
     RETENTION = "Kept" | "Aufbewahrt" | "Conservé" | "Conservati";
     ENABLED = "Runs by itself" | "Läuft von selbst" | "S'exécute seul" | "Si esegue da sé";
@@ -302,7 +304,7 @@ texts! { pub(super),
     PATH = "Path" | "Pfad" | "Chemin" | "Percorso";
     SHA256 = "SHA-256" | "SHA-256" | "SHA-256" | "SHA-256";
     VERIFIED = "Verified" | "Geprüft" | "Vérifié" | "Verificato";
-    DATA_SET = "Data set" | "Datenbereich" | "Jeu de données" | "Gruppo di dati";
+    DATA_SET = "Data set" | "Datenbestand" | "Jeu de données" | "Insieme di dati";
     INTACT = "Intact" | "Unversehrt" | "Intact" | "Integro";
     MEMBERS = "Members" | "Einträge" | "Éléments" | "Elementi";
     VERSION = "Version" | "Version" | "Version" | "Versione";
