@@ -14,6 +14,7 @@ mod ordered;
 pub mod pax;
 mod proof;
 pub mod read;
+pub(crate) mod reuse;
 pub mod seek;
 pub mod select;
 pub(crate) mod stream;
@@ -24,10 +25,13 @@ pub mod write;
 /// Most bytes of content in one frame.
 pub const FRAME: usize = 4 << 20;
 
-/// A frame that holds this much is ended before a member that does not fit into it any more.
-pub const CUT: usize = 2 << 20;
+/// Bytes of content at which a frame is ended. Bigger ones would hardly become smaller, but several are in memory at once.
+pub const FULL: usize = 2 << 20;
 
-/// Most frames in an archive: at 2 MiB each, 2 TiB of content.
+/// A frame that holds this much is ended before a member that does not fit into it any more.
+pub const CUT: usize = 1 << 20;
+
+/// Most frames in an archive: of the length that they have when they are written, 1 to 2 TiB of content.
 pub const MAX_FRAMES: usize = 1 << 20;
 
 /// Most members in an archive.

@@ -5,6 +5,7 @@
     reason = "the tests damage files and start the real program"
 )]
 
+mod again;
 mod client;
 mod support;
 

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -13,9 +14,10 @@ use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::ordered::{Buffers, Results, Work, ordered};
 use super::proof::{Proof, Prover};
-use super::seek::{SEAL, Table, seal_head};
+use super::reuse::{Reuse, bytes_of};
+use super::seek::{Frame, SEAL, Table, seal_head};
 use super::uncached::Writer;
-use super::{CUT, FRAME, LEVEL, MAX_FRAMES};
+use super::{CUT, FULL, LEVEL, MAX_FRAMES};
 
 /// Bytes after which what was written is flushed.
 const FLUSH: u64 = 32 << 20;
@@ -36,51 +38,65 @@ pub struct Written {
     pub size: u64,
     /// SHA-256 of it.
     pub sha256: [u8; 32],
+    /// How many of its frames were taken from the archive before.
+    pub taken: u64,
     /// By what its frames are known again.
     pub(crate) proof: Proof,
+}
+
+/// The content of a frame.
+struct Piece {
+    content: Vec<u8>,
+    /// The frame of the archive before that has the same.
+    same: Option<Frame>,
 }
 
 struct Compressed {
     data: Vec<u8>,
     content: usize,
+    is_taken: bool,
 }
 
 struct Frames {
     out: Writer,
     hash: Context,
     size: u64,
+    taken: u64,
     table: Vec<(u32, u32)>,
     prover: Prover,
 }
 
 /// Takes content and makes frames of it.
 pub(crate) struct FrameWriter {
-    work: Option<Work<Vec<u8>, io::Result<Compressed>>>,
+    work: Option<Work<Piece, io::Result<Compressed>>>,
     writer: Option<JoinHandle<io::Result<Frames>>>,
     buffers: Buffers,
     buffer: Vec<u8>,
     offset: u64,
+    reuse: Option<Reuse>,
 }
 
 impl FrameWriter {
-    /// Writes to `file`, which is empty.
-    pub(crate) fn start(file: File, threads: usize) -> io::Result<Self> {
+    /// Writes to `file`, which is empty. What comes again by `reuse` need not be compressed.
+    pub(crate) fn start(file: File, reuse: Option<Reuse>, threads: usize) -> io::Result<Self> {
         let inputs = Buffers::default();
         let outputs = Buffers::default();
         let mut workers = Vec::with_capacity(threads);
         for _ in 0..threads {
-            workers.push(compressor(inputs.clone(), outputs.clone())?);
+            let before = reuse.as_ref().map(Reuse::file);
+            workers.push(compressor(inputs.clone(), outputs.clone(), before)?);
         }
         let (work, results) = ordered(workers, threads)?;
         let writer = std::thread::Builder::new().name("archive-writer".to_owned());
         let writer = writer.spawn(move || write_frames(file, &results, &outputs))?;
-        let buffer = inputs.take(FRAME);
+        let buffer = inputs.take(FULL);
         Ok(Self {
             work: Some(work),
             writer: Some(writer),
             buffers: inputs,
             buffer,
             offset: 0,
+            reuse,
         })
     }
 
@@ -89,29 +105,45 @@ impl FrameWriter {
         self.offset
     }
 
-    /// Adds content.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Adds content. `from` is where the same bytes lie in the content of the archive before, if they do.
+    ///
+    /// Frames end where they ended there as far as they are long enough: what comes after a change is then soon in the
+    /// same frames as before.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], mut from: Option<u64>) -> io::Result<()> {
         self.offset += bytes.len() as u64;
         while !bytes.is_empty() {
-            let room = FRAME - self.buffer.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            let begins = |reuse: &Reuse| from.is_some_and(|at| reuse.begins_at(at));
+            if self.buffer.len() >= CUT && self.reuse.as_ref().is_some_and(begins) {
+                self.cut()?;
+            }
+            let filled = self.buffer.len();
+            let left = self.reuse.as_mut().and_then(|reuse| reuse.follow(from, filled));
+            let most = most(filled, left);
+            let count = bytes.len().min(most.saturating_sub(filled));
+            let count = count.min(left.unwrap_or(count));
+            let (now, later) = bytes.split_at(count);
             self.buffer.extend_from_slice(now);
-            bytes = later;
-            if self.buffer.len() == FRAME {
+            (bytes, from) = (later, from.map(|at| at + count as u64));
+            if self.buffer.len() >= most || self.same().is_some() {
                 self.cut()?;
             }
         }
         Ok(())
     }
 
-    /// Adds zeros.
-    pub(crate) fn pad(&mut self, count: usize) -> io::Result<()> {
-        self.push(&[0; 2 * super::BLOCK][..count])
+    /// The frame of the archive before whose content is in the buffer.
+    fn same(&self) -> Option<Frame> {
+        self.reuse.as_ref()?.whole(self.buffer.len())
+    }
+
+    /// Adds zeros; `from` as of [`Self::push`].
+    pub(crate) fn pad(&mut self, count: usize, from: Option<u64>) -> io::Result<()> {
+        self.push(&[0; 2 * super::BLOCK][..count], from)
     }
 
     /// Says that a member of `size` bytes begins here: ends the frame if the member does not fit into a full one.
     pub(crate) fn boundary(&mut self, size: u64) -> io::Result<()> {
-        let fits = size.saturating_add(self.buffer.len() as u64) <= FRAME as u64;
+        let fits = size.saturating_add(self.buffer.len() as u64) <= FULL as u64;
         if self.buffer.len() >= CUT && !fits {
             self.cut()
         } else {
@@ -123,8 +155,10 @@ impl FrameWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let full = std::mem::replace(&mut self.buffer, self.buffers.take(FRAME));
-        let given = self.work.as_ref().is_some_and(|work| work.give(full).is_ok());
+        let same = self.same();
+        let content = std::mem::replace(&mut self.buffer, self.buffers.take(FULL));
+        let piece = Piece { content, same };
+        let given = self.work.as_ref().is_some_and(|work| work.give(piece).is_ok());
         if given { Ok(()) } else { Err(self.why()) }
     }
 
@@ -160,25 +194,44 @@ impl FrameWriter {
             file,
             size: frames.size,
             sha256,
+            taken: frames.taken,
             proof: frames.prover.end(hash_of_frames),
         })
     }
 }
 
+/// How much a frame takes that holds `filled` bytes, if `left` of one of the archive before are still to come. If they do not
+/// fit, two halves of it all are made: the second ends where that one did, and is not too short for it.
+fn most(filled: usize, left: Option<usize>) -> usize {
+    let all = filled + left.unwrap_or_default();
+    if all > FULL { all / 2 } else { FULL }
+}
+
 fn compressor(
     inputs: Buffers,
     outputs: Buffers,
-) -> io::Result<impl FnMut(Vec<u8>) -> io::Result<Compressed> + Send + 'static> {
+    before: Option<Arc<File>>,
+) -> io::Result<impl FnMut(Piece) -> io::Result<Compressed> + Send + 'static> {
     let (mut whole, mut letters) = (zstd(None)?, zstd(Some(LETTERS))?);
     let mut probe = Vec::with_capacity(compress_bound(SAMPLE));
-    Ok(move |input: Vec<u8>| {
-        let mut data = outputs.take(compress_bound(FRAME));
-        let repeats = repetitions_pay(&mut whole, &mut letters, &input, &mut probe)?;
-        let zstd = if repeats { &mut whole } else { &mut letters };
-        zstd.compress_to_buffer(&input, &mut data)?;
+    Ok(move |piece: Piece| {
+        let (input, mut data) = (piece.content, outputs.take(compress_bound(FULL)));
+        let same = piece.same.zip(before.as_ref());
+        let is_taken = same.is_some();
+        if let Some((frame, file)) = same {
+            bytes_of(frame, file, &mut data)?;
+        } else {
+            let repeats = repetitions_pay(&mut whole, &mut letters, &input, &mut probe)?;
+            let zstd = if repeats { &mut whole } else { &mut letters };
+            zstd.compress_to_buffer(&input, &mut data)?;
+        }
         let content = input.len();
         inputs.give(input);
-        Ok(Compressed { data, content })
+        Ok(Compressed {
+            data,
+            content,
+            is_taken,
+        })
     })
 }
 
@@ -189,7 +242,7 @@ fn zstd(table: Option<u32>) -> io::Result<Compressor<'static>> {
     let mut zstd = Compressor::new(LEVEL)?;
     zstd.set_parameter(CParameter::ChecksumFlag(true))?;
     // The window of a whole frame: the header then has no field that a reader could not check.
-    zstd.set_parameter(CParameter::WindowLog(FRAME.ilog2()))?;
+    zstd.set_parameter(CParameter::WindowLog(FULL.ilog2()))?;
     // As for large inputs, so that short samples are judged by what a whole frame would become.
     zstd.set_parameter(CParameter::MinMatch(7))?;
     zstd.set_parameter(CParameter::HashLog(table.unwrap_or(14)))?;
@@ -226,6 +279,7 @@ fn write_frames(
         out: Writer::new(file),
         hash: Context::new(&SHA256),
         size: 0,
+        taken: 0,
         table: Vec::new(),
         prover: Prover::new()?,
     };
@@ -233,10 +287,11 @@ fn write_frames(
     while let Some(frame) = results.next() {
         let frame = frame?;
         if frames.table.len() >= MAX_FRAMES {
-            let full = "an archive holds at most 2 TiB";
+            let full = "an archive holds 1 to 2 TiB at most: spread the data sets over several backups";
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, full));
         }
         frames.add(&frame.data)?;
+        frames.taken += u64::from(frame.is_taken);
         frames.prover.add(&frame.data)?;
         frames.table.push((frame.data.len() as u32, frame.content as u32));
         outputs.give(frame.data);

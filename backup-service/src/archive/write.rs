@@ -4,111 +4,27 @@
 //! lies below a symbolic link. Anything else is an error, and the file is then worthless. Digests are written as they were
 //! given: whoever keeps the archive verifies it first.
 
-use std::collections::HashSet;
+mod fault;
+mod seen;
+
 use std::fs::File;
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::SHA256;
 
+pub use self::fault::{Fault, WriteError};
+use self::fault::{io, refused};
+use self::seen::Seen;
 use super::frames::FrameWriter;
 pub use super::frames::Written;
 use super::index::{Entry, Head, LeftOut, Spool, Totals, Type};
 use super::manifest::Manifest;
-use super::member::{BadMember, Kind, Member, Origin};
+use super::member::{Kind, Member, Origin};
 use super::names::escape;
+use super::read::Archive;
+use super::reuse::Reuse;
 use super::{CHECKSUMS, MANIFEST, MAX_MANIFEST, MAX_MEMBERS, padding, pax};
-
-/// Why an archive could not be written.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    /// The sender broke the rules of the stream.
-    #[error("`{name}`: {fault}")]
-    Refused {
-        /// The member, or what else.
-        name: String,
-        /// What is wrong.
-        fault: Fault,
-    },
-    /// There is too little space.
-    #[error("only {free} bytes are free, {needed} are needed: delete archives or make the disk larger")]
-    Space {
-        /// Bytes free, without the reserve.
-        free: u64,
-        /// Bytes needed.
-        needed: u64,
-    },
-    /// The disk, or a thread.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-}
-
-/// What a sender did wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Fault {
-    /// A field of the member.
-    #[error("{0}")]
-    Member(#[from] BadMember),
-    /// Content or an end without a beginning, or the reverse.
-    #[error("the items come in the wrong order")]
-    Order,
-    /// It came before.
-    #[error("it comes twice")]
-    Twice,
-    /// Its data set was not announced, or comes out of order.
-    #[error("its data set was not announced, or comes after a later one")]
-    DataSet,
-    /// The target of a hard link did not come before.
-    #[error("the file that this hard link names did not come before it")]
-    LinkTarget,
-    /// Something above it is a symbolic link.
-    #[error("it lies below a symbolic link")]
-    BelowLink,
-    /// Content of another length than announced.
-    #[error("{announced} bytes were announced, {came} came")]
-    Size {
-        /// What the sender said.
-        announced: u64,
-        /// What it sent, as far as it was read.
-        came: u64,
-    },
-    /// The content is not what the sender read.
-    #[error(
-        "the content does not have the digest that its reader found: it was changed on the way, send it again"
-    )]
-    Digest,
-    /// More members than the format holds.
-    #[error("an archive holds at most 4,000,000 members")]
-    TooMany,
-    /// The trailer counts something else than what came.
-    #[error("the trailer counts {announced}, {came} came")]
-    Trailer {
-        /// What the sender said.
-        announced: u64,
-        /// What came.
-        came: u64,
-    },
-}
-
-fn refused(name: &[u8], fault: impl Into<Fault>) -> WriteError {
-    WriteError::Refused {
-        name: escape(name),
-        fault: fault.into(),
-    }
-}
-
-fn io(what: &'static str) -> impl FnOnce(io::Error) -> WriteError {
-    move |source| WriteError::Io { what, source }
-}
 
 const WRITE: &str = "write the archive";
 const SPOOL: &str = "keep the output of a command until its size is known";
@@ -158,11 +74,23 @@ impl Room {
     }
 }
 
+/// The header of a member as it lies in the archive before.
+#[derive(Debug)]
+pub struct Before {
+    /// Where in the content it begins.
+    pub at: u64,
+    /// Its bytes.
+    pub header: Vec<u8>,
+}
+
 struct Open {
     member: Member,
     came: u64,
     /// Holds the content if the size is not known yet.
     spool: Option<File>,
+    before: Option<Before>,
+    /// Where in the archive before the rest of the file lies, as long as it is the same there.
+    rest: Option<u64>,
 }
 
 /// Writes an archive.
@@ -192,6 +120,20 @@ impl ArchiveWriter {
     /// # Errors
     /// [`WriteError::Io`], or [`WriteError::Refused`] for a manifest that is too big.
     pub fn create(file: File, room: Room, manifest: &Manifest, threads: usize) -> Result<Self, WriteError> {
+        Self::after(None, file, room, manifest, threads)
+    }
+
+    /// As [`Self::create`]: what comes again of the archive `before` is taken from there as it is compressed.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn after(
+        before: Option<&Archive>,
+        file: File,
+        room: Room,
+        manifest: &Manifest,
+        threads: usize,
+    ) -> Result<Self, WriteError> {
         let text = serde_json::to_vec_pretty(manifest).map_err(|e| io(WRITE)(e.into()))?;
         if text.len() as u64 > MAX_MANIFEST {
             let fault = Fault::Size {
@@ -201,7 +143,8 @@ impl ArchiveWriter {
             return Err(refused(MANIFEST.as_bytes(), fault));
         }
         let index = Spool::new(room.spool().map_err(io("make a temporary file"))?);
-        let frames = FrameWriter::start(file, threads).map_err(io("start the threads that compress"))?;
+        let frames = FrameWriter::start(file, before.map(Reuse::new), threads)
+            .map_err(io("start the threads that compress"))?;
         let totals = manifest.data_sets.iter().cloned();
         let totals = totals
             .map(|name| Totals {
@@ -234,9 +177,9 @@ impl ArchiveWriter {
             origin: None,
         })?;
         let header = pax::own_file(MANIFEST, size, manifest.create_time.as_second());
-        writer.put(&header)?;
-        writer.put(&text)?;
-        writer.pad(size)?;
+        writer.put(&header, None)?;
+        writer.put(&text, None)?;
+        writer.pad(size, None)?;
         Ok(writer)
     }
 
@@ -246,6 +189,19 @@ impl ArchiveWriter {
     /// # Errors
     /// [`WriteError`].
     pub fn begin(&mut self, member: Member, size_unknown: bool) -> Result<(), WriteError> {
+        self.begin_again(member, size_unknown, None)
+    }
+
+    /// As [`Self::begin`], of a member that the archive before may have too.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn begin_again(
+        &mut self,
+        member: Member,
+        size_unknown: bool,
+        before: Option<Before>,
+    ) -> Result<(), WriteError> {
         let name = member.tar_name();
         if self.open.is_some() {
             return Err(refused(&name, Fault::Order));
@@ -261,7 +217,7 @@ impl ArchiveWriter {
         self.seen.admit(&member).map_err(|fault| refused(&name, fault))?;
         self.totals[self.current].members += 1;
         if !matches!(member.kind, Kind::File(_)) {
-            let offset = self.header(&member)?;
+            let (offset, _) = self.header(&member, before.as_ref())?;
             return self.list(&entry(&member, &name, offset, None));
         }
         let spool = if size_unknown {
@@ -273,6 +229,8 @@ impl ArchiveWriter {
             member,
             came: 0,
             spool,
+            before,
+            rest: None,
         });
         Ok(())
     }
@@ -282,6 +240,18 @@ impl ArchiveWriter {
     /// # Errors
     /// [`WriteError`].
     pub fn content(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.add(bytes, None)
+    }
+
+    /// As [`Self::content`], of bytes that were read from the archive before: `from` is where they lie in its content.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn content_from(&mut self, bytes: &[u8], from: u64) -> Result<(), WriteError> {
+        self.add(bytes, Some(from))
+    }
+
+    fn add(&mut self, bytes: &[u8], from: Option<u64>) -> Result<(), WriteError> {
         let Some(mut open) = self.open.take() else {
             return Err(refused(b"content", Fault::Order));
         };
@@ -304,9 +274,11 @@ impl ArchiveWriter {
             return Err(refused(&open.member.tar_name(), Fault::Size { announced, came }));
         } else {
             if first {
-                self.offset_of(&open.member)?;
+                (self.seen.offset, open.rest) = self.header(&open.member, open.before.as_ref())?;
             }
-            self.put(bytes)?;
+            self.put(bytes, from)?;
+            open.rest = open.rest.filter(|rest| from == Some(*rest));
+            open.rest = open.rest.map(|rest| rest + bytes.len() as u64);
         }
         self.open = Some(open);
         Ok(())
@@ -328,7 +300,7 @@ impl ArchiveWriter {
         let size = open.came;
         let offset = if let Some(spool) = open.spool.take() {
             open.member.kind = Kind::File(size);
-            let offset = self.header(&open.member)?;
+            let (offset, _) = self.header(&open.member, None)?;
             self.copy(spool, size)?;
             offset
         } else if open.member.size() != size {
@@ -340,11 +312,11 @@ impl ArchiveWriter {
                 },
             ));
         } else if size == 0 {
-            self.header(&open.member)?
+            self.header(&open.member, open.before.as_ref())?.0
         } else {
             self.seen.offset
         };
-        self.pad(size)?;
+        self.pad(size, open.rest)?;
         self.totals[self.current].size += size;
         self.list(&entry(
             &open.member,
@@ -386,29 +358,28 @@ impl ArchiveWriter {
         let size = (first.len() + last.len()) as u64 + length;
         self.frames.boundary(size).map_err(io(WRITE))?;
         let at = self.frames.offset();
-        self.put(&pax::own_file(CHECKSUMS, size, 0))?;
-        self.put(&first)?;
+        self.put(&pax::own_file(CHECKSUMS, size, 0), None)?;
+        self.put(&first, None)?;
         self.copy(lines, length)?;
-        self.put(last)?;
-        self.pad(size)?;
-        self.frames.pad(2 * super::BLOCK).map_err(io(WRITE))?;
+        self.put(last, None)?;
+        self.pad(size, None)?;
+        self.frames.pad(2 * super::BLOCK, None).map_err(io(WRITE))?;
         let written = self.frames.finish(at).map_err(io(WRITE))?;
         Ok((written, self.totals))
     }
 
-    fn header(&mut self, member: &Member) -> Result<u64, WriteError> {
+    /// Writes a header. Answers where, and where in the archive before the content lies if it has the same header.
+    fn header(&mut self, member: &Member, before: Option<&Before>) -> Result<(u64, Option<u64>), WriteError> {
+        let header = pax::encode(member);
+        let from = before
+            .filter(|before| before.header == header)
+            .map(|before| before.at);
         self.frames
             .boundary(member.size().saturating_add(1024))
             .map_err(io(WRITE))?;
         let offset = self.frames.offset();
-        self.put(&pax::encode(member))?;
-        Ok(offset)
-    }
-
-    /// Writes the header of a file whose content begins, and remembers where.
-    fn offset_of(&mut self, member: &Member) -> Result<(), WriteError> {
-        self.seen.offset = self.header(member)?;
-        Ok(())
+        self.put(&header, from)?;
+        Ok((offset, from.map(|at| at + header.len() as u64)))
     }
 
     fn copy(&mut self, mut from: File, size: u64) -> Result<(), WriteError> {
@@ -418,18 +389,18 @@ impl ArchiveWriter {
         while left > 0 {
             let most = left.min(buffer.len() as u64) as usize;
             from.read_exact(&mut buffer[..most]).map_err(io(SPOOL))?;
-            self.put(&buffer[..most])?;
+            self.put(&buffer[..most], None)?;
             left -= most as u64;
         }
         Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.frames.push(bytes).map_err(io(WRITE))
+    fn put(&mut self, bytes: &[u8], from: Option<u64>) -> Result<(), WriteError> {
+        self.frames.push(bytes, from).map_err(io(WRITE))
     }
 
-    fn pad(&mut self, size: u64) -> Result<(), WriteError> {
-        self.frames.pad(padding(size)).map_err(io(WRITE))
+    fn pad(&mut self, size: u64, from: Option<u64>) -> Result<(), WriteError> {
+        self.frames.pad(padding(size), from).map_err(io(WRITE))
     }
 
     fn list(&mut self, entry: &Entry) -> Result<(), WriteError> {
@@ -445,51 +416,5 @@ fn entry(member: &Member, name: &[u8], offset: u64, sha256: Option<String>) -> E
         sha256,
         offset,
         origin: (member.origin == Origin::Command).then(|| "command".to_owned()),
-    }
-}
-
-/// What came before, as keyed hashes: 16 bytes a member at most.
-#[derive(Default)]
-struct Seen {
-    keys: RandomState,
-    members: HashSet<u64>,
-    links: HashSet<u64>,
-    /// Where the header of the open file is.
-    offset: u64,
-}
-
-impl Seen {
-    /// The lowest bit says whether it is a file, to which hard links may point.
-    fn key(&self, set: &str, path: &[u8]) -> u64 {
-        self.keys.hash_one((set, path)) & !1
-    }
-
-    fn admit(&mut self, member: &Member) -> Result<(), Fault> {
-        let set = member.data_set.as_str();
-        let key = self.key(set, member.path.as_bytes());
-        if self.members.contains(&key) || self.members.contains(&(key | 1)) {
-            return Err(Fault::Twice);
-        }
-        let linked = |parent| self.links.contains(&self.key(set, parent));
-        if !self.links.is_empty() && member.path.parents().any(linked) {
-            return Err(Fault::BelowLink);
-        }
-        let is_file = match &member.kind {
-            Kind::File(_) => 1,
-            Kind::HardLink(target) => {
-                let target = self.key(set, target.as_bytes()) | 1;
-                if !self.members.contains(&target) {
-                    return Err(Fault::LinkTarget);
-                }
-                1
-            }
-            Kind::Symlink(_) => {
-                self.links.insert(key);
-                0
-            }
-            Kind::Directory => 0,
-        };
-        self.members.insert(key | is_file);
-        Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! The archive from which a new one copies what has not changed since.
 //!
 //! **Invariant:** what is copied is content only, found by the index and checked against the header that lies there; the
-//! digest that its reader knows is compared when the new archive is read back, as if it had been sent.
+//! digest that its reader knows is compared when the new archive is read back, as if it had been sent. Frames are taken as they
+//! are where headers too are the same byte for byte.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -10,12 +11,11 @@ use satellite_proto::wire::backup::v1::CopiedContent;
 use tonic::Status;
 
 use super::{catalog_status, id};
-use crate::archive::index::Type;
-use crate::archive::member::{Kind, tar_name};
+use crate::archive::member::{Kind, Member, tar_name};
 use crate::archive::names::{DataSet, MemberPath, escape};
 use crate::archive::read::{Archive, ReadError, member};
 use crate::archive::stream::TarStream;
-use crate::archive::write::{ArchiveWriter, WriteError};
+use crate::archive::write::{ArchiveWriter, Before, WriteError};
 use crate::catalog::{Catalog, Reading};
 
 /// Most members of an archive that is copied from: of more the places would take too much memory.
@@ -25,9 +25,10 @@ const MOST: u64 = 500_000;
 pub(super) struct Base {
     // It is not deleted meanwhile.
     _reading: Reading,
+    archive: Archive,
     stream: TarStream,
     keys: RandomState,
-    /// Where the header of each file lies.
+    /// Where the header of each member lies.
     places: HashMap<u64, u64>,
     open: Option<Open>,
 }
@@ -69,17 +70,36 @@ impl Base {
         }
         let (keys, mut places) = (RandomState::new(), HashMap::new());
         while let Some(entry) = index.entry().map_err(unreadable)? {
-            if entry.kind == Type::File {
-                places.insert(keys.hash_one(&entry.path), entry.offset);
-            }
+            places.insert(keys.hash_one(&entry.path), entry.offset);
         }
         Ok(Self {
             stream: archive.direct().map_err(unreadable)?,
+            archive,
             _reading: reading,
             keys,
             places,
             open: None,
         })
+    }
+
+    /// The archive.
+    pub(super) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// The header that lies there of the member with this name, if there is one.
+    pub(super) fn header(&mut self, member: &Member) -> Result<Option<Before>, Status> {
+        let name = member.tar_name();
+        let Some(at) = self.place(&name) else {
+            return Ok(None);
+        };
+        if !self.find(at, name)? {
+            return Ok(None);
+        }
+        let mut header = vec![0; (self.stream.offset() - at) as usize];
+        self.stream.seek(at).map_err(unreadable)?;
+        self.stream.read_exact(&mut header).map_err(unreadable)?;
+        Ok(Some(Before { at, header }))
     }
 
     /// Copies a part of a file into the one that was begun.
@@ -92,9 +112,13 @@ impl Base {
         let path = MemberPath::new(part.path).map_err(|bad| Fault::Base(useless(bad)))?;
         let name = tar_name(data_set, &path);
         if self.open.as_ref().is_none_or(|open| open.name != name) {
-            self.open = Some(self.find(name).map_err(Fault::Base)?);
+            let at = self.place(&name);
+            let at = at.ok_or_else(|| Fault::Base(useless("a file is not in it")))?;
+            self.find(at, name).map_err(Fault::Base)?;
         }
-        let Some(open) = &self.open else { return Ok(()) };
+        let Some(open) = &self.open else {
+            return Err(Fault::Base(useless("a file is not where its index says")));
+        };
         let is_inside = part
             .offset
             .checked_add(part.length)
@@ -106,13 +130,14 @@ impl Base {
         self.stream.seek(open.content_at + part.offset).map_err(failed)?;
         let mut left = part.length;
         while left > 0 {
+            let from = self.stream.offset();
             let here = self.stream.fill().map_err(failed)?;
             let count = here.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             if count == 0 {
                 return Err(Fault::Base(useless("it ends too early")));
             }
             writer
-                .content(here.get(..count).unwrap_or_default())
+                .content_from(here.get(..count).unwrap_or_default(), from)
                 .map_err(Fault::Write)?;
             self.stream.consume(count);
             left -= count as u64;
@@ -120,18 +145,24 @@ impl Base {
         Ok(())
     }
 
-    fn find(&mut self, name: Vec<u8>) -> Result<Open, Status> {
-        let place = self.places.get(&self.keys.hash_one(escape(&name)));
-        let place = *place.ok_or_else(|| useless("a file is not in it"))?;
-        self.stream.seek(place).map_err(unreadable)?;
+    fn place(&self, name: &[u8]) -> Option<u64> {
+        self.places.get(&self.keys.hash_one(escape(name))).copied()
+    }
+
+    /// Reads the header at `at`. Answers whether it is of that name; a file is then open.
+    fn find(&mut self, at: u64, name: Vec<u8>) -> Result<bool, Status> {
+        self.open = None;
+        self.stream.seek(at).map_err(unreadable)?;
         let found = member(&mut self.stream).map_err(unreadable)?;
-        match found.kind {
-            Kind::File(size) if found.tar_name() == name => Ok(Open {
+        let is_it = found.tar_name() == name;
+        if let (true, Kind::File(size)) = (is_it, found.kind) {
+            let content_at = self.stream.offset();
+            self.open = Some(Open {
                 name,
-                content_at: self.stream.offset(),
+                content_at,
                 size,
-            }),
-            _ => Err(useless("a file is not where its index says")),
+            });
         }
+        Ok(is_it)
     }
 }

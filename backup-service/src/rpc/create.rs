@@ -77,10 +77,12 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
     };
     let failed = |error, came| write_status(catalog, error, came);
     room.check(expected).map_err(|error| failed(error, 0))?;
-    let writer = ArchiveWriter::create(file, room, &manifest, threads());
+    let before = base.as_ref().map(Base::archive);
+    let writer = ArchiveWriter::after(before, file, room, &manifest, threads());
     let writer = writer.map_err(|error| failed(error, 0))?;
     let (written, trailer) = receive((writer, base), &mut source, failed)?;
     fail_point("archive.written");
+    let taken = written.taken;
     let record = read_back(written, &manifest, &trailer)?;
     fail_point("archive.verified");
     writing.commit(&record).map_err(catalog_status)?;
@@ -91,6 +93,7 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
         members = trailer.members,
         content_bytes = trailer.content_bytes,
         size_bytes = record.size_bytes,
+        frames_taken = taken,
         elapsed = ?begun.elapsed(),
         "Wrote and verified an archive"
     );
@@ -143,7 +146,11 @@ impl Taker {
                 item::Kind::Begin(begin) => {
                     let (member, size_unknown) = wire::member(begin)?;
                     self.data_set = Some(member.data_set.clone());
-                    self.writer.begin(member, size_unknown)
+                    let before = match &mut self.base {
+                        Some(base) if !size_unknown => base.header(&member)?,
+                        _ => None,
+                    };
+                    self.writer.begin_again(member, size_unknown, before)
                 }
                 item::Kind::Content(bytes) => {
                     self.came += bytes.len() as u64;

@@ -91,12 +91,20 @@ impl Service {
 }
 
 pub(crate) fn files(dir: &Path) -> Vec<String> {
+    let found = files_below(dir).into_iter();
+    let found = found.filter(|path| path.extension().is_none_or(|e| e != "json"));
+    found
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect()
+}
+
+pub(crate) fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
         if entry.path().is_dir() {
-            found.extend(files(&entry.path()));
-        } else if entry.path().extension().is_none_or(|e| e != "json") {
-            found.push(entry.file_name().into_string().unwrap());
+            found.extend(files_below(&entry.path()));
+        } else {
+            found.push(entry.path());
         }
     }
     found
