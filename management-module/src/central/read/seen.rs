@@ -12,6 +12,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use nix::sys::stat::FileStat;
@@ -26,6 +27,8 @@ const MOST: u64 = 200_000;
 const MOST_CHUNKS: u64 = 200_000;
 /// A file that was changed so few seconds before it was read may be changed again within the same tick of its clock.
 const RESTLESS: i64 = 2;
+/// Bytes of the file that are read at once.
+const WINDOW: usize = 64 * 1024;
 /// A description of a file is never longer.
 const MOST_BYTES: u32 = 64 * 1024;
 /// The end of what is kept: other than in what an earlier version wrote, which is of no use.
@@ -109,6 +112,20 @@ struct Place {
     length: u32,
 }
 
+/// What was read last of the file. Files are asked for in about the order in which they lie there.
+#[derive(Debug, Default)]
+struct Window {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn get(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let start = usize::try_from(at.checked_sub(self.at)?).ok()?;
+        self.bytes.get(start..start.checked_add(length)?)
+    }
+}
+
 /// What the last archive holds, to be asked.
 #[derive(Debug)]
 pub struct Base {
@@ -116,7 +133,9 @@ pub struct Base {
     head: Head,
     /// Where the head begins.
     end: u64,
-    by_name: HashMap<u64, Place>,
+    /// Sorted by the hash of the name.
+    by_name: Vec<(u64, Place)>,
+    window: Mutex<Window>,
     /// Files that have chunks.
     large: Vec<Place>,
     /// By the beginning of a chunk's digest: number of the file in `large`, first byte.
@@ -183,7 +202,8 @@ impl Base {
             file,
             head,
             end,
-            by_name: HashMap::new(),
+            by_name: Vec::new(),
+            window: Mutex::default(),
             large: Vec::new(),
             chunks: HashMap::new(),
         })
@@ -215,7 +235,7 @@ impl Base {
             if at > self.end || u64::from(seen.chunks) > MOST_CHUNKS {
                 return Err(invalid());
             }
-            self.by_name.insert(name(&seen.data_set, &seen.path), place);
+            self.by_name.push((name(&seen.data_set, &seen.path), place));
             if seen.chunks > 0 {
                 let number = u32::try_from(self.large.len()).map_err(|_| invalid())?;
                 self.large.push(place);
@@ -229,19 +249,33 @@ impl Base {
                 }
             }
         }
+        self.by_name.sort_unstable_by_key(|(name, _)| *name);
+        self.by_name.shrink_to_fit();
         Ok(self)
     }
 
+    fn bytes_at(&self, at: u64, length: usize) -> Option<Vec<u8>> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.get(at, length).is_none() {
+            let left = usize::try_from(self.end.checked_sub(at)?).unwrap_or(usize::MAX);
+            let mut bytes = std::mem::take(&mut window.bytes);
+            bytes.resize(length.max(WINDOW).min(left), 0);
+            self.file.read_exact_at(&mut bytes, at).ok()?;
+            *window = Window { at, bytes };
+        }
+        window.get(at, length).map(<[u8]>::to_vec)
+    }
+
     fn file_at(&self, place: Place) -> Option<SeenFile> {
-        let mut bytes = vec![0; place.length as usize];
-        self.file.read_exact_at(&mut bytes, place.at).ok()?;
-        decoded(bytes).ok()
+        decoded(self.bytes_at(place.at, place.length as usize)?).ok()
     }
 
     /// The file and its chunks, if it is there and has not changed since.
     #[must_use]
     pub fn unchanged(&self, member: &Member, stat: &FileStat) -> Option<(SeenFile, Chunks)> {
-        let place = *self.by_name.get(&name(&member.data_set, &member.path))?;
+        let hash = name(&member.data_set, &member.path);
+        let found = self.by_name.binary_search_by_key(&hash, |(name, _)| *name).ok()?;
+        let (_, place) = *self.by_name.get(found)?;
         let file = self.file_at(place)?;
         let is_it = file.data_set == member.data_set && file.path == member.path;
         let is_same = file.size == super::file::size(stat)
@@ -251,9 +285,8 @@ impl Base {
         if !(is_it && is_same && file.size > 0) {
             return None;
         }
-        let mut chunks = vec![0; file.chunks as usize * Chunks::EACH];
         let at = place.at + u64::from(place.length);
-        self.file.read_exact_at(&mut chunks, at).ok()?;
+        let chunks = self.bytes_at(at, file.chunks as usize * Chunks::EACH)?;
         Some((file, Chunks(chunks)))
     }
 
