@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -14,8 +13,8 @@ use zstd::zstd_safe::{CParameter, compress_bound};
 
 use super::ordered::{Buffers, Results, Work, ordered};
 use super::proof::{Proof, Prover};
-use super::reuse::{Reuse, bytes_of};
-use super::seek::{Frame, SEAL, Table, seal_head};
+use super::reuse::{Last, Raw, Reuse};
+use super::seek::{SEAL, Table, seal_head};
 use super::uncached::Writer;
 use super::{CUT, FULL, LEVEL, MAX_FRAMES};
 
@@ -48,7 +47,7 @@ pub struct Written {
 struct Piece {
     content: Vec<u8>,
     /// The frame of the archive before that has the same.
-    same: Option<Frame>,
+    same: Option<Raw>,
 }
 
 struct Compressed {
@@ -83,8 +82,8 @@ impl FrameWriter {
         let outputs = Buffers::default();
         let mut workers = Vec::with_capacity(threads);
         for _ in 0..threads {
-            let before = reuse.as_ref().map(Reuse::file);
-            workers.push(compressor(inputs.clone(), outputs.clone(), before)?);
+            let last = reuse.as_ref().map(Reuse::last).unwrap_or_default();
+            workers.push(compressor(inputs.clone(), outputs.clone(), last)?);
         }
         let (work, results) = ordered(workers, threads)?;
         let writer = std::thread::Builder::new().name("archive-writer".to_owned());
@@ -124,16 +123,17 @@ impl FrameWriter {
             let (now, later) = bytes.split_at(count);
             self.buffer.extend_from_slice(now);
             (bytes, from) = (later, from.map(|at| at + count as u64));
-            if self.buffer.len() >= most || self.same().is_some() {
+            if self.buffer.len() >= most || self.is_same() {
                 self.cut()?;
             }
         }
         Ok(())
     }
 
-    /// The frame of the archive before whose content is in the buffer.
-    fn same(&self) -> Option<Frame> {
-        self.reuse.as_ref()?.whole(self.buffer.len())
+    /// Whether the content of a frame of the archive before is in the buffer.
+    fn is_same(&self) -> bool {
+        let whole = |reuse: &Reuse| reuse.whole(self.buffer.len()).is_some();
+        self.reuse.as_ref().is_some_and(whole)
     }
 
     /// Adds zeros; `from` as of [`Self::push`].
@@ -155,7 +155,8 @@ impl FrameWriter {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let same = self.same();
+        let reuse = self.reuse.as_ref();
+        let same = reuse.and_then(|reuse| reuse.take(self.buffer.len()));
         let content = std::mem::replace(&mut self.buffer, self.buffers.take(FULL));
         let piece = Piece { content, same };
         let given = self.work.as_ref().is_some_and(|work| work.give(piece).is_ok());
@@ -210,16 +211,15 @@ fn most(filled: usize, left: Option<usize>) -> usize {
 fn compressor(
     inputs: Buffers,
     outputs: Buffers,
-    before: Option<Arc<File>>,
+    last: Last,
 ) -> io::Result<impl FnMut(Piece) -> io::Result<Compressed> + Send + 'static> {
     let (mut whole, mut letters) = (zstd(None)?, zstd(Some(LETTERS))?);
     let mut probe = Vec::with_capacity(compress_bound(SAMPLE));
     Ok(move |piece: Piece| {
         let (input, mut data) = (piece.content, outputs.take(compress_bound(FULL)));
-        let same = piece.same.zip(before.as_ref());
-        let is_taken = same.is_some();
-        if let Some((frame, file)) = same {
-            bytes_of(frame, file, &mut data)?;
+        let is_taken = piece.same.is_some();
+        if let Some(raw) = &piece.same {
+            data.extend_from_slice(&raw.buffer[raw.there.clone()]);
         } else {
             let repeats = repetitions_pay(&mut whole, &mut letters, &input, &mut probe)?;
             let zstd = if repeats { &mut whole } else { &mut letters };
@@ -227,6 +227,7 @@ fn compressor(
         }
         let content = input.len();
         inputs.give(input);
+        last.give_back(piece.same);
         Ok(Compressed {
             data,
             content,

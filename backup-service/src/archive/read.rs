@@ -15,6 +15,7 @@ use super::manifest::Manifest;
 use super::member::Member;
 use super::names::unescape;
 use super::pax::{BadHeader, Header};
+use super::reuse::Last;
 use super::seek::{BadEnd, FOOTER, SEAL, Table, read_seal};
 use super::stream::{TarStream, Way};
 use super::{BLOCK, CHECKSUMS, DATA, MANIFEST, MAX_LINE, MAX_MANIFEST, MAX_MEMBERS, MAX_PAX, padding};
@@ -117,6 +118,11 @@ impl Archive {
 
     pub(crate) fn direct(&self) -> Result<TarStream, ReadError> {
         TarStream::direct(Arc::clone(&self.file), Arc::clone(&self.table))
+    }
+
+    /// As [`Self::direct`], past the cache; frames are kept in `last` as they are read.
+    pub(crate) fn past_cache(&self, last: Last) -> Result<TarStream, ReadError> {
+        TarStream::past_cache(Arc::clone(&self.file), Arc::clone(&self.table), last)
     }
 
     pub(crate) fn ahead(&self, way: Way, threads: usize) -> Result<TarStream, ReadError> {

@@ -2,35 +2,83 @@
 //!
 //! **Invariant:** a frame is taken only if all of its content was copied from there, or is known to be the same as what lies there.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::CUT;
+use super::ordered::Buffers;
 use super::read::Archive;
 use super::seek::{Frame, Table};
 
+/// The frame of an archive that was read last, as it lies in the file.
+#[derive(Clone, Default)]
+pub(crate) struct Last {
+    frame: Arc<Mutex<Option<Raw>>>,
+    buffers: Buffers,
+}
+
+/// A frame as it lies in the file.
+pub(crate) struct Raw {
+    pub(crate) number: usize,
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) there: Range<usize>,
+}
+
+impl Last {
+    /// A buffer for the next one.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.buffers.take_used()
+    }
+
+    /// Keeps a frame instead of the one before.
+    pub(crate) fn keep(&self, raw: Raw) {
+        self.give_back(self.put(Some(raw)));
+    }
+
+    /// The frame with this number, if it is the one.
+    fn take(&self, number: usize) -> Option<Raw> {
+        let raw = self.put(None)?;
+        if raw.number == number {
+            return Some(raw);
+        }
+        self.give_back(Some(raw));
+        None
+    }
+
+    /// Takes a buffer that is not needed any more.
+    pub(crate) fn give_back(&self, raw: Option<Raw>) {
+        if let Some(raw) = raw {
+            self.buffers.give(raw.buffer);
+        }
+    }
+
+    fn put(&self, raw: Option<Raw>) -> Option<Raw> {
+        let mut frame = self.frame.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *frame, raw)
+    }
+}
+
 /// The frames of the archive before, and which of them comes again just now.
 pub(crate) struct Reuse {
-    file: Arc<File>,
     table: Arc<Table>,
+    last: Last,
     /// All that is in the buffer now is the beginning of this frame's content.
     like: Option<usize>,
 }
 
 impl Reuse {
-    pub(crate) fn new(before: &Archive) -> Self {
+    /// `last` is the frame of `before` from which what comes again is read.
+    pub(crate) fn new(before: &Archive, last: Last) -> Self {
         Self {
-            file: Arc::clone(&before.file),
             table: Arc::clone(&before.table),
+            last,
             like: None,
         }
     }
 
-    /// Reads frames as they lie in the file.
-    pub(crate) fn file(&self) -> Arc<File> {
-        Arc::clone(&self.file)
+    /// Where frames are kept that are read.
+    pub(crate) fn last(&self) -> Last {
+        self.last.clone()
     }
 
     /// Whether a frame begins at this byte of the content there.
@@ -51,21 +99,21 @@ impl Reuse {
     }
 
     /// The frame whose content the buffer holds whole. A short one is none: so many would not fit into an archive.
-    pub(crate) fn whole(&self, filled: usize) -> Option<Frame> {
-        let frame = self.table.frames().get(self.like?)?;
-        (filled >= CUT && frame.content as usize == filled).then_some(*frame)
+    pub(crate) fn whole(&self, filled: usize) -> Option<usize> {
+        let number = self.like?;
+        let frame = self.table.frames().get(number)?;
+        (filled >= CUT && frame.content as usize == filled).then_some(number)
+    }
+
+    /// The same as it lies in the file, if it was the last that was read.
+    pub(crate) fn take(&self, filled: usize) -> Option<Raw> {
+        self.last.take(self.whole(filled)?)
     }
 
     fn frame(&self, at: u64) -> Option<(usize, Frame)> {
         let number = self.table.find(at)?;
         Some((number, *self.table.frames().get(number)?))
     }
-}
-
-/// Reads the bytes of a frame.
-pub(crate) fn bytes_of(frame: Frame, file: &File, data: &mut Vec<u8>) -> io::Result<()> {
-    data.resize(frame.length as usize, 0);
-    file.read_exact_at(data, frame.at)
 }
 
 #[cfg(test)]
@@ -83,6 +131,11 @@ mod tests {
         New(u8, usize),
     }
 
+    enum Given<'a> {
+        Before(Range<usize>),
+        New(&'a [u8]),
+    }
+
     fn noise(length: usize, seed: u64) -> Vec<u8> {
         let mut state = seed;
         std::iter::repeat_with(|| {
@@ -93,17 +146,35 @@ mod tests {
         .collect()
     }
 
-    /// Writes content in pieces of odd lengths.
-    fn write(reuse: Option<Reuse>, parts: &[(&[u8], Option<u64>)]) -> Written {
+    /// Writes something new, or copies from the archive before what lies there.
+    fn write(before: Option<&Archive>, parts: &[Given<'_>]) -> Written {
+        let last = Last::default();
+        let reuse = before.map(|before| Reuse::new(before, last.clone()));
+        let mut stream = before.map(|before| before.past_cache(last).unwrap());
         let mut writer = FrameWriter::start(tempfile::tempfile().unwrap(), reuse, 2).unwrap();
-        for (bytes, from) in parts {
-            let mut at = *from;
-            for piece in bytes.chunks(77_777) {
-                writer.push(piece, at).unwrap();
-                at = at.map(|at| at + piece.len() as u64);
+        for part in parts {
+            match part {
+                Given::New(bytes) => writer.push(bytes, None).unwrap(),
+                Given::Before(there) => {
+                    let stream = stream.as_mut().unwrap();
+                    stream.seek(there.start as u64).unwrap();
+                    let mut left = there.len();
+                    while left > 0 {
+                        let at = stream.offset();
+                        let here = stream.fill().unwrap();
+                        let count = here.len().min(left).min(77_777);
+                        writer.push(&here[..count], Some(at)).unwrap();
+                        stream.consume(count);
+                        left -= count;
+                    }
+                }
             }
         }
         writer.finish(0).unwrap()
+    }
+
+    fn archive(content: &[u8]) -> Archive {
+        Archive::new(write(None, &[Given::New(content)]).file).unwrap()
     }
 
     fn content(archive: &Archive) -> Vec<u8> {
@@ -126,14 +197,17 @@ mod tests {
         #[test]
         fn what_is_written_is_what_was_pushed(parts in prop::collection::vec(part(LENGTH), 1..6)) {
             let old = noise(LENGTH, 7);
-            let before = Archive::new(write(None, &[(&old, None)]).file).unwrap();
+            let before = archive(&old);
             let new: Vec<_> = parts.iter().map(|part| match part {
-                Part::Before(at, length) => (old[*at..at + length].to_vec(), Some(*at as u64)),
-                Part::New(byte, length) => (vec![*byte; *length], None),
+                Part::Before(at, length) => old[*at..at + length].to_vec(),
+                Part::New(byte, length) => vec![*byte; *length],
             }).collect();
-            let given: Vec<_> = new.iter().map(|(bytes, from)| (bytes.as_slice(), *from)).collect();
-            let after = Archive::new(write(Some(Reuse::new(&before)), &given).file).unwrap();
-            prop_assert_eq!(content(&after), new.iter().flat_map(|(bytes, _)| bytes.clone()).collect::<Vec<_>>());
+            let given: Vec<_> = parts.iter().zip(&new).map(|(part, bytes)| match part {
+                Part::Before(at, length) => Given::Before(*at..at + length),
+                Part::New(..) => Given::New(bytes),
+            }).collect();
+            let after = Archive::new(write(Some(&before), &given).file).unwrap();
+            prop_assert_eq!(content(&after), new.concat());
             let frames = after.table.frames();
             let all_but_last = frames.split_last().map(|(_, most)| most).unwrap_or_default();
             prop_assert!(all_but_last.iter().all(|frame| (CUT..=FULL).contains(&(frame.content as usize))));
@@ -143,14 +217,13 @@ mod tests {
     #[test]
     fn after_something_new_frames_are_soon_the_same_again() {
         let old = noise(41_000_000, 3);
-        let before = Archive::new(write(None, &[(&old, None)]).file).unwrap();
-        let whole = write(Some(Reuse::new(&before)), &[(&old, Some(0))]);
+        let before = archive(&old);
+        let whole = write(Some(&before), &[Given::Before(0..old.len())]);
         assert_eq!(whole.taken, before.table.frames().len() as u64);
         for length in [1, 1000, 1_000_000, 3_000_000, 5_000_000] {
             let new = noise(length, 4);
-            let (first, rest) = old.split_at(10_000_000);
-            let parts: [(&[u8], _); 3] = [(first, Some(0)), (&new, None), (rest, Some(10_000_000))];
-            let written = write(Some(Reuse::new(&before)), &parts);
+            let (first, rest) = (Given::Before(0..10_000_000), Given::Before(10_000_000..old.len()));
+            let written = write(Some(&before), &[first, Given::New(&new), rest]);
             let (taken, all) = (written.taken, before.table.frames().len() as u64);
             assert!(taken + 3 >= all, "{length} new bytes: {taken} of {all}");
         }
@@ -159,10 +232,10 @@ mod tests {
     #[test]
     fn a_frame_that_is_not_whole_is_compressed_anew() {
         let old = noise(9_000_000, 5);
-        let before = Archive::new(write(None, &[(&old, None)]).file).unwrap();
-        let shifted = write(Some(Reuse::new(&before)), &[(&old[1..], Some(1))]);
+        let before = archive(&old);
+        let shifted = write(Some(&before), &[Given::Before(1..old.len())]);
         assert_eq!(shifted.taken, 3, "the first lacks a byte, the last is short");
-        let unknown = write(Some(Reuse::new(&before)), &[(&old, None)]);
+        let unknown = write(Some(&before), &[Given::New(&old)]);
         assert_eq!(unknown.taken, 0);
     }
 }

@@ -17,6 +17,7 @@ use super::FRAME;
 use super::ordered::{Buffers, Results, Work, ordered};
 use super::proof::Proof;
 use super::read::{ReadError, damaged};
+use super::reuse::{Last, Raw};
 use super::seek::{Frame, Table};
 use super::uncached::Uncached;
 
@@ -45,6 +46,8 @@ enum Source {
         next: usize,
         decoder: Decoder,
         compressed: Vec<u8>,
+        /// Past the cache, and where to keep what is read.
+        past_cache: Option<(Uncached, Last)>,
     },
     Ahead {
         results: Results<Result<Vec<u8>, ReadError>>,
@@ -56,6 +59,20 @@ enum Source {
 impl TarStream {
     /// Reads frame by frame, only those that are asked for.
     pub(crate) fn direct(file: Arc<File>, table: Arc<Table>) -> Result<Self, ReadError> {
+        Self::one_by_one(file, table, None)
+    }
+
+    /// The same, past the cache; the frame that was read last is kept in `last`.
+    pub(crate) fn past_cache(file: Arc<File>, table: Arc<Table>, last: Last) -> Result<Self, ReadError> {
+        let uncached = Uncached::new(&file).map_err(ReadError::io("read the archive"))?;
+        Self::one_by_one(file, table, Some((uncached, last)))
+    }
+
+    fn one_by_one(
+        file: Arc<File>,
+        table: Arc<Table>,
+        past_cache: Option<(Uncached, Last)>,
+    ) -> Result<Self, ReadError> {
         let (decoder, compressed) = (Decoder::new()?, Vec::new());
         let source = Source::Direct {
             file,
@@ -63,6 +80,7 @@ impl TarStream {
             next: 0,
             decoder,
             compressed,
+            past_cache,
         };
         Ok(Self {
             source,
@@ -193,12 +211,26 @@ impl TarStream {
                 next,
                 decoder,
                 compressed,
+                past_cache,
             } => {
                 self.frame.clear();
-                let Some(frame) = table.frames().get(*next).copied() else {
+                let number = *next;
+                let Some(frame) = table.frames().get(number).copied() else {
                     return Ok(());
                 };
                 *next += 1;
+                if let Some((uncached, last)) = past_cache {
+                    let mut buffer = last.buffer();
+                    let there = uncached.read(frame.at, frame.length as usize, &mut buffer);
+                    let there = there.map_err(ReadError::io("read the archive"))?;
+                    decoder.decode(&buffer[there.clone()], frame, &mut self.frame)?;
+                    last.keep(Raw {
+                        number,
+                        buffer,
+                        there,
+                    });
+                    return Ok(());
+                }
                 compressed.resize(frame.length as usize, 0);
                 file.read_exact_at(compressed, frame.at)
                     .map_err(ReadError::io("read the archive"))?;

@@ -22,7 +22,6 @@ use super::index::{Entry, Head, LeftOut, Spool, Totals, Type};
 use super::manifest::Manifest;
 use super::member::{Kind, Member, Origin};
 use super::names::escape;
-use super::read::Archive;
 use super::reuse::Reuse;
 use super::{CHECKSUMS, MANIFEST, MAX_MANIFEST, MAX_MEMBERS, padding, pax};
 
@@ -76,11 +75,11 @@ impl Room {
 
 /// The header of a member as it lies in the archive before.
 #[derive(Debug)]
-pub struct Before {
+pub(crate) struct Before {
     /// Where in the content it begins.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Its bytes.
-    pub header: Vec<u8>,
+    pub(crate) header: Vec<u8>,
 }
 
 struct Open {
@@ -123,12 +122,9 @@ impl ArchiveWriter {
         Self::after(None, file, room, manifest, threads)
     }
 
-    /// As [`Self::create`]: what comes again of the archive `before` is taken from there as it is compressed.
-    ///
-    /// # Errors
-    /// As [`Self::create`].
-    pub fn after(
-        before: Option<&Archive>,
+    /// As [`Self::create`]: what comes again of an archive before is taken from there as it is compressed.
+    pub(crate) fn after(
+        reuse: Option<Reuse>,
         file: File,
         room: Room,
         manifest: &Manifest,
@@ -143,8 +139,8 @@ impl ArchiveWriter {
             return Err(refused(MANIFEST.as_bytes(), fault));
         }
         let index = Spool::new(room.spool().map_err(io("make a temporary file"))?);
-        let frames = FrameWriter::start(file, before.map(Reuse::new), threads)
-            .map_err(io("start the threads that compress"))?;
+        let frames =
+            FrameWriter::start(file, reuse, threads).map_err(io("start the threads that compress"))?;
         let totals = manifest.data_sets.iter().cloned();
         let totals = totals
             .map(|name| Totals {
@@ -193,10 +189,7 @@ impl ArchiveWriter {
     }
 
     /// As [`Self::begin`], of a member that the archive before may have too.
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn begin_again(
+    pub(crate) fn begin_again(
         &mut self,
         member: Member,
         size_unknown: bool,
@@ -244,10 +237,7 @@ impl ArchiveWriter {
     }
 
     /// As [`Self::content`], of bytes that were read from the archive before: `from` is where they lie in its content.
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn content_from(&mut self, bytes: &[u8], from: u64) -> Result<(), WriteError> {
+    pub(crate) fn content_from(&mut self, bytes: &[u8], from: u64) -> Result<(), WriteError> {
         self.add(bytes, Some(from))
     }
 

@@ -14,6 +14,7 @@ use super::{catalog_status, id};
 use crate::archive::member::{Kind, Member, tar_name};
 use crate::archive::names::{DataSet, MemberPath, escape};
 use crate::archive::read::{Archive, ReadError, member};
+use crate::archive::reuse::{Last, Reuse};
 use crate::archive::stream::TarStream;
 use crate::archive::write::{ArchiveWriter, Before, WriteError};
 use crate::catalog::{Catalog, Reading};
@@ -26,6 +27,7 @@ pub(super) struct Base {
     // It is not deleted meanwhile.
     _reading: Reading,
     archive: Archive,
+    last: Last,
     stream: TarStream,
     keys: RandomState,
     /// Where the header of each member lies.
@@ -72,9 +74,11 @@ impl Base {
         while let Some(entry) = index.entry().map_err(unreadable)? {
             places.insert(keys.hash_one(&entry.path), entry.offset);
         }
+        let last = Last::default();
         Ok(Self {
-            stream: archive.direct().map_err(unreadable)?,
+            stream: archive.past_cache(last.clone()).map_err(unreadable)?,
             archive,
+            last,
             _reading: reading,
             keys,
             places,
@@ -82,9 +86,9 @@ impl Base {
         })
     }
 
-    /// The archive.
-    pub(super) fn archive(&self) -> &Archive {
-        &self.archive
+    /// Its frames, for an archive that is written from it.
+    pub(super) fn reuse(&self) -> Reuse {
+        Reuse::new(&self.archive, self.last.clone())
     }
 
     /// The header that lies there of the member with this name, if there is one.

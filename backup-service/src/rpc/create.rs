@@ -77,8 +77,8 @@ pub(super) fn create(catalog: &Catalog, mut source: Source) -> Result<Record, St
     };
     let failed = |error, came| write_status(catalog, error, came);
     room.check(expected).map_err(|error| failed(error, 0))?;
-    let before = base.as_ref().map(Base::archive);
-    let writer = ArchiveWriter::after(before, file, room, &manifest, threads());
+    let reuse = base.as_ref().map(Base::reuse);
+    let writer = ArchiveWriter::after(reuse, file, room, &manifest, threads());
     let writer = writer.map_err(|error| failed(error, 0))?;
     let (written, trailer) = receive((writer, base), &mut source, failed)?;
     fail_point("archive.written");

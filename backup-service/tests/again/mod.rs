@@ -1,4 +1,5 @@
 //! What has not changed since an archive before is copied from it, and frames that come again whole are taken as they lie there.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
