@@ -202,10 +202,11 @@ impl FrameWriter {
 }
 
 /// How much a frame takes that holds `filled` bytes, if `left` of one of the archive before are still to come. If they do not
-/// fit, two halves of it all are made: the second ends where that one did, and is not too short for it.
+/// fit, two halves of it all are made: the second ends where that one did, and is not too short for it. Where frames there are
+/// longer than those that are written now, so are the halves, which must not be.
 fn most(filled: usize, left: Option<usize>) -> usize {
     let all = filled + left.unwrap_or_default();
-    if all > FULL { all / 2 } else { FULL }
+    if all > FULL { (all / 2).min(FULL) } else { FULL }
 }
 
 fn compressor(

@@ -118,11 +118,16 @@ impl Reuse {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use proptest::prelude::*;
+    use zstd::bulk::Compressor;
+    use zstd::zstd_safe::CParameter;
 
     use super::*;
-    use crate::archive::FULL;
     use crate::archive::frames::{FrameWriter, Written};
+    use crate::archive::seek::seal_head;
+    use crate::archive::{FRAME, FULL};
 
     /// A piece of content: what is in the archive before from one place to another, or something new.
     #[derive(Debug, Clone)]
@@ -177,6 +182,25 @@ mod tests {
         Archive::new(write(None, &[Given::New(content)]).file).unwrap()
     }
 
+    /// With the longest frames that there may be, as they were written once.
+    fn archive_of_long_frames(content: &[u8]) -> Archive {
+        let (mut bytes, mut frames) = (Vec::new(), Vec::new());
+        for piece in content.chunks(FRAME) {
+            let mut zstd = Compressor::new(1).unwrap();
+            zstd.set_parameter(CParameter::ChecksumFlag(true)).unwrap();
+            zstd.set_parameter(CParameter::WindowLog(FRAME.ilog2())).unwrap();
+            let frame = zstd.compress(piece).unwrap();
+            frames.push((frame.len() as u32, piece.len() as u32));
+            bytes.extend(frame);
+        }
+        bytes.extend(seal_head(0));
+        bytes.extend([0; 32]);
+        bytes.extend(Table::encode(&frames));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        Archive::new(file).unwrap()
+    }
+
     fn content(archive: &Archive) -> Vec<u8> {
         let mut all = vec![0; archive.table.content() as usize];
         archive.direct().unwrap().read_exact(&mut all).unwrap();
@@ -195,9 +219,9 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_is_written_is_what_was_pushed(parts in prop::collection::vec(part(LENGTH), 1..6)) {
+        fn what_is_written_is_what_was_pushed(parts in prop::collection::vec(part(LENGTH), 1..6), long in any::<bool>()) {
             let old = noise(LENGTH, 7);
-            let before = archive(&old);
+            let before = if long { archive_of_long_frames(&old) } else { archive(&old) };
             let new: Vec<_> = parts.iter().map(|part| match part {
                 Part::Before(at, length) => old[*at..at + length].to_vec(),
                 Part::New(byte, length) => vec![*byte; *length],
