@@ -27,6 +27,10 @@ pub const BOOT_LIMIT: Duration = Duration::from_mins(10);
 const OBEY: Duration = Duration::from_secs(60);
 /// What building the tree of tools may take.
 const TOOLS: Duration = Duration::from_mins(20);
+/// Processors of a machine.
+pub const PROCESSORS: u8 = 2;
+/// Bytes of its memory.
+const MEMORY: u64 = 768 << 20;
 /// The end of each answer of QEMU's monitor.
 const PROMPT: &str = "(qemu) ";
 
@@ -226,9 +230,9 @@ impl Vm {
             "-cpu",
             "max",
             "-smp",
-            "2",
+            &PROCESSORS.to_string(),
             "-m",
-            "768",
+            &format!("{}M", MEMORY >> 20),
             "-nodefaults",
             "-display",
             "none",

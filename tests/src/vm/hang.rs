@@ -1,4 +1,4 @@
-//! A machine that hangs: what it was doing, and how to make one hang for good.
+//! A machine that hangs: what it was doing and had said, and how to make one hang for good.
 //!
 //! The processors are stopped from outside, by the debugger's door of QEMU: nothing inside has a part in it.
 
@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::{OBEY, Vm};
+use super::{MEMORY, OBEY, PROCESSORS, Vm};
 use crate::wait::until;
 
 /// Numbers of registers as the protocol of GDB counts them on x86-64: where a processor is, and whether it listens.
@@ -14,18 +14,51 @@ const PLACE: &str = "10";
 const FLAGS: &str = "11";
 /// In the flags: interrupts are listened to.
 const LISTENS: u32 = 1 << 9;
+/// What a kernel keeps of its log at least, before it begins anew.
+const LOG: usize = 256 << 10;
+/// Lines of it that are told, and how long a text must be that is taken for one.
+const LINES: usize = 40;
+const SHORTEST: usize = 12;
 /// A jump to itself.
 const FOR_EVER: &str = "ebfe";
 
 impl Vm {
-    /// Where its processors are: a machine that hangs before it has a console cannot say so itself.
+    /// Where its processors are, which interrupts they wait for and what its kernel said last: a machine that hangs before
+    /// it has a console cannot say so itself.
     pub(super) async fn condition(&self) -> String {
         let status = self.monitor("info status").await.unwrap_or_default();
         let registers = self.monitor("info registers -a").await.unwrap_or_default();
-        let told = registers
+        let mut interrupts = String::new();
+        for processor in 0..PROCESSORS {
+            let said = self.monitor(&format!("info lapic {processor}")).await;
+            interrupts += &said.unwrap_or_default();
+        }
+        let places = registers
             .lines()
-            .filter(|line| line.contains("CPU#") || line.contains("IP=") || line.starts_with("CR0="));
-        told.fold(status, |text, line| text + "\n" + line.trim())
+            .filter(|line| line.contains("CPU#") || line.contains("IP=") || line.starts_with("CR"));
+        let waited_for = interrupts.lines().filter(|line| {
+            ["dumping", "Timer", "ISR", "IRR", "APR"]
+                .iter()
+                .any(|word| line.starts_with(word))
+        });
+        let told = places.chain(waited_for).map(str::trim);
+        let log = self.kernel_log().await;
+        let log = log.unwrap_or_else(|error| vec![format!("(its memory cannot be read: {error:#})")]);
+        let lines = std::iter::once(status.as_str()).chain(told);
+        let lines = lines.chain(std::iter::once("--- its kernel said last"));
+        lines
+            .chain(log.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// The last lines of the kernel's log, out of the machine's memory.
+    async fn kernel_log(&self) -> anyhow::Result<Vec<String>> {
+        let file = self.file("memory");
+        self.order(&format!("pmemsave 0 {MEMORY:#x} \"{file}\"")).await?;
+        let memory = std::fs::read(&file)?;
+        std::fs::remove_file(&file)?;
+        Ok(log_in(&memory))
     }
 
     /// Makes its `processors` run in circles and listen to nothing, as after a fault of the kernel or the hypervisor.
@@ -87,6 +120,25 @@ async fn ask(socket: &mut UnixStream, question: &str) -> anyhow::Result<String> 
         .with_context(|| format!("the debugger does not answer `{question}`"))?
 }
 
+/// The last lines of the log that lies in the memory of a Linux: between its first two lines lie no names of journald's fields,
+/// as they do in copies.
+fn log_in(memory: &[u8]) -> Vec<String> {
+    let begins = memchr::memmem::find_iter(memory, "Linux version ");
+    let logs = begins
+        .map(|at| &memory[at..memory.len().min(at + LOG)])
+        .filter(|log| {
+            let second = memchr::memmem::find(&log[..log.len().min(4096)], b"Command line: ");
+            second.is_some_and(|at| memchr::memmem::find(&log[..at], b"MESSAGE=").is_none())
+        });
+    let lines = logs.flat_map(|log| {
+        let texts = log.split(|byte| !(b' '..=b'~').contains(byte));
+        let texts = texts.filter(|text| text.len() >= SHORTEST);
+        texts.map(|text| String::from_utf8_lossy(text).into_owned())
+    });
+    let lines: Vec<String> = lines.collect();
+    lines[lines.len().saturating_sub(LINES)..].to_vec()
+}
+
 fn little_endian(hex: &str) -> anyhow::Result<u64> {
     let mut value = 0;
     for (index, digits) in hex.as_bytes().chunks(2).enumerate().take(8) {
@@ -100,6 +152,21 @@ fn little_endian(hex: &str) -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_kernels_log_are_found_in_its_memory() {
+        let mut memory = vec![0_u8; 10_000];
+        let mut put = |at: usize, text: &str| memory[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(100, "MESSAGE=Linux version 1.2");
+        put(200, "_PID=1 MESSAGE=Command line: quiet");
+        put(3000, "Linux version 1.2 (somebody)");
+        put(3040, "Command line: quiet");
+        put(3100, "virtio_blk virtio1: 2 queues");
+        put(3200, "short");
+        let lines = log_in(&memory);
+        let last = lines.last().map(String::as_str);
+        assert_eq!((lines.len(), last), (3, Some("virtio_blk virtio1: 2 queues")));
+    }
 
     #[test]
     fn registers_are_read_from_their_lowest_byte_on() {

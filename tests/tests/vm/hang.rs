@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use e2e::lab::SATELLITE;
 use e2e::scratch::Scratch;
-use e2e::vm::Vm;
+use e2e::vm::{PROCESSORS, Vm};
 use e2e::wait::until;
 
 use super::{SEEN, Watch, fingerprint, image, is_reached, log, pair, went_down};
 
 /// Each of these lasts as long as the watchdog is patient, and some.
 const PATIENCE: Duration = Duration::from_mins(10);
-const PROCESSORS: u8 = 2;
 
 #[tokio::test]
 #[ignore = "make test-vm: boots a machine three times, and waits for its watchdog"]
