@@ -15,7 +15,7 @@ use backup_service::archive::find::find;
 use backup_service::archive::member::{Kind, Member};
 use backup_service::archive::read::Archive;
 use backup_service::archive::seek::{FOOTER, Table, read_seal, seal_head};
-use backup_service::archive::select::{Piece, Selection, select};
+use backup_service::archive::select::{Check, Piece, Selection, select};
 use backup_service::archive::verify::verify;
 use changes::changed;
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ fn opened(bytes: &[u8]) -> Option<Archive> {
 fn handed(archive: &Archive) -> Option<Vec<(Member, Vec<u8>)>> {
     let mut members: Vec<(Member, Vec<u8>)> = Vec::new();
     let (mut links, mut files) = (HashSet::new(), HashSet::new());
-    let end = select(archive, &Selection::default(), |piece| {
+    let end = select(archive, &Selection::default(), Check::Here, |piece| {
         match piece {
             Piece::Begin(member) => {
                 let (set, path) = (member.data_set.to_string(), member.path.as_bytes().to_vec());

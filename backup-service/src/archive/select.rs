@@ -1,14 +1,16 @@
 //! Reads chosen members of an archive, in its order, and only the frames that hold them.
 //!
-//! **Invariant:** content is given out as it is read, but a member whose digest is wrong ends with an error.
+//! **Invariant:** content is given out as it is read. A member whose digest is wrong ends with an error, here or at the taker, who
+//! is given the digest that it must have.
 
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
 
 use super::member::{Kind, Member};
 use super::names::escape;
-use super::read::{Archive, Index, ReadError, damaged, hex, member, skip_padding};
+use super::read::{Archive, Index, ReadError, damaged, member, skip_padding};
 use super::stream::{TarStream, Way};
 use super::{DATA, threads};
 
@@ -49,6 +51,15 @@ impl Selection {
     }
 }
 
+/// Who compares contents with their digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// We do, while they are read.
+    Here,
+    /// The taker does, which would do so anyway.
+    AtTaker,
+}
+
 /// What comes out of an archive.
 #[derive(Debug)]
 pub enum Piece<'a> {
@@ -56,7 +67,7 @@ pub enum Piece<'a> {
     Begin(Member),
     /// Content of the file that began.
     Content(&'a [u8]),
-    /// The file that began ends, with the digest of its content.
+    /// The file that began ends, with the digest that its content has or, if the taker compares, must have.
     End([u8; 32]),
 }
 
@@ -82,6 +93,7 @@ pub enum SelectError {
 pub fn select(
     archive: &Archive,
     selection: &Selection,
+    check: Check,
     mut take: impl FnMut(Piece<'_>) -> bool,
 ) -> Result<(), SelectError> {
     let mut index = archive.index()?;
@@ -96,7 +108,8 @@ pub fn select(
         archive.direct()?
     };
     let mut found = BTreeSet::new();
-    read_selected(&mut index, &mut stream, selection, &mut found, &mut take)?;
+    let takes = |name: &[u8]| selection.takes(name, &mut found);
+    read_selected(&mut index, &mut stream, check, takes, &mut take)?;
     match selection.paths.iter().find(|path| !found.contains(*path)) {
         Some(path) => Err(SelectError::Missing(escape(path))),
         None => Ok(()),
@@ -106,12 +119,12 @@ pub fn select(
 fn read_selected(
     index: &mut Index,
     stream: &mut TarStream,
-    selection: &Selection,
-    found: &mut BTreeSet<Vec<u8>>,
+    check: Check,
+    mut takes: impl FnMut(&[u8]) -> bool,
     take: &mut impl FnMut(Piece<'_>) -> bool,
 ) -> Result<(), SelectError> {
     while let Some((entry, name)) = index.data_entry()? {
-        if !selection.takes(&name, found) {
+        if !takes(&name) {
             continue;
         }
         stream.seek(entry.offset)?;
@@ -123,11 +136,17 @@ fn read_selected(
         let size = matches!(member.kind, Kind::File(_)).then_some(entry.size);
         give(take, Piece::Begin(member))?;
         let Some(size) = size else { continue };
-        let digest = content(stream, size, |bytes| give(take, Piece::Content(bytes)))?;
-        if entry.sha256.as_deref() != Some(hex(&digest).as_str()) {
-            return Err(damaged(format!("the content of `{}` has another digest", entry.path)).into());
+        let another = || damaged(format!("the content of `{}` has another digest", entry.path));
+        let must_be = entry.sha256.as_deref().and_then(digest).ok_or_else(another)?;
+        let give_content = |bytes: &[u8]| give(take, Piece::Content(bytes));
+        let digest = match check {
+            Check::Here => hashed(stream, size, give_content)?,
+            Check::AtTaker => content(stream, size, give_content).map(|()| must_be)?,
+        };
+        if digest != must_be {
+            return Err(another().into());
         }
-        give(take, Piece::End(digest))?;
+        give(take, Piece::End(must_be))?;
     }
     Ok(())
 }
@@ -140,13 +159,33 @@ fn give(take: &mut impl FnMut(Piece<'_>) -> bool, piece: Piece<'_>) -> Result<()
     }
 }
 
+/// SHA-256 as the index has it.
+fn digest(digits: &str) -> Option<[u8; 32]> {
+    let bytes = HEXLOWER.decode(digits.as_bytes()).ok()?;
+    bytes.try_into().ok()
+}
+
 /// Reads the content of a file and what fills its last block; answers the digest.
-pub(crate) fn content<E: From<ReadError>>(
+pub(crate) fn hashed<E: From<ReadError>>(
     stream: &mut TarStream,
     size: u64,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<[u8; 32], E> {
     let mut hash = Context::new(&SHA256);
+    content(stream, size, |bytes| {
+        hash.update(bytes);
+        take(bytes)
+    })?;
+    let mut digest = [0; 32];
+    digest.copy_from_slice(hash.finish().as_ref());
+    Ok(digest)
+}
+
+fn content<E: From<ReadError>>(
+    stream: &mut TarStream,
+    size: u64,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut left = size;
     while left > 0 {
         let here = stream.fill()?;
@@ -157,13 +196,9 @@ pub(crate) fn content<E: From<ReadError>>(
         if count == 0 {
             return Err(damaged("the content ends too early").into());
         }
-        hash.update(&here[..count]);
         take(&here[..count])?;
         stream.consume(count);
         left -= count as u64;
     }
-    skip_padding(stream, size)?;
-    let mut digest = [0; 32];
-    digest.copy_from_slice(hash.finish().as_ref());
-    Ok(digest)
+    Ok(skip_padding(stream, size)?)
 }

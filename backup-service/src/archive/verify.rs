@@ -12,7 +12,7 @@ use super::member::Kind;
 use super::names::escape;
 use super::read::{Archive, ReadError, damaged, hex, member, own_header, read_manifest, skip_padding};
 use super::seek::{SEAL, read_seal};
-use super::select::content;
+use super::select::hashed;
 use super::stream::{TarStream, Way};
 use super::{BLOCK, CHECKSUMS, MANIFEST};
 
@@ -150,7 +150,7 @@ fn check_member(
         total.size = total.size.saturating_add(entry.size);
     }
     let digest = match member.kind {
-        Kind::File(size) => Some(hex(&content(stream, size, |_| Ok::<_, ReadError>(()))?)),
+        Kind::File(size) => Some(hex(&hashed(stream, size, |_| Ok::<_, ReadError>(()))?)),
         _ => None,
     };
     if digest != entry.sha256 {

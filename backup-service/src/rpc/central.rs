@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Archives, blocking, catalog_status, chain, permit};
 use crate::archive::read::Archive;
-use crate::archive::select::{self, SelectError, Selection, select};
+use crate::archive::select::{self, Check, SelectError, Selection, select};
 use crate::catalog::Reading;
 use crate::central::restore::{Piece, Wish, restore};
 use crate::central::{Central, CentralError, STALL};
@@ -255,7 +255,7 @@ async fn push(
 fn send_pieces(reading: &Reading, selection: &Selection, feed: &Sender<Piece>) {
     let archive = Archive::open(&reading.path).map_err(SelectError::from);
     let done = archive.and_then(|archive| {
-        select(&archive, selection, |piece| {
+        select(&archive, selection, Check::Here, |piece| {
             let piece = match piece {
                 select::Piece::Begin(member) => Piece::Begin(member),
                 select::Piece::Content(data) => Piece::Content(bytes::Bytes::copy_from_slice(data)),

@@ -19,7 +19,7 @@ use crate::age::Sealed;
 use crate::archive::find;
 use crate::archive::index::Entry;
 use crate::archive::read::{Archive, ReadError};
-use crate::archive::select::{Piece, SelectError, Selection, select};
+use crate::archive::select::{Check, Piece, SelectError, Selection, select};
 use crate::catalog::{Reading, SealedArchive};
 
 /// Pieces that wait for the taker.
@@ -140,7 +140,8 @@ pub(super) fn read(
             bytes: 0,
         };
         let archive = Archive::open(&reading.path).map_err(SelectError::from);
-        let done = archive.and_then(|archive| select(&archive, &selection, |piece| batches.add(piece)));
+        let done = archive
+            .and_then(|archive| select(&archive, &selection, Check::AtTaker, |piece| batches.add(piece)));
         let status = match done {
             Ok(()) => {
                 batches.flush();

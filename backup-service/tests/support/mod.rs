@@ -9,7 +9,7 @@ use backup_service::archive::manifest::Manifest;
 use backup_service::archive::member::{Kind, Member, Moment, Origin};
 use backup_service::archive::names::MemberPath;
 use backup_service::archive::read::Archive;
-use backup_service::archive::select::{Piece, SelectError, Selection, select};
+use backup_service::archive::select::{Check, Piece, SelectError, Selection, select};
 use backup_service::archive::write::{ArchiveWriter, Room, WriteError};
 use bytes::Bytes;
 
@@ -118,7 +118,7 @@ pub(crate) fn write(
 pub(crate) fn read(path: &Path, selection: &Selection) -> Result<Vec<(Member, Vec<u8>)>, SelectError> {
     let archive = Archive::open(path)?;
     let mut members: Vec<(Member, Vec<u8>)> = Vec::new();
-    select(&archive, selection, |piece| {
+    select(&archive, selection, Check::Here, |piece| {
         match piece {
             Piece::Begin(member) => members.push((member, Vec::new())),
             Piece::Content(bytes) => members.last_mut().unwrap().1.extend_from_slice(bytes),

@@ -12,7 +12,7 @@ use tonic::Status;
 use super::{AHEAD, TELL, blocking, chain, connected, status, wire};
 use crate::archive::member::{Kind, Origin};
 use crate::archive::read::Archive;
-use crate::archive::select::{self, SelectError, Selection, select};
+use crate::archive::select::{self, Check, SelectError, Selection, select};
 use crate::catalog::Reading;
 use crate::central::remove::{Archived, Piece, remove};
 
@@ -65,7 +65,8 @@ fn send_files(reading: &Reading, feed: &Sender<Piece>) {
     let mut begun = None;
     let archive = Archive::open(&reading.path).map_err(SelectError::from);
     let done = archive.and_then(|archive| {
-        select(&archive, &Selection::default(), |piece| match piece {
+        let all = Selection::default();
+        select(&archive, &all, Check::Here, |piece| match piece {
             select::Piece::Begin(member) => {
                 begun = Some(member).filter(|member| member.origin == Origin::Path);
                 !feed.is_closed()
