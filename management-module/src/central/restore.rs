@@ -2,27 +2,30 @@
 //!
 //! **Invariant:** an archive is doubted. Nothing is written outside the target directory or, in place, outside the
 //! paths that the profile names for that data set; no symbolic link on the way is followed, no device is made, no
-//! command runs that the profile does not name. A file has its name only after its digest was found right. What is
-//! refused is named.
+//! command runs that the profile does not name. A file has its name only after its digest was found right; in a directory
+//! that was empty it may have it before, and then nobody can read it. What is refused is named.
 
 mod attributes;
 mod content;
 mod place;
 mod traces;
+mod writer;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use satellite_proto::wire::backup::v1::{Item, Member, MemberOrigin, MemberType, item};
 use tokio_util::sync::CancellationToken;
 
 use self::attributes::OpenDirectories;
-use self::content::Content;
+use self::content::{Content, UNFINISHED};
 use self::place::{Place, Places};
 use self::traces::Trace;
 pub use self::traces::Traces;
+use self::writer::{Writer, all_files};
 use super::command::CommandError;
 use super::profile::Profile;
 use super::quiesce::{QuiesceError, Quiesced, StopNotes};
@@ -141,6 +144,8 @@ pub struct Restorer {
     current: Current,
     passed_over: PassedOver,
     report: Report,
+    /// Where files can have their names before their content, and be known as such after a power cut.
+    writer: Option<Writer>,
     /// Let go of when all temporaries are.
     _trace: Trace,
 }
@@ -153,6 +158,8 @@ enum Current {
     Skipped(Member),
     /// A file is being written.
     File(Member, Box<Content>),
+    /// The writer writes it.
+    GivenAway,
 }
 
 impl Restorer {
@@ -167,9 +174,15 @@ impl Restorer {
         traces: &Traces,
         cancel: CancellationToken,
     ) -> Result<Self, RestoreError> {
-        let trace = traces.begin(target.roots()).map_err(RestoreError::Trace)?;
+        let is_new = matches!(target, Target::Directory(_));
+        let trace = traces
+            .begin(target.roots(), is_new)
+            .map_err(RestoreError::Trace)?;
+        let places = Places::open(&target, trace.prefix.clone())?;
+        let writer = places.directory().map(Writer::start).transpose();
         Ok(Self {
-            places: Places::open(&target, trace.prefix.clone())?,
+            places,
+            writer: writer.map_err(all_files)?,
             target,
             notes,
             cancel,
@@ -198,6 +211,11 @@ impl Restorer {
                 self.current = Current::Skipped(member);
                 Ok(())
             }
+            (Some(item::Kind::Content(data)), Current::GivenAway) => {
+                self.current = Current::GivenAway;
+                self.report.bytes += data.len() as u64;
+                self.writer.as_mut().map_or(Ok(()), |writer| writer.content(data))
+            }
             (Some(item::Kind::Content(data)), Current::File(member, mut content)) => {
                 content.write(&member, &data)?;
                 self.report.bytes += data.len() as u64;
@@ -208,6 +226,10 @@ impl Restorer {
             (Some(item::Kind::End(end)), Current::File(member, content)) => {
                 self.end(&member, *content, &end.sha256)
             }
+            (Some(item::Kind::End(end)), Current::GivenAway) => self
+                .writer
+                .as_mut()
+                .map_or(Ok(()), |writer| writer.end(end.sha256)),
             (Some(item::Kind::Begin(_)), _) => {
                 Err(malformed("a member begins before the one before has ended"))
             }
@@ -226,11 +248,9 @@ impl Restorer {
         if !matches!(self.current, Current::None) {
             return Err(malformed("it ends in the middle of a file"));
         }
+        self.close_writer()?;
         self.directories.close_all(&mut self.report);
-        self.places.sync().map_err(|source| RestoreError::Write {
-            label: "all files".to_owned(),
-            source,
-        })?;
+        self.places.sync().map_err(all_files)?;
         drop(self.quiesced.take());
         Ok(self.report)
     }
@@ -281,11 +301,7 @@ impl Restorer {
     fn begin_at(&mut self, member: Member, kind: MemberType, place: Place) -> Result<(), RestoreError> {
         self.directories.close_others(&place.path, &mut self.report);
         let made = match kind {
-            MemberType::File => {
-                let content = Content::for_file(&member, place, self.overwrite())?;
-                self.current = Current::File(member, Box::new(content));
-                return Ok(());
-            }
+            MemberType::File => return self.begin_file(member, place),
             MemberType::Directory => place.make_directory().map(|made| {
                 self.directories.open(place.path.clone(), made, member.clone());
             }),
@@ -293,6 +309,9 @@ impl Restorer {
                 Err("the file that it is another name of was refused".to_owned())
             }
             MemberType::HardLink => {
+                if let Some(writer) = &mut self.writer {
+                    writer.settle()?;
+                }
                 let first = self
                     .places
                     .find(&self.target, &member.data_set, &member.link_target);
@@ -311,17 +330,39 @@ impl Restorer {
         Ok(())
     }
 
+    fn begin_file(&mut self, member: Member, place: Place) -> Result<(), RestoreError> {
+        if let Some(writer) = &mut self.writer
+            && member.mode & 0o7777 != UNFINISHED
+        {
+            match Content::in_new_directory(&member, &place)? {
+                Ok(Some(content)) => {
+                    self.current = Current::GivenAway;
+                    return writer.begin(member, content);
+                }
+                Ok(None) => self.close_writer()?,
+                Err(reason) => {
+                    self.refuse(member, &reason);
+                    return Ok(());
+                }
+            }
+        }
+        let content = Content::for_file(&member, place, self.overwrite())?;
+        self.current = Current::File(member, Box::new(content));
+        Ok(())
+    }
+
     fn end(&mut self, member: &Member, content: Content, sha256: &[u8]) -> Result<(), RestoreError> {
-        match content.finish(member, sha256, &self.cancel)? {
-            Ok(problems) => {
-                satellite_host::fail_point("restore.placed");
-                self.report.members += 1;
-                self.report.notices(member, problems);
-            }
-            Err(reason) => {
-                self.passed_over.note(member);
-                self.report.refusal(member, &reason);
-            }
+        let ended = content.finish(member, sha256, &self.cancel)?;
+        if ended.is_err() {
+            self.passed_over.note(member);
+        }
+        self.report.ended(member, ended);
+        Ok(())
+    }
+
+    fn close_writer(&mut self) -> Result<(), RestoreError> {
+        if let Some(writer) = self.writer.take() {
+            self.report.add(writer.close()?);
         }
         Ok(())
     }
@@ -381,13 +422,32 @@ impl PassedOver {
     }
 
     /// True also where it is not known any more.
-    fn has(&self, data_set: &str, path: &bytes::Bytes) -> bool {
+    fn has(&self, data_set: &str, path: &Bytes) -> bool {
         let known = self.members.contains(&self.keys.hash_one((data_set, path)));
         known || self.members.len() >= PASSED_OVER
     }
 }
 
 impl Report {
+    /// A file that was finished, with what could not be set on it, or that was refused in the end.
+    fn ended(&mut self, member: &Member, ended: Result<Vec<String>, String>) {
+        match ended {
+            Ok(problems) => {
+                satellite_host::fail_point("restore.placed");
+                self.members += 1;
+                self.notices(member, problems);
+            }
+            Err(reason) => self.refusal(member, &reason),
+        }
+    }
+
+    fn add(&mut self, more: Self) {
+        self.members += more.members;
+        self.bytes += more.bytes;
+        self.refused += more.refused;
+        more.notices.into_iter().for_each(|text| self.notice(text));
+    }
+
     fn refusal(&mut self, member: &Member, reason: &str) {
         self.refused += 1;
         self.notice(format!("{} was refused: {reason}", label(member)));

@@ -2,6 +2,7 @@
 //! was cut is told, nothing that is listed is damaged, nothing half done stays.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use e2e::network::write;
@@ -94,6 +95,45 @@ async fn a_restore_that_is_cut_anywhere_is_told_leaves_nothing_half_done_and_can
     let back = tree(&core);
     assert!(good.iter().all(|(path, content)| back.get(path) == Some(content)));
     println!("killed at {} points of a restore", points.len());
+}
+
+#[tokio::test]
+async fn of_a_restore_into_a_directory_that_is_cut_only_whole_files_stay() {
+    let mut world = World::new().await;
+    let core = world.at("central/core");
+    let good = tree(&core);
+    said(&world, &["backup", "run", "sample", "--data-set", "core"]).await;
+    let archives = json(&world, &["backup", "list"]).await;
+    let archive = archives[0]["file_name"].as_str().unwrap().to_owned();
+    for point in ["restore.writing", "restore.placed"] {
+        let to = world.at(point);
+        world.restart_to_fail(point).await;
+        let words = ["backup", "restore", &archive, "--to", to.to_str().unwrap()];
+        let cut = world.cli(&words).await;
+        assert!(world.dies().await, "{point} was not passed: {cut:?}");
+        assert!(!unfinished(&to).is_empty(), "{point}: nothing was under way");
+        world.revive().await;
+        let swept = until("what was half done to go", SETTLED, async || {
+            (unfinished(&to).is_empty() && temporaries(&world).is_empty()).then_some(())
+        });
+        swept
+            .await
+            .unwrap_or_else(|error| panic!("{error}: {:?}", unfinished(&to)));
+        let below = to.join("core").join(core.strip_prefix("/").unwrap());
+        for (path, content) in tree(&below) {
+            let source = core.join(path.strip_prefix(&below).unwrap());
+            // What a program gives out is no file there.
+            let is_whole = good.get(&source).is_none_or(|good| *good == content);
+            assert!(is_whole, "killed at {point}: {}", path.display());
+        }
+    }
+}
+
+/// Files that have their names and not yet their content.
+fn unfinished(below: &Path) -> Vec<PathBuf> {
+    let paths = tree(below).into_keys();
+    let mode = |path: &PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    paths.filter(|path| mode(path) == 0o1000).collect()
 }
 
 #[tokio::test]

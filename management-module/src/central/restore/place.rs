@@ -21,6 +21,8 @@ use satellite_proto::wire::backup::v1::Member;
 use super::super::profile::DataSet;
 use super::{RestoreError, Target, attributes};
 
+/// Why a member is refused whose name something else has.
+pub(super) const TAKEN: &str = "something of that name is there already";
 /// File systems that are remembered.
 const SYSTEMS: usize = 64;
 const DIRECTORY: OFlag = OFlag::O_RDONLY
@@ -40,7 +42,7 @@ pub(super) struct Places {
 }
 
 /// Where a member goes: a name in an open directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) parent: Arc<OwnedFd>,
     pub(super) name: OsString,
@@ -159,6 +161,11 @@ impl Places {
         })
     }
 
+    /// The directory that was empty, if there is one.
+    pub(super) fn directory(&self) -> Option<Arc<OwnedFd>> {
+        self.target.clone()
+    }
+
     /// Brings everything that was written to disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         let last = self.last.as_ref().map(|(_, dir)| dir);
@@ -173,6 +180,13 @@ impl Place {
     /// Makes the directory, or opens the one that is there.
     pub(super) fn make_directory(&self) -> Result<OwnedFd, String> {
         step(&self.parent, &self.name)
+    }
+
+    /// Makes a file of that name, which nothing has.
+    pub(super) fn create(&self, name: &OsStr, mode: u32) -> nix::Result<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.parent.as_ref(), name, flags, Mode::from_bits_truncate(mode))?;
+        Ok(File::from(file))
     }
 
     pub(super) fn hard_link(&self, first: &Self, overwrite: bool) -> Result<(), String> {
@@ -245,7 +259,7 @@ impl Place {
         done.map_err(|errno| {
             self.remove(temporary);
             match errno {
-                Errno::EEXIST => "something of that name is there already".to_owned(),
+                Errno::EEXIST => TAKEN.to_owned(),
                 Errno::EISDIR | Errno::ENOTEMPTY => "a directory of that name is there".to_owned(),
                 errno => io::Error::from(errno).to_string(),
             }

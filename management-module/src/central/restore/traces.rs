@@ -1,16 +1,19 @@
 //! Notes where restores write and how their temporaries are called, so that none stays after this process was killed.
 //!
 //! **Invariants:** a note is on the disk before the first temporary is made. A name is removed only if it carries the mark
-//! of a noted restore: a mark is drawn by lot for each, and nothing else has it.
+//! of a noted restore: a mark is drawn by lot for each, and nothing else has it. In a directory that was empty, a file is
+//! also removed if its mode says that it is not finished: no file of an archive is given that mode there before it is.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
+use super::content::UNFINISHED;
 use crate::files;
 
 /// Where the notes lie. A cheap handle.
@@ -25,6 +28,9 @@ pub struct Traces {
 struct Note {
     mark: String,
     roots: Vec<PathBuf>,
+    /// The roots were empty when it began.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_new: bool,
 }
 
 /// A restore that is noted as long as this lives.
@@ -42,15 +48,16 @@ impl Traces {
         Self { directory }
     }
 
-    /// Notes a restore that writes at or below `roots`.
-    pub(super) fn begin(&self, roots: Vec<PathBuf>) -> io::Result<Trace> {
+    /// Notes a restore that writes at or below `roots`, which are empty if `is_new`.
+    pub(super) fn begin(&self, roots: Vec<PathBuf>, is_new: bool) -> io::Result<Trace> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
         let trace = Trace {
             note: self.directory.join(format!("{mark}.json")),
             prefix: prefix(&mark),
         };
         files::make_directory(&self.directory, 0o700)?;
-        files::write_atomic(&trace.note, &serde_json::to_vec(&Note { mark, roots })?, 0o600)?;
+        let note = Note { mark, roots, is_new };
+        files::write_atomic(&trace.note, &serde_json::to_vec(&note)?, 0o600)?;
         Ok(trace)
     }
 
@@ -103,25 +110,36 @@ fn prefix(mark: &str) -> String {
 
 fn sweep(note: &Note) -> io::Result<usize> {
     let prefix = prefix(&note.mark);
+    let has_mark = |entry: &DirEntry| {
+        entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_bytes())
+    };
+    let is_unfinished = |entry: &DirEntry| {
+        note.is_new
+            && entry.file_type().is_file()
+            && entry
+                .metadata()
+                .is_ok_and(|found| found.mode() & 0o7777 == UNFINISHED)
+    };
     let mut removed = 0;
     for root in &note.roots {
         // The temporary of the root itself lies beside it.
         let beside = root.parent().unwrap_or(root);
-        removed += sweep_below(WalkDir::new(beside).max_depth(1), &prefix)?;
-        removed += sweep_below(WalkDir::new(root), &prefix)?;
+        removed += sweep_below(WalkDir::new(beside).max_depth(1), has_mark)?;
+        removed += sweep_below(WalkDir::new(root), |entry| {
+            has_mark(entry) || is_unfinished(entry)
+        })?;
     }
     Ok(removed)
 }
 
 /// Links are not followed, and what cannot be looked into holds nothing of ours: we had made it there.
-fn sweep_below(places: WalkDir, prefix: &str) -> io::Result<usize> {
+fn sweep_below(places: WalkDir, is_ours: impl Fn(&DirEntry) -> bool) -> io::Result<usize> {
     let mut removed = 0;
     for entry in places.into_iter().flatten() {
-        let is_ours = entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(prefix.as_bytes());
-        if is_ours && !entry.file_type().is_dir() {
+        if !entry.file_type().is_dir() && is_ours(&entry) {
             remove(entry.path())?;
             removed += 1;
         }
@@ -138,6 +156,8 @@ fn remove(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -147,7 +167,7 @@ mod tests {
         let place = dir.path().join("place");
         fs::create_dir_all(place.join("deep")).unwrap();
         let killed = traces
-            .begin(vec![place.join("deep"), place.join("one.conf")])
+            .begin(vec![place.join("deep"), place.join("one.conf")], false)
             .unwrap();
         let names = [
             "deep/a",
@@ -162,7 +182,7 @@ mod tests {
             fs::File::create(place.join(format!("{above}{}1", killed.prefix))).unwrap();
         }
         std::mem::forget(killed);
-        let ended = traces.begin(vec![place.clone()]).unwrap();
+        let ended = traces.begin(vec![place.clone()], false).unwrap();
         drop(ended);
         Traces::sweep(traces.left().unwrap());
         let there = WalkDir::new(&place).into_iter().flatten();
@@ -170,5 +190,24 @@ mod tests {
         assert_eq!(there, names.len());
         assert!(names.iter().all(|name| place.join(name).exists()));
         assert_eq!(fs::read_dir(&traces.directory).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_unfinished_file_goes_only_where_nothing_was_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let traces = Traces::new(dir.path().join("notes"));
+        let (new, old) = (dir.path().join("new"), dir.path().join("old"));
+        for (place, is_new) in [(&new, true), (&old, false)] {
+            fs::create_dir(place).unwrap();
+            for (name, mode) in [("done", 0o1600), ("none", 0), ("begun", UNFINISHED)] {
+                fs::File::create(place.join(name)).unwrap();
+                fs::set_permissions(place.join(name), fs::Permissions::from_mode(mode)).unwrap();
+            }
+            std::mem::forget(traces.begin(vec![place.clone()], is_new).unwrap());
+        }
+        Traces::sweep(traces.left().unwrap());
+        let there = |place: &Path| fs::read_dir(place).unwrap().count();
+        assert_eq!((there(&new), there(&old)), (2, 3));
+        assert!(!new.join("begun").exists());
     }
 }

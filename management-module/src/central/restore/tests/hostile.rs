@@ -1,13 +1,13 @@
 //! Streams that were made to break out, or broke on the way.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use satellite_proto::wire::backup::v1::{Item, MemberOrigin, MemberType, item};
 
 use super::super::super::testing::{begin, content, end, file, profile, restore, told};
-use super::super::{RestoreError, Target};
+use super::super::{RestoreError, Target, UNFINISHED};
 
 /// Restores into `DIR/target` beside `DIR/outside`, which must stay as it is; answers what was refused.
 #[track_caller]
@@ -129,6 +129,49 @@ fn check_error(items: Vec<Item>) -> RestoreError {
 fn a_wrong_digest_is_an_error() {
     let items = vec![begin(b"a", MemberType::File, 1, b""), content(b"x"), end(b"y")];
     assert!(matches!(check_error(items), RestoreError::Digest { .. }));
+}
+
+#[test]
+fn what_was_whole_before_a_broken_file_stays_and_nothing_of_it_or_after_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("target");
+    let name = |number: usize| format!("f{number:03}").into_bytes();
+    let mut items: Vec<Item> = (0..100).flat_map(|number| file(&name(number), b"good")).collect();
+    items.extend([
+        begin(b"broken", MemberType::File, 1, b""),
+        content(b"x"),
+        end(b"y"),
+    ]);
+    items.push(begin(b"its other name", MemberType::HardLink, 0, b"broken"));
+    items.extend((100..200).flat_map(|number| file(&name(number), b"late")));
+    let err = restore(Target::Directory(target.clone()), items).unwrap_err();
+    assert!(matches!(err, RestoreError::Digest { label } if label.ends_with("broken")));
+    for entry in fs::read_dir(target.join("core")).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(fs::read(&path).unwrap(), b"good", "{}", path.display());
+        let mode = fs::metadata(&path).unwrap().mode() & 0o7777;
+        assert_eq!(mode, 0o644, "{}", path.display());
+    }
+    assert_eq!(fs::read_dir(target.join("core")).unwrap().count(), 100);
+}
+
+#[test]
+fn a_file_whose_mode_says_unfinished_comes_back_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut items = file(b"a", b"content");
+    let Some(item::Kind::Begin(member)) = &mut items[0].kind else {
+        panic!("a file begins with its member");
+    };
+    member.mode = UNFINISHED;
+    items.extend(file(b"b", b"content"));
+    restore(Target::Directory(dir.path().join("target")), items).unwrap();
+    let mode = |name: &str| {
+        fs::metadata(dir.path().join("target/core").join(name))
+            .unwrap()
+            .mode()
+            & 0o7777
+    };
+    assert_eq!((mode("a"), mode("b")), (UNFINISHED, 0o644));
 }
 
 #[test]
