@@ -261,6 +261,9 @@ impl Vm {
             "virtio-balloon-pci,id=balloon",
             "-device",
             "qemu-xhci,id=usb",
+            // As `satellite vm create` gives it.
+            "-device",
+            "i6300esb",
             "-pidfile",
             &self.file("pid"),
         ];

@@ -16,7 +16,7 @@ const FLAGS: &str = "11";
 const LISTENS: u32 = 1 << 9;
 /// What a kernel keeps of its log at least, before it begins anew.
 const LOG: usize = 256 << 10;
-/// Lines of it that are told, and how long a text must be that is taken for one.
+/// Lines of it that are told of a machine that hangs, and how long a text must be that is taken for one.
 const LINES: usize = 40;
 const SHORTEST: usize = 12;
 /// A jump to itself.
@@ -42,7 +42,10 @@ impl Vm {
                 .any(|word| line.starts_with(word))
         });
         let told = places.chain(waited_for).map(str::trim);
-        let log = self.kernel_log().await;
+        let log = self
+            .kernel_log()
+            .await
+            .map(|mut lines| lines.split_off(lines.len().saturating_sub(LINES)));
         let log = log.unwrap_or_else(|error| vec![format!("(its memory cannot be read: {error:#})")]);
         let lines = std::iter::once(status.as_str()).chain(told);
         let lines = lines.chain(std::iter::once("--- its kernel said last"));
@@ -52,8 +55,12 @@ impl Vm {
             .join("\n")
     }
 
-    /// The last lines of the kernel's log, out of the machine's memory.
-    async fn kernel_log(&self) -> anyhow::Result<Vec<String>> {
+    /// The lines of the kernel's log, out of the machine's memory: nothing inside is asked.
+    ///
+    /// # Errors
+    ///
+    /// If its memory cannot be had.
+    pub async fn kernel_log(&self) -> anyhow::Result<Vec<String>> {
         let file = self.file("memory");
         self.order(&format!("pmemsave 0 {MEMORY:#x} \"{file}\"")).await?;
         let memory = std::fs::read(&file)?;
@@ -120,7 +127,7 @@ async fn ask(socket: &mut UnixStream, question: &str) -> anyhow::Result<String> 
         .with_context(|| format!("the debugger does not answer `{question}`"))?
 }
 
-/// The last lines of the log that lies in the memory of a Linux: between its first two lines lie no names of journald's fields,
+/// The lines of the log that lies in the memory of a Linux: between its first two lines lie no names of journald's fields,
 /// as they do in copies.
 fn log_in(memory: &[u8]) -> Vec<String> {
     let begins = memchr::memmem::find_iter(memory, "Linux version ");
@@ -135,8 +142,7 @@ fn log_in(memory: &[u8]) -> Vec<String> {
         let texts = texts.filter(|text| text.len() >= SHORTEST);
         texts.map(|text| String::from_utf8_lossy(text).into_owned())
     });
-    let lines: Vec<String> = lines.collect();
-    lines[lines.len().saturating_sub(LINES)..].to_vec()
+    lines.collect()
 }
 
 fn little_endian(hex: &str) -> anyhow::Result<u64> {
@@ -154,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_of_a_kernels_log_are_found_in_its_memory() {
+    fn the_lines_of_a_kernels_log_are_found_in_its_memory() {
         let mut memory = vec![0_u8; 10_000];
         let mut put = |at: usize, text: &str| memory[at..at + text.len()].copy_from_slice(text.as_bytes());
         put(100, "MESSAGE=Linux version 1.2");
