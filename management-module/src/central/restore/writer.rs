@@ -50,7 +50,7 @@ enum Order {
 impl Writer {
     /// A writer of files on the file system that `directory` lies on.
     pub(super) fn start(directory: Arc<OwnedFd>) -> io::Result<Self> {
-        let flusher = Flusher::start(directory)?;
+        let flusher = Flusher::start(move || Ok(syncfs(directory.as_ref())?))?;
         let (orders, given) = sync_channel(AHEAD);
         let thread = std::thread::Builder::new().name("restore-writer".to_owned());
         Ok(Self {
@@ -160,27 +160,24 @@ fn write(orders: &Receiver<Vec<Order>>, mut flusher: Flusher) -> Result<Report, 
             (Order::Content(_), None) => {}
         }
     }
+    flusher.close().map_err(all_files)?;
     Ok(report)
 }
 
-/// A thread that has the disk take what was written.
+/// A thread that has the disk take what was written. What the disk could not take is told once for an open directory
+/// (`syncfs(2)`): whoever syncs it in the end hears nothing of that any more, so it is kept here.
 #[derive(Debug)]
 struct Flusher {
     begin: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
     written: u64,
 }
 
 impl Flusher {
-    fn start(directory: Arc<OwnedFd>) -> io::Result<Self> {
+    fn start(mut sync: impl FnMut() -> io::Result<()> + Send + 'static) -> io::Result<Self> {
         let (begin, told) = sync_channel(1);
         let thread = std::thread::Builder::new().name("restore-flusher".to_owned());
-        let thread = thread.spawn(move || {
-            for () in told {
-                // What cannot be written is told in the end, when all is synced once more.
-                let _later = syncfs(directory.as_ref());
-            }
-        })?;
+        let thread = thread.spawn(move || told.iter().try_for_each(|()| sync()))?;
         Ok(Self {
             begin: Some(begin),
             thread: Some(thread),
@@ -194,8 +191,17 @@ impl Flusher {
             && let Some(begin) = &self.begin
         {
             self.written = 0;
-            // If it was told already and has not begun, it takes this too.
+            // If it was told already and has not begun, it takes this too; if it failed, that is told in the end.
             let _told = begin.try_send(());
+        }
+    }
+
+    fn close(mut self) -> io::Result<()> {
+        drop(self.begin.take());
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            Some(Ok(ended)) => ended,
+            None => Ok(()),
         }
     }
 }
@@ -204,5 +210,29 @@ impl Drop for Flusher {
     fn drop(&mut self) {
         drop(self.begin.take());
         let _ended = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_could_not_take_on_the_way_is_told_in_the_end() {
+        let mut failures = vec![io::Error::from(io::ErrorKind::StorageFull)];
+        let (done, synced) = sync_channel(2);
+        let mut flusher = Flusher::start(move || {
+            let failure = failures.pop();
+            done.send(()).unwrap();
+            failure.map_or(Ok(()), Err)
+        })
+        .unwrap();
+        flusher.wrote(FLUSHED - 1);
+        assert!(synced.try_recv().is_err(), "too early");
+        flusher.wrote(1);
+        synced.recv().unwrap();
+        flusher.wrote(FLUSHED);
+        let ended = flusher.close().map_err(|error| error.kind());
+        assert_eq!(ended, Err(io::ErrorKind::StorageFull));
     }
 }
