@@ -21,7 +21,7 @@ use satellite_proto::wire::backup::v1::{Item, Member, MemberOrigin, MemberType, 
 use tokio_util::sync::CancellationToken;
 
 use self::attributes::OpenDirectories;
-use self::content::{Content, UNFINISHED};
+use self::content::Content;
 use self::place::{Place, Places};
 use self::traces::Trace;
 pub use self::traces::Traces;
@@ -331,9 +331,7 @@ impl Restorer {
     }
 
     fn begin_file(&mut self, member: Member, place: Place) -> Result<(), RestoreError> {
-        if let Some(writer) = &mut self.writer
-            && member.mode & 0o7777 != UNFINISHED
-        {
+        if let Some(writer) = &mut self.writer {
             match Content::in_new_directory(&member, &place)? {
                 Ok(Some(content)) => {
                     self.current = Current::GivenAway;

@@ -2,12 +2,14 @@
 //!
 //! **Invariants:** a note is on the disk before the first temporary is made. A name is removed only if it carries the mark
 //! of a noted restore: a mark is drawn by lot for each, and nothing else has it. In a directory that was empty, a file is
-//! also removed if its mode says that it is not finished: no file of an archive is given that mode there before it is.
+//! also removed if its mode says that it is not finished and it was written since the note was: what was there before, and
+//! files of an archive with that mode, which are given their own time when they are whole, are older.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
@@ -84,7 +86,7 @@ impl Traces {
         for path in left {
             let swept = fs::read(&path)
                 .and_then(|bytes| Ok(serde_json::from_slice::<Note>(&bytes)?))
-                .and_then(|note| sweep(&note));
+                .and_then(|note| sweep(&note, fs::metadata(&path)?.modified()?));
             let forgotten = swept.and_then(|removed| {
                 warn!(removed, "What an interrupted restore left half done was removed");
                 fs::remove_file(&path)
@@ -108,7 +110,7 @@ fn prefix(mark: &str) -> String {
     format!(".restore-{mark}-")
 }
 
-fn sweep(note: &Note) -> io::Result<usize> {
+fn sweep(note: &Note, noted: SystemTime) -> io::Result<usize> {
     let prefix = prefix(&note.mark);
     let has_mark = |entry: &DirEntry| {
         entry
@@ -119,9 +121,9 @@ fn sweep(note: &Note) -> io::Result<usize> {
     let is_unfinished = |entry: &DirEntry| {
         note.is_new
             && entry.file_type().is_file()
-            && entry
-                .metadata()
-                .is_ok_and(|found| found.mode() & 0o7777 == UNFINISHED)
+            && entry.metadata().is_ok_and(|found| {
+                found.mode() & 0o7777 == UNFINISHED && found.modified().is_ok_and(|at| at >= noted)
+            })
     };
     let mut removed = 0;
     for root in &note.roots {
@@ -157,6 +159,7 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Duration;
 
     use super::*;
 
@@ -204,10 +207,20 @@ mod tests {
                 fs::set_permissions(place.join(name), fs::Permissions::from_mode(mode)).unwrap();
             }
             std::mem::forget(traces.begin(vec![place.clone()], is_new).unwrap());
+            // What a restore has written since.
+            let since = fs::File::open(place.join("begun")).unwrap();
+            since.set_modified(SystemTime::now()).unwrap();
+            // Whole, with that mode and its own time.
+            let whole = fs::File::create(place.join("whole")).unwrap();
+            whole
+                .set_modified(SystemTime::now() - Duration::from_hours(1))
+                .unwrap();
+            let mode = fs::Permissions::from_mode(UNFINISHED);
+            fs::set_permissions(place.join("whole"), mode).unwrap();
         }
         Traces::sweep(traces.left().unwrap());
         let there = |place: &Path| fs::read_dir(place).unwrap().count();
-        assert_eq!((there(&new), there(&old)), (2, 3));
+        assert_eq!((there(&new), there(&old)), (3, 4));
         assert!(!new.join("begun").exists());
     }
 }

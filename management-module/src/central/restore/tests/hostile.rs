@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use satellite_proto::wire::backup::v1::{Item, MemberOrigin, MemberType, item};
 
 use super::super::super::testing::{begin, content, end, file, profile, restore, told};
-use super::super::{RestoreError, Target, UNFINISHED};
+use super::super::content::UNFINISHED;
+use super::super::{RestoreError, Target};
 
 /// Restores into `DIR/target` beside `DIR/outside`, which must stay as it is; answers what was refused.
 #[track_caller]
