@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "its result is what it prints")]
 
 use std::fs::File;
+use std::hash::Hasher as _;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -19,6 +20,7 @@ use backup_service::archive::threads;
 use backup_service::archive::verify::{verify, verify_written};
 use backup_service::archive::write::{ArchiveWriter, Room};
 use bytes::Bytes;
+use twox_hash::XxHash3_64;
 
 /// Linux counts CPU time in hundredths of a second, on every architecture that we build for.
 const TICKS: f64 = 100.0;
@@ -92,7 +94,7 @@ fn add(writer: &mut ArchiveWriter, name: &Path, path: &Path) -> anyhow::Result<u
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     writer.begin(member(name.as_os_str().as_bytes(), size)?, false)?;
-    let mut hash = Context::new(&SHA256);
+    let (mut hash, mut checksum) = (Context::new(&SHA256), XxHash3_64::new());
     let mut buffer = vec![0; 128 << 10];
     loop {
         let count = file.read(&mut buffer)?;
@@ -100,9 +102,10 @@ fn add(writer: &mut ArchiveWriter, name: &Path, path: &Path) -> anyhow::Result<u
             break;
         }
         hash.update(&buffer[..count]);
+        checksum.write(&buffer[..count]);
         writer.content(&buffer[..count])?;
     }
-    writer.end(hash.finish().as_ref())?;
+    writer.end(hash.finish().as_ref(), Some(checksum.finish()))?;
     Ok(size)
 }
 

@@ -20,6 +20,7 @@ use backup_service::archive::write::{ArchiveWriter, Fault, WriteError};
 use bytes::Bytes;
 use proptest::prelude::*;
 use support::{file, manifest, member, noise, read, room, sha256, write};
+use twox_hash::XxHash3_64;
 
 fn check(path: &Path) -> Result<Report, String> {
     let archive = Archive::open(path).map_err(|e| e.to_string())?;
@@ -165,7 +166,7 @@ fn what_is_on_the_disk_must_be_what_was_written() {
             .begin(member("core", b"sound", Kind::File(content.len() as u64)), false)
             .unwrap();
         writer.content(&content).unwrap();
-        writer.end(&sha256(&content)).unwrap();
+        writer.end(&sha256(&content), None).unwrap();
         let (written, _) = writer.finish(1, content.len() as u64).unwrap();
         change(&path);
         verify_written(written, 2)
@@ -314,7 +315,9 @@ fn output_of_unknown_size_is_spooled_and_leaves_no_file() {
     for piece in dump.chunks(70_000) {
         writer.content(piece).unwrap();
     }
-    writer.end(&sha256(&dump)).unwrap();
+    writer
+        .end(&sha256(&dump), Some(XxHash3_64::oneshot(&dump)))
+        .unwrap();
     writer.finish(1, dump.len() as u64).unwrap();
     assert!(check(&path).unwrap().is_intact());
     assert_eq!(read(&path, &Selection::default()).unwrap()[0].1, dump);

@@ -22,6 +22,7 @@ use satellite_proto::wire::backup::v1::{
 };
 use support::{noise, sha256};
 use tonic::{Code, Request};
+use twox_hash::XxHash3_64;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_is_made_listed_read_verified_and_deleted() {
@@ -195,6 +196,11 @@ async fn bad_streams_leave_nothing() {
     let with = |middle: Vec<Kind>, end: Kind| [vec![header("k")], middle, vec![end]].concat();
     let digest = item::Kind::End(MemberEnd {
         sha256: Bytes::from_static(&[0; 32]),
+        xxh3: None,
+    });
+    let checksum = item::Kind::End(MemberEnd {
+        sha256: Bytes::copy_from_slice(&sha256(b"x")),
+        xxh3: Some(XxHash3_64::oneshot(b"y")),
     });
     let content = |bytes: &'static [u8]| item::Kind::Content(Bytes::from_static(bytes));
     let mut wrong_name = sample("k");
@@ -221,6 +227,14 @@ async fn bad_streams_leave_nothing() {
                 batch(begin("core", "a", 1)),
                 batch(content(b"x")),
                 batch(digest.clone()),
+            ],
+            trailer(1, 1),
+        ),
+        with(
+            vec![
+                batch(begin("core", "a", 1)),
+                batch(content(b"x")),
+                batch(checksum),
             ],
             trailer(1, 1),
         ),

@@ -39,6 +39,8 @@ pub struct Written {
     pub sha256: [u8; 32],
     /// How many of its frames were taken from the archive before.
     pub taken: u64,
+    /// Whether each content is known to be what its reader read.
+    pub(crate) is_compared: bool,
     /// By what its frames are known again.
     pub(crate) proof: Proof,
 }
@@ -196,6 +198,7 @@ impl FrameWriter {
             size: frames.size,
             sha256,
             taken: frames.taken,
+            is_compared: false,
             proof: frames.prover.end(hash_of_frames),
         })
     }
@@ -294,7 +297,7 @@ fn write_frames(
         }
         frames.add(&frame.data)?;
         frames.taken += u64::from(frame.is_taken);
-        frames.prover.add(&frame.data)?;
+        frames.prover.add(&frame.data, frame.is_taken)?;
         frames.table.push((frame.data.len() as u32, frame.content as u32));
         outputs.give(frame.data);
         if frames.out.is_cached() && frames.size - flushed >= FLUSH {

@@ -1,6 +1,7 @@
 //! The content of an archive as a stream: frames are read and decompressed one by one, or by several threads ahead.
 //!
-//! **Invariant:** a frame that is not exactly what the seek table says is an error before its content is used.
+//! **Invariant:** a frame that is not exactly what the seek table says is an error before its content is used; one that is left out
+//! is passed over, and an error to whom wants to read in it.
 
 use std::fs::File;
 use std::io;
@@ -25,6 +26,8 @@ use super::uncached::Uncached;
 pub(crate) struct TarStream {
     source: Source,
     frame: Vec<u8>,
+    /// Of the frame's content, which `frame` is unless it was left out.
+    length: usize,
     at: usize,
     offset: u64,
 }
@@ -36,7 +39,18 @@ pub(crate) enum Way {
     /// From the disk; the file is hashed.
     FromDisk,
     /// From the disk; each frame must be the one that was written.
-    Proven(Arc<Proof>),
+    Proven {
+        /// By what it is known.
+        proof: Arc<Proof>,
+        /// Whether the content of frames that were taken from the archive before is left out.
+        without_taken: bool,
+    },
+}
+
+/// The content of a frame, or only how long it is.
+struct Content {
+    bytes: Vec<u8>,
+    length: usize,
 }
 
 enum Source {
@@ -50,7 +64,7 @@ enum Source {
         past_cache: Option<(Uncached, Last)>,
     },
     Ahead {
-        results: Results<Result<Vec<u8>, ReadError>>,
+        results: Results<Result<Content, ReadError>>,
         buffers: Buffers,
         reader: JoinHandle<io::Result<Context>>,
     },
@@ -85,6 +99,7 @@ impl TarStream {
         Ok(Self {
             source,
             frame: Vec::new(),
+            length: 0,
             at: 0,
             offset: 0,
         })
@@ -99,9 +114,9 @@ impl TarStream {
     ) -> Result<Self, ReadError> {
         let inputs = Buffers::default();
         let outputs = Buffers::default();
-        let proof = match &way {
-            Way::Proven(proof) => Some(Arc::clone(proof)),
-            _ => None,
+        let (proof, without_taken) = match &way {
+            Way::Proven { proof, without_taken } => (Some(Arc::clone(proof)), *without_taken),
+            Way::Cached | Way::FromDisk => (None, false),
         };
         let mut workers = Vec::with_capacity(threads);
         for _ in 0..threads {
@@ -115,10 +130,17 @@ impl TarStream {
                         "the frame at byte {at} of the file is not what was written"
                     )));
                 }
-                let mut content = outputs.take(piece.frame.content as usize);
-                decoder.decode(compressed, piece.frame, &mut content)?;
+                let length = piece.frame.content as usize;
+                let is_taken = || proof.as_ref().is_some_and(|proof| proof.is_taken(piece.number));
+                let bytes = if without_taken && is_taken() {
+                    Vec::new()
+                } else {
+                    let mut bytes = outputs.take(length);
+                    decoder.decode(compressed, piece.frame, &mut bytes)?;
+                    bytes
+                };
                 inputs.give(piece.buffer);
-                Ok(content)
+                Ok(Content { bytes, length })
             });
         }
         let (work, results) =
@@ -134,6 +156,7 @@ impl TarStream {
         Ok(Self {
             source,
             frame: Vec::new(),
+            length: 0,
             at: 0,
             offset: 0,
         })
@@ -146,15 +169,19 @@ impl TarStream {
 
     /// What is at hand; empty only at the end.
     pub(crate) fn fill(&mut self) -> Result<&[u8], ReadError> {
-        if self.at == self.frame.len() {
+        if self.at == self.length {
             self.next_frame()?;
         }
-        Ok(&self.frame[self.at..])
+        if self.frame.len() == self.length {
+            Ok(&self.frame[self.at..])
+        } else {
+            Err(damaged("the content of a frame that was left out is read"))
+        }
     }
 
     /// Goes on by what was used of [`Self::fill`].
     pub(crate) fn consume(&mut self, count: usize) {
-        let count = count.min(self.frame.len() - self.at);
+        let count = count.min(self.length - self.at);
         self.at += count;
         self.offset += count as u64;
     }
@@ -177,7 +204,7 @@ impl TarStream {
     /// Goes to a place in the content; forward only when reading ahead.
     pub(crate) fn seek(&mut self, to: u64) -> Result<(), ReadError> {
         let start = self.offset - self.at as u64;
-        let inside = to >= start && to - start <= self.frame.len() as u64;
+        let inside = to >= start && to - start <= self.length as u64;
         if inside {
             self.at = (to - start) as usize;
         } else if let Source::Direct { table, next, .. } = &mut self.source {
@@ -190,12 +217,14 @@ impl TarStream {
             self.at = (to - content_at) as usize;
         } else {
             while self.offset < to {
-                let here = self.fill()?.len();
-                let count = (here as u64).min(to - self.offset) as usize;
-                if count == 0 {
+                if self.at == self.length {
+                    self.next_frame()?;
+                }
+                let here = self.length - self.at;
+                if here == 0 {
                     return Err(damaged("the content ends too early"));
                 }
-                self.consume(count);
+                self.consume((here as u64).min(to - self.offset) as usize);
             }
         }
         self.offset = to;
@@ -203,7 +232,7 @@ impl TarStream {
     }
 
     fn next_frame(&mut self) -> Result<(), ReadError> {
-        self.at = 0;
+        (self.at, self.length) = (0, 0);
         match &mut self.source {
             Source::Direct {
                 file,
@@ -224,6 +253,7 @@ impl TarStream {
                     let there = uncached.read(frame.at, frame.length as usize, &mut buffer);
                     let there = there.map_err(ReadError::io("read the archive"))?;
                     decoder.decode(&buffer[there.clone()], frame, &mut self.frame)?;
+                    self.length = self.frame.len();
                     last.keep(Raw {
                         number,
                         buffer,
@@ -234,7 +264,9 @@ impl TarStream {
                 compressed.resize(frame.length as usize, 0);
                 file.read_exact_at(compressed, frame.at)
                     .map_err(ReadError::io("read the archive"))?;
-                decoder.decode(compressed, frame, &mut self.frame)
+                decoder.decode(compressed, frame, &mut self.frame)?;
+                self.length = self.frame.len();
+                Ok(())
             }
             Source::Ahead { results, buffers, .. } => {
                 let used = std::mem::take(&mut self.frame);
@@ -242,7 +274,8 @@ impl TarStream {
                     buffers.give(used);
                 }
                 if let Some(frame) = results.next() {
-                    self.frame = frame?;
+                    let Content { bytes, length } = frame?;
+                    (self.frame, self.length) = (bytes, length);
                 }
                 Ok(())
             }
@@ -271,7 +304,7 @@ struct Piece {
 }
 
 /// Frames as they lie in the file become their content.
-type Decoding = Work<Piece, Result<Vec<u8>, ReadError>>;
+type Decoding = Work<Piece, Result<Content, ReadError>>;
 
 fn read_frames(
     file: &File,
@@ -283,7 +316,7 @@ fn read_frames(
     let mut hash = Context::new(&SHA256);
     let mut uncached = match way {
         Way::Cached => None,
-        Way::FromDisk | Way::Proven(_) => Some(Uncached::new(file)?),
+        Way::FromDisk | Way::Proven { .. } => Some(Uncached::new(file)?),
     };
     for (number, frame) in table.frames().iter().copied().enumerate() {
         let mut buffer = buffers.take_used();
@@ -309,7 +342,7 @@ fn read_frames(
         }
     }
     Ok(match way {
-        Way::Proven(proof) => proof.hash(),
+        Way::Proven { proof, .. } => proof.hash(),
         _ => hash,
     })
 }

@@ -2,16 +2,19 @@
 //!
 //! **Invariant:** what was accepted is consistent: sizes are exact, hard links point backwards, no member comes twice or
 //! lies below a symbolic link. Anything else is an error, and the file is then worthless. Digests are written as they were
-//! given: whoever keeps the archive verifies it first.
+//! given; that contents are those that were read is seen by the checksums that come with them, or when the archive is verified,
+//! which whoever keeps it does first.
 
 mod fault;
 mod seen;
 
 use std::fs::File;
+use std::hash::Hasher as _;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
 use aws_lc_rs::digest::SHA256;
+use twox_hash::XxHash3_64;
 
 pub use self::fault::{Fault, WriteError};
 use self::fault::{io, refused};
@@ -90,6 +93,8 @@ struct Open {
     before: Option<Before>,
     /// Where in the archive before the rest of the file lies, as long as it is the same there.
     rest: Option<u64>,
+    /// Of what came; none if that is known to be a whole file of the archive before.
+    checksum: Option<XxHash3_64>,
 }
 
 /// Writes an archive.
@@ -103,6 +108,8 @@ pub struct ArchiveWriter {
     current: usize,
     seen: Seen,
     left_out: LeftOut,
+    /// Whether each file was compared with a checksum or is known.
+    is_compared: bool,
 }
 
 impl std::fmt::Debug for ArchiveWriter {
@@ -160,6 +167,7 @@ impl ArchiveWriter {
             current,
             seen,
             left_out: LeftOut::default(),
+            is_compared: true,
         };
         let sha256 = super::read::hex(aws_lc_rs::digest::digest(&SHA256, &text).as_ref());
         let size = text.len() as u64;
@@ -224,6 +232,7 @@ impl ArchiveWriter {
             spool,
             before,
             rest: None,
+            checksum: Some(XxHash3_64::new()),
         });
         Ok(())
     }
@@ -239,6 +248,15 @@ impl ArchiveWriter {
     /// As [`Self::content`], of bytes that were read from the archive before: `from` is where they lie in its content.
     pub(crate) fn content_from(&mut self, bytes: &[u8], from: u64) -> Result<(), WriteError> {
         self.add(bytes, Some(from))
+    }
+
+    /// Whether so many bytes of the archive before, which the caller knows by their digest, are all of the file that was begun.
+    /// It is then compared with nothing else.
+    pub(crate) fn takes_whole(&mut self, length: u64) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        let is_all = open.spool.is_none() && open.came == 0 && open.member.size() == length;
+        open.checksum = open.checksum.take().filter(|_| !is_all);
+        is_all
     }
 
     fn add(&mut self, bytes: &[u8], from: Option<u64>) -> Result<(), WriteError> {
@@ -266,6 +284,9 @@ impl ArchiveWriter {
             if first {
                 (self.seen.offset, open.rest) = self.header(&open.member, open.before.as_ref())?;
             }
+            if let Some(checksum) = &mut open.checksum {
+                checksum.write(bytes);
+            }
             self.put(bytes, from)?;
             open.rest = open.rest.filter(|rest| from == Some(*rest));
             open.rest = open.rest.map(|rest| rest + bytes.len() as u64);
@@ -274,12 +295,13 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    /// Ends the file that was begun, with the digest that its reader found. The content is compared with it when the
-    /// archive is read back, so that it is hashed once: see [`super::verify::Report::only_content_differs`].
+    /// Ends the file that was begun, with the digest that its reader found, and its XXH3 with 64 bits, with which what came is
+    /// compared at once. Without it, the content is compared with the digest when the archive is read back: see
+    /// [`super::verify::Report::only_content_differs`].
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn end(&mut self, sha256: &[u8]) -> Result<(), WriteError> {
+    pub fn end(&mut self, sha256: &[u8], xxh3: Option<u64>) -> Result<(), WriteError> {
         let Some(mut open) = self.open.take() else {
             return Err(refused(b"end", Fault::Order));
         };
@@ -291,7 +313,8 @@ impl ArchiveWriter {
         let offset = if let Some(spool) = open.spool.take() {
             open.member.kind = Kind::File(size);
             let (offset, _) = self.header(&open.member, None)?;
-            self.copy(spool, size)?;
+            // Its checksum is that of what comes out of the spool.
+            self.copy(spool, size, open.checksum.as_mut())?;
             offset
         } else if open.member.size() != size {
             return Err(refused(
@@ -306,6 +329,12 @@ impl ArchiveWriter {
         } else {
             self.seen.offset
         };
+        if let Some(checksum) = &open.checksum {
+            if xxh3.is_some_and(|expected| expected != checksum.finish()) {
+                return Err(refused(&name, Fault::Digest));
+            }
+            self.is_compared &= xxh3.is_some();
+        }
         self.pad(size, open.rest)?;
         self.totals[self.current].size += size;
         self.list(&entry(
@@ -350,11 +379,12 @@ impl ArchiveWriter {
         let at = self.frames.offset();
         self.put(&pax::own_file(CHECKSUMS, size, 0), None)?;
         self.put(&first, None)?;
-        self.copy(lines, length)?;
+        self.copy(lines, length, None)?;
         self.put(last, None)?;
         self.pad(size, None)?;
         self.frames.pad(2 * super::BLOCK, None).map_err(io(WRITE))?;
-        let written = self.frames.finish(at).map_err(io(WRITE))?;
+        let mut written = self.frames.finish(at).map_err(io(WRITE))?;
+        written.is_compared = self.is_compared;
         Ok((written, self.totals))
     }
 
@@ -372,13 +402,21 @@ impl ArchiveWriter {
         Ok((offset, from.map(|at| at + header.len() as u64)))
     }
 
-    fn copy(&mut self, mut from: File, size: u64) -> Result<(), WriteError> {
+    fn copy(
+        &mut self,
+        mut from: File,
+        size: u64,
+        mut checksum: Option<&mut XxHash3_64>,
+    ) -> Result<(), WriteError> {
         from.seek(SeekFrom::Start(0)).map_err(io(SPOOL))?;
         let mut buffer = vec![0; 64 << 10];
         let mut left = size;
         while left > 0 {
             let most = left.min(buffer.len() as u64) as usize;
             from.read_exact(&mut buffer[..most]).map_err(io(SPOOL))?;
+            if let Some(checksum) = &mut checksum {
+                checksum.write(&buffer[..most]);
+            }
             self.put(&buffer[..most], None)?;
             left -= most as u64;
         }

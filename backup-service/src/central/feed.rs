@@ -3,6 +3,7 @@
 //! **Invariant:** a batch is never larger than the contract allows, and what waits is one batch and what the archive's writer has
 //! not taken yet.
 
+use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +17,7 @@ use satellite_proto::wire::backup::v1::{
 };
 use tokio::sync::mpsc::Sender;
 use tonic::Status;
+use twox_hash::XxHash3_64;
 
 use super::CentralError;
 use super::seen::Digest;
@@ -54,6 +56,7 @@ pub(super) struct Feed {
     items: Vec<Item>,
     size: usize,
     hash: Context,
+    checksum: XxHash3_64,
     totals: Totals,
     trailer: ArchiveTrailer,
 }
@@ -65,6 +68,7 @@ impl Feed {
             items: Vec::new(),
             size: 0,
             hash: Context::new(&SHA256),
+            checksum: XxHash3_64::new(),
             totals: Totals::default(),
             trailer: ArchiveTrailer::default(),
         }
@@ -74,12 +78,14 @@ impl Feed {
     pub(super) async fn begin(&mut self, member: Member) -> Result<(), CentralError> {
         self.totals.members += 1;
         self.hash = Context::new(&SHA256);
+        self.checksum = XxHash3_64::new();
         self.push(item::Kind::Begin(member)).await
     }
 
     /// Content of the file that was begun.
     pub(super) async fn content(&mut self, mut data: Bytes) -> Result<(), CentralError> {
         self.hash.update(&data);
+        self.checksum.write(&data);
         self.trailer.content_bytes += data.len() as u64;
         self.taker.done.fetch_add(data.len() as u64, Ordering::Relaxed);
         while !data.is_empty() {
@@ -98,20 +104,23 @@ impl Feed {
         let hash = std::mem::replace(&mut self.hash, Context::new(&SHA256));
         let mut sha256 = Digest::default();
         sha256.copy_from_slice(hash.finish().as_ref());
-        self.ended(&sha256).await?;
+        let checksum = self.checksum.finish();
+        self.ended(&sha256, Some(checksum)).await?;
         Ok(sha256)
     }
 
-    async fn ended(&mut self, sha256: &Digest) -> Result<(), CentralError> {
+    async fn ended(&mut self, sha256: &Digest, xxh3: Option<u64>) -> Result<(), CentralError> {
         let sha256 = Bytes::copy_from_slice(sha256);
-        self.push(item::Kind::End(MemberEnd { sha256 })).await
+        self.push(item::Kind::End(MemberEnd { sha256, xxh3 })).await
     }
 
     /// A file that the archive before has under the same name, with this digest.
     pub(super) async fn copied(&mut self, member: Member, sha256: &Digest) -> Result<(), CentralError> {
         let (path, length) = (member.path.clone(), member.size_bytes);
         self.begin(member).await?;
+        let mut checksum = Some(XxHash3_64::oneshot(&[]));
         if length > 0 {
+            checksum = None;
             self.totals.copied += length;
             self.trailer.content_bytes += length;
             self.taker.done.fetch_add(length, Ordering::Relaxed);
@@ -122,7 +131,7 @@ impl Feed {
             };
             self.push(item::Kind::Copied(whole)).await?;
         }
-        self.ended(sha256).await
+        self.ended(sha256, checksum).await
     }
 
     /// A file that was read whole.

@@ -1,10 +1,9 @@
 //! The archive from which a new one copies what has not changed since.
 //!
-//! **Invariant:** what is copied is content only, found by the index and checked against the header that lies there; the
-//! digest that its reader knows is compared when the new archive is read back, as if it had been sent. Frames are taken as they
-//! are where headers too are the same byte for byte.
+//! **Invariant:** what is copied is content only, found by the index and checked against the header that lies there. A whole
+//! file has the digest that its reader knows in the index there; of a part, what it becomes is compared as if it had been sent.
+//! Frames are taken as they are where headers too are the same byte for byte.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use satellite_proto::wire::backup::v1::CopiedContent;
@@ -13,7 +12,7 @@ use tonic::Status;
 use super::{catalog_status, id};
 use crate::archive::member::{Kind, Member, tar_name};
 use crate::archive::names::{DataSet, MemberPath, escape};
-use crate::archive::read::{Archive, ReadError, member};
+use crate::archive::read::{Archive, ReadError, hex, member};
 use crate::archive::reuse::{Last, Reuse};
 use crate::archive::stream::TarStream;
 use crate::archive::write::{ArchiveWriter, Before, WriteError};
@@ -30,16 +29,31 @@ pub(super) struct Base {
     last: Last,
     stream: TarStream,
     keys: RandomState,
-    /// Where the header of each member lies.
-    places: HashMap<u64, u64>,
+    /// By the keys of their names.
+    places: Vec<Place>,
     open: Option<Open>,
 }
+
+/// A member of it.
+struct Place {
+    /// Of its name.
+    key: u64,
+    /// Where its header lies.
+    at: u64,
+    /// Key of its digest, in hexadecimal digits.
+    digest: u64,
+}
+
+/// A whole file of it that was copied: the key of its digest.
+#[derive(Clone, Copy)]
+pub(super) struct Whole(u64);
 
 /// A file of it.
 struct Open {
     name: Vec<u8>,
     content_at: u64,
     size: u64,
+    digest: u64,
 }
 
 /// Why nothing is copied.
@@ -67,13 +81,20 @@ impl Base {
             .map_err(|error| useless(catalog_status(error).message()))?;
         let archive = Archive::open(&reading.path).map_err(unreadable)?;
         let mut index = archive.index().map_err(unreadable)?;
-        if index.head().map_err(unreadable)?.members > MOST {
+        let members = index.head().map_err(unreadable)?.members;
+        if members > MOST {
             return Err(useless("it has too many members"));
         }
-        let (keys, mut places) = (RandomState::new(), HashMap::new());
+        // One more is the manifest.
+        let (keys, mut places) = (RandomState::new(), Vec::with_capacity(members as usize + 1));
         while let Some(entry) = index.entry().map_err(unreadable)? {
-            places.insert(keys.hash_one(&entry.path), entry.offset);
+            places.push(Place {
+                key: keys.hash_one(&entry.path),
+                at: entry.offset,
+                digest: keys.hash_one(entry.sha256.unwrap_or_default()),
+            });
         }
+        places.sort_unstable_by_key(|place| place.key);
         let last = Last::default();
         Ok(Self {
             stream: archive.past_cache(last.clone()).map_err(unreadable)?,
@@ -94,34 +115,31 @@ impl Base {
     /// The header that lies there of the member with this name, if there is one.
     pub(super) fn header(&mut self, member: &Member) -> Result<Option<Before>, Status> {
         let name = member.tar_name();
-        let Some(at) = self.place(&name) else {
+        let Some(at) = self.find(name)? else {
             return Ok(None);
         };
-        if !self.find(at, name)? {
-            return Ok(None);
-        }
         let mut header = vec![0; (self.stream.offset() - at) as usize];
         self.stream.seek(at).map_err(unreadable)?;
         self.stream.read_exact(&mut header).map_err(unreadable)?;
         Ok(Some(Before { at, header }))
     }
 
-    /// Copies a part of a file into the one that was begun.
+    /// Copies a part of a file into the one that was begun. Answers whether it is a whole one.
     pub(super) fn copy(
         &mut self,
         data_set: &DataSet,
         part: CopiedContent,
         writer: &mut ArchiveWriter,
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Whole>, Fault> {
         let path = MemberPath::new(part.path).map_err(|bad| Fault::Base(useless(bad)))?;
         let name = tar_name(data_set, &path);
         if self.open.as_ref().is_none_or(|open| open.name != name) {
-            let at = self.place(&name);
-            let at = at.ok_or_else(|| Fault::Base(useless("a file is not in it")))?;
-            self.find(at, name).map_err(Fault::Base)?;
+            self.find(name).map_err(Fault::Base)?;
         }
         let Some(open) = &self.open else {
-            return Err(Fault::Base(useless("a file is not where its index says")));
+            return Err(Fault::Base(useless(
+                "a file is not in it, or not where its index says",
+            )));
         };
         let is_inside = part
             .offset
@@ -130,6 +148,8 @@ impl Base {
         if !is_inside {
             return Err(Fault::Base(useless("a file in it is shorter")));
         }
+        let is_whole = part.offset == 0 && part.length == open.size && writer.takes_whole(part.length);
+        let whole = is_whole.then_some(Whole(open.digest));
         let failed = |error| Fault::Base(unreadable(error));
         self.stream.seek(open.content_at + part.offset).map_err(failed)?;
         let mut left = part.length;
@@ -146,27 +166,40 @@ impl Base {
             self.stream.consume(count);
             left -= count as u64;
         }
-        Ok(())
+        Ok(whole)
     }
 
-    fn place(&self, name: &[u8]) -> Option<u64> {
-        self.places.get(&self.keys.hash_one(escape(name))).copied()
+    /// Whether the file that was copied whole has the digest that its reader says.
+    pub(super) fn check(&self, whole: Whole, sha256: &[u8]) -> Result<(), Status> {
+        if self.keys.hash_one(hex(sha256)) == whole.0 {
+            Ok(())
+        } else {
+            Err(useless("a file in it has another digest"))
+        }
     }
 
-    /// Reads the header at `at`. Answers whether it is of that name; a file is then open.
-    fn find(&mut self, at: u64, name: Vec<u8>) -> Result<bool, Status> {
+    /// Finds a member by its name and reads its header. Answers where that lies; a file is then open.
+    fn find(&mut self, name: Vec<u8>) -> Result<Option<u64>, Status> {
         self.open = None;
+        let key = self.keys.hash_one(escape(&name));
+        let place = self.places.binary_search_by_key(&key, |place| place.key);
+        let Some(&Place { at, digest, .. }) = place.ok().and_then(|number| self.places.get(number)) else {
+            return Ok(None);
+        };
         self.stream.seek(at).map_err(unreadable)?;
         let found = member(&mut self.stream).map_err(unreadable)?;
-        let is_it = found.tar_name() == name;
-        if let (true, Kind::File(size)) = (is_it, found.kind) {
+        if found.tar_name() != name {
+            return Ok(None);
+        }
+        if let Kind::File(size) = found.kind {
             let content_at = self.stream.offset();
             self.open = Some(Open {
                 name,
                 content_at,
                 size,
+                digest,
             });
         }
-        Ok(is_it)
+        Ok(Some(at))
     }
 }

@@ -12,7 +12,7 @@ use satellite_proto::wire::backup::v1::{ArchiveTrailer, Batch, CreateArchiveRequ
 use tokio::runtime::Handle;
 use tonic::Status;
 
-use super::base::{Base, Fault};
+use super::base::{Base, Fault, Whole};
 use super::{catalog_status, chain, wire};
 use crate::archive::manifest::Manifest;
 use crate::archive::names::DataSet;
@@ -110,6 +110,7 @@ fn receive(
         writer,
         base,
         data_set: None,
+        whole: None,
         came: 0,
     };
     loop {
@@ -133,6 +134,8 @@ struct Taker {
     base: Option<Base>,
     /// Data set of the file that was begun.
     data_set: Option<DataSet>,
+    /// The file of the archive before of which it is a copy.
+    whole: Option<Whole>,
     came: u64,
 }
 
@@ -146,6 +149,7 @@ impl Taker {
                 item::Kind::Begin(begin) => {
                     let (member, size_unknown) = wire::member(begin)?;
                     self.data_set = Some(member.data_set.clone());
+                    self.whole = None;
                     let before = match &mut self.base {
                         Some(base) if !size_unknown => base.header(&member)?,
                         _ => None,
@@ -164,12 +168,20 @@ impl Taker {
                     };
                     self.came += part.length;
                     match base.copy(data_set, part, &mut self.writer) {
-                        Ok(()) => Ok(()),
+                        Ok(whole) => {
+                            self.whole = self.whole.or(whole);
+                            Ok(())
+                        }
                         Err(Fault::Write(error)) => Err(error),
                         Err(Fault::Base(status)) => return Err(status),
                     }
                 }
-                item::Kind::End(end) => self.writer.end(&end.sha256),
+                item::Kind::End(end) => {
+                    if let (Some(base), Some(whole)) = (&self.base, self.whole.take()) {
+                        base.check(whole, &end.sha256)?;
+                    }
+                    self.writer.end(&end.sha256, end.xxh3)
+                }
             };
             done.map_err(|error| failed(error, self.came))?;
         }

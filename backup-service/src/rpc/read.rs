@@ -180,6 +180,7 @@ impl Batches {
             }
             Piece::End(digest) => {
                 let end = MemberEnd {
+                    xxh3: None,
                     sha256: Bytes::copy_from_slice(&digest),
                 };
                 self.push(item::Kind::End(end), digest.len())

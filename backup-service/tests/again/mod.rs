@@ -10,6 +10,7 @@ use bytes::Bytes;
 use satellite_proto::wire::backup::v1::create_archive_request::Kind;
 use satellite_proto::wire::backup::v1::{CopiedContent, MemberEnd, MemberType, item};
 use tonic::Code;
+use twox_hash::XxHash3_64;
 
 use crate::client::{Client, Service, batch, begin, create, download, header, trailer};
 use crate::support::{noise, sha256};
@@ -70,6 +71,7 @@ fn messages(key: &str, tree: &Tree, before: Option<(&str, &Tree)>) -> Vec<Kind> 
         }
         all.push(batch(item::Kind::End(MemberEnd {
             sha256: Bytes::copy_from_slice(&sha256(content)),
+            xxh3: (!same).then(|| XxHash3_64::oneshot(content)),
         })));
     }
     all.push(trailer(tree.len() as u64, bytes));
@@ -168,4 +170,59 @@ async fn a_damaged_frame_of_the_archive_before_gets_into_none() {
     std::fs::write(file, &bytes).unwrap();
     let refused = create(&mut client, messages("run-2", &tree, Some((&first, &tree)))).await;
     assert_eq!(refused.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_the_one_there_is_not_copied() {
+    let (_service, mut client) = Service::start(tempfile::tempdir().unwrap()).await;
+    let tree = tree();
+    let (first, _) = made(&mut client, messages("run-1", &tree, None)).await;
+    // The sender believes that one has another content there; its length is the same.
+    let mut other = tree.clone();
+    let content = other.get_mut("d30/611").and_then(|node| node.1.as_mut()).unwrap();
+    content[0] ^= 1;
+    let refused = create(&mut client, messages("run-2", &other, Some((&first, &other)))).await;
+    assert_eq!(refused.unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_without_checksums_is_taken_at_its_digests() {
+    let (_service, mut client) = Service::start(tempfile::tempdir().unwrap()).await;
+    let old = tree();
+    let without = |mut messages: Vec<Kind>| {
+        for message in &mut messages {
+            let Kind::Batch(batch) = message else { continue };
+            for item in &mut batch.items {
+                if let Some(item::Kind::End(end)) = &mut item.kind {
+                    end.xxh3 = None;
+                }
+            }
+        }
+        messages
+    };
+    let (first, _) = made(&mut client, without(messages("run-1", &old, None))).await;
+    let mut new = old.clone();
+    new.insert("d10/207".to_owned(), (1_700_000_207, Some(noise(60_000, 77))));
+    let again = |key| without(messages(key, &new, Some((&first, &old))));
+    let (_, after) = made(&mut client, again("run-2")).await;
+    assert!(
+        unpacked(&after) == new,
+        "the archive holds other things than were sent"
+    );
+    let mut wrong = again("run-3");
+    let changed = wrong.iter_mut().rev().find_map(|message| match message {
+        Kind::Batch(batch) => batch.items.iter_mut().find_map(|item| match &mut item.kind {
+            Some(item::Kind::Content(bytes)) => Some(bytes),
+            _ => None,
+        }),
+        _ => None,
+    });
+    let changed = changed.unwrap();
+    let mut bytes = changed.to_vec();
+    bytes[7] ^= 1;
+    *changed = bytes.into();
+    assert_eq!(
+        create(&mut client, wrong).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
 }

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
+use twox_hash::XxHash3_64;
 
 use crate::support::{noise, sha256};
 
@@ -168,6 +169,7 @@ pub(crate) fn begin(set: &str, path: &str, size: u64) -> item::Kind {
 pub(crate) fn file(set: &str, path: &str, content: &[u8]) -> Vec<Kind> {
     let end = MemberEnd {
         sha256: Bytes::copy_from_slice(&sha256(content)),
+        xxh3: Some(XxHash3_64::oneshot(content)),
     };
     let mut kinds = vec![begin(set, path, content.len() as u64)];
     kinds.extend(

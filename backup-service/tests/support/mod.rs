@@ -12,6 +12,7 @@ use backup_service::archive::read::Archive;
 use backup_service::archive::select::{Check, Piece, SelectError, Selection, select};
 use backup_service::archive::write::{ArchiveWriter, Room, WriteError};
 use bytes::Bytes;
+use twox_hash::XxHash3_64;
 
 /// SHA-256.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -106,7 +107,7 @@ pub(crate) fn write(
             for piece in content.chunks(100_000) {
                 writer.content(piece)?;
             }
-            writer.end(&sha256(content))?;
+            writer.end(&sha256(content), Some(XxHash3_64::oneshot(content)))?;
             bytes += content.len() as u64;
         }
     }

@@ -176,7 +176,7 @@ fn messages(key: &str, tree: &[Told]) -> Vec<Kind> {
             let pieces = content.chunks(200_000).map(Bytes::copy_from_slice);
             all.extend(pieces.map(|piece| batch(pb::item::Kind::Content(piece))));
             let sha256 = Bytes::copy_from_slice(&sha256(content));
-            all.push(batch(pb::item::Kind::End(pb::MemberEnd { sha256 })));
+            all.push(batch(pb::item::Kind::End(pb::MemberEnd { sha256, xxh3: None })));
         }
     }
     let bytes = tree.iter().map(|(_, content)| content.len() as u64).sum();

@@ -113,6 +113,7 @@ pub(super) fn end(data: &[u8]) -> Item {
     Item {
         kind: Some(item::Kind::End(MemberEnd {
             sha256: digest.as_ref().to_vec().into(),
+            xxh3: None,
         })),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a batch is never larger than the contract allows; what is not sent yet is one batch at most.
 
+use std::hash::Hasher as _;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use satellite_proto::wire::MAX_PIECE;
 use satellite_proto::wire::backup::v1::{Batch, CopiedContent, Item, Member, MemberEnd, item};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use twox_hash::XxHash3_64;
 
 use super::seen::{Chunks, SeenFile};
 use super::{Memory, Output, Read, ReadError, Totals, count};
@@ -55,7 +57,7 @@ pub(super) struct Batcher {
     progress: Arc<AtomicU64>,
     items: Vec<Item>,
     size: usize,
-    hash: Option<Context>,
+    hash: Option<(Context, XxHash3_64)>,
     totals: Totals,
     memory: Memory,
     /// Size and digest of the file that was ended last.
@@ -120,6 +122,8 @@ impl Batcher {
         self.copied(file.path.clone(), 0, file.size)?;
         self.push(item::Kind::End(MemberEnd {
             sha256: file.sha256.clone(),
+            // It was not read, and the receiver's index has the digest.
+            xxh3: None,
         }))?;
         if let Some(recorder) = &mut self.memory.recorder {
             recorder.push(file, &chunks);
@@ -191,6 +195,7 @@ impl Batcher {
     pub(super) fn small_file(&mut self, mut member: Member, content: Bytes) -> Result<(), ReadError> {
         member.size_bytes = content.len() as u64;
         let sha256 = Bytes::copy_from_slice(digest(&SHA256, &content).as_ref());
+        let xxh3 = Some(XxHash3_64::oneshot(&content));
         self.ended = SeenFile {
             size: member.size_bytes,
             sha256: sha256.clone(),
@@ -198,13 +203,14 @@ impl Batcher {
         };
         self.begin(member)?;
         self.pieces(content)?;
-        self.push(item::Kind::End(MemberEnd { sha256 }))
+        self.push(item::Kind::End(MemberEnd { sha256, xxh3 }))
     }
 
     /// Content of a large file. If it is cut into chunks, those are sent that the receiver has not.
     pub(super) fn content(&mut self, data: Bytes) -> Result<(), ReadError> {
-        let hash = self.hash.get_or_insert_with(|| Context::new(&SHA256));
+        let (hash, checksum) = self.hash.get_or_insert_with(hashes);
         hash.update(&data);
+        checksum.write(&data);
         self.length += data.len() as u64;
         if !self.is_cut {
             return self.pieces(data);
@@ -270,14 +276,15 @@ impl Batcher {
         while !self.uncut.bytes().is_empty() {
             self.cut()?;
         }
-        let hash = self.hash.take().unwrap_or_else(|| Context::new(&SHA256));
+        let (hash, checksum) = self.hash.take().unwrap_or_else(hashes);
         let sha256 = Bytes::copy_from_slice(hash.finish().as_ref());
         self.ended = SeenFile {
             size: self.length,
             sha256: sha256.clone(),
             ..SeenFile::default()
         };
-        self.push(item::Kind::End(MemberEnd { sha256 }))
+        let xxh3 = Some(checksum.finish());
+        self.push(item::Kind::End(MemberEnd { sha256, xxh3 }))
     }
 
     fn flush(&mut self) -> Result<(), ReadError> {
@@ -309,6 +316,11 @@ impl Batcher {
             .blocking_send(output)
             .map_err(|_| ReadError::Cancelled)
     }
+}
+
+/// Of nothing yet.
+fn hashes() -> (Context, XxHash3_64) {
+    (Context::new(&SHA256), XxHash3_64::new())
 }
 
 /// Reads at most `most` bytes, until `enough` are there or the source ends.

@@ -134,6 +134,7 @@ impl ArchiveService for Shelf {
             };
             let end = pb::MemberEnd {
                 sha256: digest.as_bytes().to_vec().into(),
+                xxh3: None,
             };
             let kinds = [
                 pb::item::Kind::Begin(member),
