@@ -134,11 +134,12 @@ impl Base {
         let path = MemberPath::new(part.path).map_err(|bad| Fault::Base(useless(bad)))?;
         let name = tar_name(data_set, &path);
         if self.open.as_ref().is_none_or(|open| open.name != name) {
-            self.find(name).map_err(Fault::Base)?;
+            let found = self.find(name).map_err(Fault::Base)?;
+            found.ok_or_else(|| Fault::Base(useless("a file is not in it")))?;
         }
         let Some(open) = &self.open else {
             return Err(Fault::Base(useless(
-                "a file is not in it, or not where its index says",
+                "a file is not where its index says",
             )));
         };
         let is_inside = part

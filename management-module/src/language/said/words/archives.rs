@@ -85,6 +85,9 @@ super::said! {
     "there is something between the last member and the index" | "zwischen dem letzten Element und dem Verzeichnis steht noch etwas" | "il y a quelque chose entre le dernier élément et l'index" | "c'è qualcosa tra l'ultimo elemento e l'indice";
     "`{}` is not what the index says" | "`{}` ist nicht, was das Verzeichnis sagt" | "`{}` n'est pas ce que dit l'index" | "`{}` non è ciò che dice l'indice";
     "the index is too big" | "das Verzeichnis ist zu gross" | "l'index est trop volumineux" | "l'indice è troppo grande";
+    "a member is too big" | "ein Eintrag ist zu gross" | "un élément est trop volumineux" | "un elemento è troppo grande";
+    "`{}` has a digest and no content" | "`{}` hat eine Prüfsumme und keinen Inhalt" | "`{}` a une empreinte et pas de contenu" | "`{}` ha un'impronta e nessun contenuto";
+    "the content of a frame that was left out is read" | "der Inhalt eines Rahmens, der ausgelassen wurde, wird gelesen" | "le contenu d'un bloc qui a été omis est lu" | "viene letto il contenuto di un blocco che è stato omesso";
     "the tar does not end where it should" | "das tar endet nicht, wo es soll" | "le tar ne se termine pas où il devrait" | "il tar non finisce dove dovrebbe";
     "the file has another digest than its seal says" | "die Datei hat eine andere Prüfsumme, als ihr Siegel sagt" | "le fichier n'a pas l'empreinte qu'indique son sceau" | "il file non ha l'impronta indicata dal suo sigillo";
     "the file has another digest than the catalogue says" | "die Datei hat eine andere Prüfsumme, als der Katalog sagt" | "le fichier n'a pas l'empreinte qu'indique le catalogue" | "il file non ha l'impronta indicata dal catalogo";
@@ -125,6 +128,7 @@ super::said! {
     "nothing can be copied from the archive before: {}; send everything" | "aus dem vorigen Archiv kann nichts übernommen werden: {}; senden Sie alles" | "rien ne peut être repris de l'archive précédente : {} ; envoyez tout" | "nulla può essere ripreso dall'archivio precedente: {}; invii tutto";
     "it has too many members" | "es hat zu viele Elemente" | "elle a trop d'éléments" | "ha troppi elementi";
     "a file in it is shorter" | "eine Datei darin ist kürzer" | "un fichier y est plus court" | "un file al suo interno è più corto";
+    "a file in it has another digest" | "eine Datei darin hat eine andere Prüfsumme" | "un fichier y a une autre empreinte" | "un file al suo interno ha un'altra impronta";
     "it ends too early" | "es endet zu früh" | "elle se termine trop tôt" | "finisce troppo presto";
     "a file is not in it" | "eine Datei ist nicht darin" | "un fichier n'y est pas" | "un file non vi è contenuto";
     "a file is not where its index says" | "eine Datei ist nicht dort, wo sein Verzeichnis sagt" | "un fichier n'est pas là où son index l'indique" | "un file non è dove dice il suo indice";
