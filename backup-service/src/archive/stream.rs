@@ -120,33 +120,42 @@ impl TarStream {
         };
         let mut workers = Vec::with_capacity(threads);
         for _ in 0..threads {
+            let mut reading = Reading::new(&file, &way).map_err(ReadError::io("read the archive"))?;
             let (mut decoder, proof) = (Decoder::new()?, proof.clone());
             let (inputs, outputs) = (inputs.clone(), outputs.clone());
             workers.push(move |piece: Piece| {
-                let compressed = &piece.buffer[piece.there];
-                if proof.as_ref().is_some_and(|p| !p.knows(piece.number, compressed)) {
-                    let at = piece.frame.at;
+                let Piece { number, frame, read } = piece;
+                let (buffer, there) = match read {
+                    Some(read) => read,
+                    None => reading
+                        .read(frame, &inputs)
+                        .map_err(ReadError::io("read the archive"))?,
+                };
+                let compressed = &buffer[there];
+                if proof.as_ref().is_some_and(|p| !p.knows(number, compressed)) {
+                    let at = frame.at;
                     return Err(damaged(format!(
                         "the frame at byte {at} of the file is not what was written"
                     )));
                 }
-                let length = piece.frame.content as usize;
-                let is_taken = || proof.as_ref().is_some_and(|proof| proof.is_taken(piece.number));
+                let length = frame.content as usize;
+                let is_taken = || proof.as_ref().is_some_and(|proof| proof.is_taken(number));
                 let bytes = if without_taken && is_taken() {
                     Vec::new()
                 } else {
                     let mut bytes = outputs.take(length);
-                    decoder.decode(compressed, piece.frame, &mut bytes)?;
+                    decoder.decode(compressed, frame, &mut bytes)?;
                     bytes
                 };
-                inputs.give(piece.buffer);
+                inputs.give(buffer);
                 Ok(Content { bytes, length })
             });
         }
         let (work, results) =
             ordered(workers, threads).map_err(ReadError::io("start the threads that read"))?;
         let reader = std::thread::Builder::new().name("archive-reader".to_owned());
-        let reader = reader.spawn(move || read_frames(&file, &table, &way, &work, &inputs));
+        let reading = Reading::new(&file, &way).map_err(ReadError::io("read the archive"))?;
+        let reader = reader.spawn(move || give_frames(reading, &table, &way, &work, &inputs));
         let reader = reader.map_err(ReadError::io("start the threads that read"))?;
         let source = Source::Ahead {
             results,
@@ -295,49 +304,63 @@ impl TarStream {
     }
 }
 
-/// A frame as it lies in the file.
+/// A frame, and where it is read in order, what lies in the file.
 struct Piece {
     number: usize,
     frame: Frame,
-    buffer: Vec<u8>,
-    there: Range<usize>,
+    read: Option<(Vec<u8>, Range<usize>)>,
+}
+
+/// How frames are read.
+enum Reading {
+    Cached(Arc<File>),
+    Uncached(Uncached),
+}
+
+impl Reading {
+    fn new(file: &Arc<File>, way: &Way) -> io::Result<Self> {
+        Ok(match way {
+            Way::Cached => Self::Cached(Arc::clone(file)),
+            Way::FromDisk | Way::Proven { .. } => Self::Uncached(Uncached::new(file)?),
+        })
+    }
+
+    fn read(&mut self, frame: Frame, buffers: &Buffers) -> io::Result<(Vec<u8>, Range<usize>)> {
+        let mut buffer = buffers.take_used();
+        let length = frame.length as usize;
+        let there = match self {
+            Self::Uncached(uncached) => uncached.read(frame.at, length, &mut buffer)?,
+            Self::Cached(file) => {
+                buffer.resize(length, 0);
+                file.read_exact_at(&mut buffer, frame.at)?;
+                0..length
+            }
+        };
+        Ok((buffer, there))
+    }
 }
 
 /// Frames as they lie in the file become their content.
 type Decoding = Work<Piece, Result<Content, ReadError>>;
 
-fn read_frames(
-    file: &File,
+/// Gives out all frames. Where the file is hashed they are read here, in order; else by those who decompress them, so that the
+/// disk is asked for several at once.
+fn give_frames(
+    mut reading: Reading,
     table: &Table,
     way: &Way,
     work: &Decoding,
     buffers: &Buffers,
 ) -> io::Result<Context> {
     let mut hash = Context::new(&SHA256);
-    let mut uncached = match way {
-        Way::Cached => None,
-        Way::FromDisk | Way::Proven { .. } => Some(Uncached::new(file)?),
-    };
     for (number, frame) in table.frames().iter().copied().enumerate() {
-        let mut buffer = buffers.take_used();
-        let there = match &mut uncached {
-            Some(uncached) => uncached.read(frame.at, frame.length as usize, &mut buffer)?,
-            None => {
-                buffer.resize(frame.length as usize, 0);
-                file.read_exact_at(&mut buffer, frame.at)?;
-                0..buffer.len()
-            }
-        };
+        let mut read = None;
         if matches!(way, Way::FromDisk) {
+            let (buffer, there) = reading.read(frame, buffers)?;
             hash.update(&buffer[there.clone()]);
+            read = Some((buffer, there));
         }
-        let piece = Piece {
-            number,
-            frame,
-            buffer,
-            there,
-        };
-        if work.give(piece).is_err() {
+        if work.give(Piece { number, frame, read }).is_err() {
             break;
         }
     }
