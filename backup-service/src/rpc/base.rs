@@ -138,9 +138,7 @@ impl Base {
             found.ok_or_else(|| Fault::Base(useless("a file is not in it")))?;
         }
         let Some(open) = &self.open else {
-            return Err(Fault::Base(useless(
-                "a file is not where its index says",
-            )));
+            return Err(Fault::Base(useless("a file is not where its index says")));
         };
         let is_inside = part
             .offset

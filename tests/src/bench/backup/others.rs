@@ -1,4 +1,6 @@
-//! What a user would pick instead of our backup: tar with zstd, restic and borg, each as its manual says.
+//! What a user would pick instead of our backup: tar with zstd, restic and borg, each as its manual says. They do the same job:
+//! a database that is in use is not copied as it lies there, but dumped first, and the dump is backed up in its place; what is
+//! restored is on the disk in the end.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +8,12 @@ use anyhow::Context as _;
 
 use super::super::process::tree_cpu;
 use super::super::{LIMIT, Sample};
-use super::{PHASES, Taken};
+use super::{PHASES, Taken, VERIFY};
 use crate::command::{command, finish};
+
+/// What the scripts of a backup begin with: the dump, beside the store.
+const DUMP: &str =
+    "mkdir -p \"$2/dump\"; sqlite3 -readonly \"$1/core/pbx.sqlite\" .dump > \"$2/dump/pbx.sql\"; ";
 
 /// One of them: a name, and scripts for a shell with the data's, the store's and the target's directory in `$1`, `$2` and `$3`.
 pub(super) struct Other {
@@ -24,30 +30,30 @@ pub(super) const OTHERS: [Other; 3] = [
         name: "tar | zstd",
         prepare: "mkdir \"$2/s\"",
         phases: [
-            "tar -C \"$1\" -cf - . | zstd -q -T0 -3 -o \"$2/s/first.tar.zst\"",
-            "tar -C \"$1\" -cf - . | zstd -q -T0 -3 -o \"$2/s/second.tar.zst\"",
+            "tar -cf - --exclude=./core/pbx.sqlite -C \"$1\" . -C \"$2/dump\" pbx.sql | zstd -q -T0 -3 -o \"$2/s/first.tar.zst\"",
+            "tar -cf - --exclude=./core/pbx.sqlite -C \"$1\" . -C \"$2/dump\" pbx.sql | zstd -q -T0 -3 -o \"$2/s/second.tar.zst\"",
             "zstd -q -t \"$2/s/second.tar.zst\"",
-            "zstd -q -dc \"$2/s/second.tar.zst\" | tar -C \"$3\" -xf -",
+            "zstd -q -dc \"$2/s/second.tar.zst\" | tar -C \"$3\" -xf -; sync -f \"$3\"",
         ],
     },
     Other {
         name: "restic",
         prepare: "restic -q init -r \"$2/s\"",
         phases: [
-            "cd \"$1\"; restic -q -r \"$2/s\" backup .",
-            "cd \"$1\"; restic -q -r \"$2/s\" backup .",
+            "cd \"$1\"; restic -q -r \"$2/s\" backup -e pbx.sqlite . \"$2/dump\"",
+            "cd \"$1\"; restic -q -r \"$2/s\" backup -e pbx.sqlite . \"$2/dump\"",
             "restic -q -r \"$2/s\" check --read-data",
-            "restic -q -r \"$2/s\" restore latest --target \"$3\"",
+            "restic -q -r \"$2/s\" restore latest --target \"$3\"; sync -f \"$3\"",
         ],
     },
     Other {
         name: "borg",
         prepare: "borg init -e repokey-blake2 \"$2/s\"",
         phases: [
-            "cd \"$1\"; borg create -C zstd,3 \"$2/s::first\" .",
-            "cd \"$1\"; borg create -C zstd,3 \"$2/s::second\" .",
+            "cd \"$1\"; borg create -C zstd,3 -e '*/pbx.sqlite' \"$2/s::first\" . \"$2/dump\"",
+            "cd \"$1\"; borg create -C zstd,3 -e '*/pbx.sqlite' \"$2/s::second\" . \"$2/dump\"",
             "borg check --verify-data \"$2/s\"",
-            "cd \"$3\"; borg extract \"$2/s::second\"",
+            "cd \"$3\"; borg extract \"$2/s::second\"; sync -f \"$3\"",
         ],
     },
 ];
@@ -78,7 +84,11 @@ impl Other {
     ///
     /// If the program fails.
     pub(super) async fn phase(&self, number: usize, at: &Places) -> anyhow::Result<Taken> {
-        self.script(self.phases[number], at).await
+        if number < VERIFY {
+            self.script(&format!("{DUMP}{}", self.phases[number]), at).await
+        } else {
+            self.script(self.phases[number], at).await
+        }
     }
 
     async fn script(&self, script: &str, at: &Places) -> anyhow::Result<Taken> {
