@@ -203,6 +203,10 @@ async fn bad_streams_leave_nothing() {
         xxh3: Some(XxHash3_64::oneshot(b"y")),
     });
     let content = |bytes: &'static [u8]| item::Kind::Content(Bytes::from_static(bytes));
+    let ended = |end| {
+        let kinds = [begin("core", "a", 1), content(b"x"), end];
+        kinds.map(batch).to_vec()
+    };
     let mut wrong_name = sample("k");
     let Kind::Header(h) = &mut wrong_name[0] else {
         panic!()
@@ -222,22 +226,8 @@ async fn bad_streams_leave_nothing() {
         with(file("core", "../a", b"x"), trailer(1, 1)),
         with(file("core", "/a", b"x"), trailer(1, 1)),
         with(file("other", "a", b"x"), trailer(1, 1)),
-        with(
-            vec![
-                batch(begin("core", "a", 1)),
-                batch(content(b"x")),
-                batch(digest.clone()),
-            ],
-            trailer(1, 1),
-        ),
-        with(
-            vec![
-                batch(begin("core", "a", 1)),
-                batch(content(b"x")),
-                batch(checksum),
-            ],
-            trailer(1, 1),
-        ),
+        with(ended(digest.clone()), trailer(1, 1)),
+        with(ended(checksum), trailer(1, 1)),
         with(
             vec![
                 batch(begin("core", "a", 2)),
