@@ -1,6 +1,7 @@
 //! Cuts content into frames, compresses them on several threads and writes them in order, hashing as it writes.
 //!
-//! **Invariant:** at most `threads + 2` frames are in memory, and one thread writes.
+//! **Invariant:** at most `threads + 2` frames are in memory, and one thread writes. What was compressed is decompressed at once,
+//! by the same thread, and must be what it was: what is read back from the disk then need only be what was written.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +9,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use zstd::bulk::Compressor;
+use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, ParamSwitch, compress_bound};
 
 use super::ordered::{Buffers, Results, Work, ordered};
@@ -219,6 +220,7 @@ fn compressor(
 ) -> io::Result<impl FnMut(Piece) -> io::Result<Compressed> + Send + 'static> {
     let (mut whole, mut letters) = (zstd(WHOLE)?, zstd(LETTERS)?);
     let mut probe = Vec::with_capacity(compress_bound(SAMPLE));
+    let mut check = Check::new()?;
     Ok(move |piece: Piece| {
         let (input, mut data) = (piece.content, outputs.take(compress_bound(FULL)));
         let is_taken = piece.same.is_some();
@@ -228,6 +230,7 @@ fn compressor(
             let repeats = repetitions_pay(&mut whole, &mut letters, &input, &mut probe)?;
             let zstd = if repeats { &mut whole } else { &mut letters };
             zstd.compress_to_buffer(&input, &mut data)?;
+            check.is_of(&data, &input)?;
         }
         let content = input.len();
         inputs.give(input);
@@ -238,6 +241,33 @@ fn compressor(
             is_taken,
         })
     })
+}
+
+/// Decompresses what was compressed, while it is still in the processor's cache.
+struct Check {
+    zstd: Decompressor<'static>,
+    content: Vec<u8>,
+}
+
+impl Check {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            zstd: Decompressor::new()?,
+            content: Vec::new(),
+        })
+    }
+
+    /// Fails unless `frame` becomes `content` again.
+    fn is_of(&mut self, frame: &[u8], content: &[u8]) -> io::Result<()> {
+        self.content.clear();
+        self.content.reserve_exact(content.len());
+        let size = self.zstd.decompress_to_buffer(frame, &mut self.content);
+        if size.is_ok() && self.content == content {
+            return Ok(());
+        }
+        let what = "what was compressed does not come out again as it was: have the memory of the satellite's host checked";
+        Err(io::Error::new(io::ErrorKind::InvalidData, what))
+    }
 }
 
 /// How repetitions are looked for: how many entries the table has (as a power of two), and how far it is gone on where there are none.
@@ -310,7 +340,7 @@ fn write_frames(
         }
         frames.add(&frame.data)?;
         frames.taken += u64::from(frame.is_taken);
-        frames.prover.add(&frame.data, frame.is_taken)?;
+        frames.prover.add(&frame.data)?;
         frames.table.push((frame.data.len() as u32, frame.content as u32));
         outputs.give(frame.data);
         if frames.out.is_cached() && frames.size - flushed >= FLUSH {
@@ -371,6 +401,31 @@ mod tests {
             &mut Vec::with_capacity(100_000),
         )
         .unwrap()
+    }
+
+    #[test]
+    fn a_frame_that_does_not_become_its_content_again_is_an_error() {
+        let content = b"Every bit of it counts. ".repeat(9000);
+        let frame = zstd(WHOLE).unwrap().compress(&content).unwrap();
+        let mut check = Check::new().unwrap();
+        check.is_of(&frame, &content).unwrap();
+        check
+            .is_of(&zstd(LETTERS).unwrap().compress(b"").unwrap(), b"")
+            .unwrap();
+        for at in 0..frame.len() {
+            let mut other = frame.clone();
+            other[at] ^= 1;
+            check.is_of(&other, &content).unwrap_err();
+        }
+        for at in [0, content.len() / 2, content.len() - 1] {
+            let mut other = content.clone();
+            other[at] ^= 1;
+            check.is_of(&frame, &other).unwrap_err();
+        }
+        check.is_of(&frame, &content[1..]).unwrap_err();
+        check.is_of(&frame, &content[..content.len() - 1]).unwrap_err();
+        check.is_of(&frame, &[&content[..], b"x"].concat()).unwrap_err();
+        check.is_of(&frame, &content).unwrap();
     }
 
     #[test]

@@ -16,14 +16,12 @@ type Tag = [u8; 16];
 pub(crate) struct Prover {
     key: LessSafeKey,
     tags: Vec<Tag>,
-    taken: Vec<bool>,
 }
 
 /// The tags of all frames of a file.
 pub(crate) struct Proof {
     key: LessSafeKey,
     tags: Vec<Tag>,
-    taken: Vec<bool>,
     hash: Context,
 }
 
@@ -43,27 +41,20 @@ impl Prover {
         Ok(Self {
             key: LessSafeKey::new(key),
             tags: Vec::new(),
-            taken: Vec::new(),
         })
     }
 
-    /// Tags the next frame. `is_taken` says that it is one of the archive before, which was decompressed there.
-    pub(crate) fn add(&mut self, frame: &[u8], is_taken: bool) -> io::Result<()> {
+    /// Tags the next frame.
+    pub(crate) fn add(&mut self, frame: &[u8]) -> io::Result<()> {
         let tag = tag(&self.key, self.tags.len(), frame)?;
         self.tags.push(tag);
-        self.taken.push(is_taken);
         Ok(())
     }
 
     /// `hash` is the digest of all frames' bytes so far.
     pub(crate) fn end(self, hash: Context) -> Proof {
-        let Self { key, tags, taken } = self;
-        Proof {
-            key,
-            tags,
-            taken,
-            hash,
-        }
+        let Self { key, tags } = self;
+        Proof { key, tags, hash }
     }
 }
 
@@ -75,11 +66,6 @@ impl Proof {
         expected
             .zip(found)
             .is_some_and(|(expected, found)| verify_slices_are_equal(expected, &found).is_ok())
-    }
-
-    /// Whether the frame with this number was taken from the archive before.
-    pub(crate) fn is_taken(&self, number: usize) -> bool {
-        self.taken.get(number).copied().unwrap_or_default()
     }
 
     /// The digest of all frames' bytes, which are right if each frame is known.
@@ -111,7 +97,7 @@ mod tests {
         let mut prover = Prover::new().unwrap();
         let frames: [&[u8]; 3] = [b"one", &[7; 100_000], b""];
         for frame in frames {
-            prover.add(frame, false).unwrap();
+            prover.add(frame).unwrap();
         }
         let proof = prover.end(Context::new(&SHA256));
         for (number, frame) in frames.iter().enumerate() {

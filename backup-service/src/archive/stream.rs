@@ -42,8 +42,8 @@ pub(crate) enum Way {
     Proven {
         /// By what it is known.
         proof: Arc<Proof>,
-        /// Whether the content of frames that were taken from the archive before is left out.
-        without_taken: bool,
+        /// A part of the content that is not asked for: frames that lie in it whole are not decompressed.
+        without: Range<u64>,
     },
 }
 
@@ -114,14 +114,14 @@ impl TarStream {
     ) -> Result<Self, ReadError> {
         let inputs = Buffers::default();
         let outputs = Buffers::default();
-        let (proof, without_taken) = match &way {
-            Way::Proven { proof, without_taken } => (Some(Arc::clone(proof)), *without_taken),
-            Way::Cached | Way::FromDisk => (None, false),
+        let (proof, without) = match &way {
+            Way::Proven { proof, without } => (Some(Arc::clone(proof)), without.clone()),
+            Way::Cached | Way::FromDisk => (None, 0..0),
         };
         let mut workers = Vec::with_capacity(threads);
         for _ in 0..threads {
             let mut reading = Reading::new(&file, &way).map_err(ReadError::io("read the archive"))?;
-            let (mut decoder, proof) = (Decoder::new()?, proof.clone());
+            let (mut decoder, proof, without) = (Decoder::new()?, proof.clone(), without.clone());
             let (inputs, outputs) = (inputs.clone(), outputs.clone());
             workers.push(move |piece: Piece| {
                 let Piece { number, frame, read } = piece;
@@ -139,8 +139,8 @@ impl TarStream {
                     )));
                 }
                 let length = frame.content as usize;
-                let is_taken = || proof.as_ref().is_some_and(|proof| proof.is_taken(number));
-                let bytes = if without_taken && is_taken() {
+                let end = frame.content_at + u64::from(frame.content);
+                let bytes = if without.start <= frame.content_at && end <= without.end {
                     Vec::new()
                 } else {
                     let mut bytes = outputs.take(length);
@@ -370,10 +370,10 @@ fn give_frames(
     })
 }
 
-struct Decoder(Decompressor<'static>);
+pub(super) struct Decoder(Decompressor<'static>);
 
 impl Decoder {
-    fn new() -> Result<Self, ReadError> {
+    pub(super) fn new() -> Result<Self, ReadError> {
         Decompressor::new()
             .map(Self)
             .map_err(ReadError::io("make a decompressor"))
