@@ -4,6 +4,7 @@
 //! **Invariants:** memory does not grow with the size of an archive's content; bytes that are read back are never
 //! trusted, whatever wrote them; nothing in here knows of gRPC or of where archives are kept.
 
+mod back;
 pub mod find;
 pub mod frames;
 pub mod index;

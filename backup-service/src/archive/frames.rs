@@ -12,8 +12,9 @@ use aws_lc_rs::digest::{Context, SHA256};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, ParamSwitch, compress_bound};
 
+use super::back::{Known, ReadBack};
 use super::ordered::{Buffers, Results, Work, ordered};
-use super::proof::{Proof, Prover};
+use super::proof::{Key, Proof, Prover};
 use super::reuse::{Last, Raw, Reuse};
 use super::seek::{SEAL, Table, seal_head};
 use super::uncached::Writer;
@@ -46,17 +47,32 @@ pub struct Written {
     pub(crate) proof: Proof,
 }
 
-/// The content of a frame.
-struct Piece {
-    content: Vec<u8>,
-    /// The frame of the archive before that has the same.
-    same: Option<Raw>,
+/// What becomes a frame.
+enum Piece {
+    /// This content.
+    New(Vec<u8>),
+    /// So much content, which this frame of the archive before has.
+    Same(Raw, usize),
 }
 
-struct Compressed {
-    data: Vec<u8>,
+/// A frame, and how much content it has.
+struct Frame {
+    data: Data,
     content: usize,
-    is_taken: bool,
+}
+
+enum Data {
+    Compressed(Vec<u8>),
+    Taken(Raw),
+}
+
+impl Data {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Compressed(bytes) => bytes,
+            Self::Taken(raw) => &raw.buffer[raw.there.clone()],
+        }
+    }
 }
 
 struct Frames {
@@ -66,11 +82,12 @@ struct Frames {
     taken: u64,
     table: Vec<(u32, u32)>,
     prover: Prover,
+    known: Known,
 }
 
 /// Takes content and makes frames of it.
 pub(crate) struct FrameWriter {
-    work: Option<Work<Piece, io::Result<Compressed>>>,
+    work: Option<Work<Piece, io::Result<Frame>>>,
     writer: Option<JoinHandle<io::Result<Frames>>>,
     buffers: Buffers,
     buffer: Vec<u8>,
@@ -85,12 +102,12 @@ impl FrameWriter {
         let outputs = Buffers::default();
         let mut workers = Vec::with_capacity(threads);
         for _ in 0..threads {
-            let last = reuse.as_ref().map(Reuse::last).unwrap_or_default();
-            workers.push(compressor(inputs.clone(), outputs.clone(), last)?);
+            workers.push(compressor(inputs.clone(), outputs.clone())?);
         }
         let (work, results) = ordered(workers, threads)?;
         let writer = std::thread::Builder::new().name("archive-writer".to_owned());
-        let writer = writer.spawn(move || write_frames(file, &results, &outputs))?;
+        let last = reuse.as_ref().map(Reuse::last).unwrap_or_default();
+        let writer = writer.spawn(move || write_frames(file, &results, &outputs, &last))?;
         let buffer = inputs.take(FULL);
         Ok(Self {
             work: Some(work),
@@ -160,8 +177,13 @@ impl FrameWriter {
         }
         let reuse = self.reuse.as_ref();
         let same = reuse.and_then(|reuse| reuse.take(self.buffer.len()));
-        let content = std::mem::replace(&mut self.buffer, self.buffers.take(FULL));
-        let piece = Piece { content, same };
+        let piece = if let Some(raw) = same {
+            let content = self.buffer.len();
+            self.buffer.clear();
+            Piece::Same(raw, content)
+        } else {
+            Piece::New(std::mem::replace(&mut self.buffer, self.buffers.take(FULL)))
+        };
         let given = self.work.as_ref().is_some_and(|work| work.give(piece).is_ok());
         if given { Ok(()) } else { Err(self.why()) }
     }
@@ -200,7 +222,7 @@ impl FrameWriter {
             sha256,
             taken: frames.taken,
             is_compared: false,
-            proof: frames.prover.end(hash_of_frames),
+            proof: frames.prover.end(hash_of_frames, frames.known),
         })
     }
 }
@@ -216,30 +238,30 @@ fn most(filled: usize, left: Option<usize>) -> usize {
 fn compressor(
     inputs: Buffers,
     outputs: Buffers,
-    last: Last,
-) -> io::Result<impl FnMut(Piece) -> io::Result<Compressed> + Send + 'static> {
+) -> io::Result<impl FnMut(Piece) -> io::Result<Frame> + Send + 'static> {
     let (mut whole, mut letters) = (zstd(WHOLE)?, zstd(LETTERS)?);
     let mut probe = Vec::with_capacity(compress_bound(SAMPLE));
     let mut check = Check::new()?;
     Ok(move |piece: Piece| {
-        let (input, mut data) = (piece.content, outputs.take(compress_bound(FULL)));
-        let is_taken = piece.same.is_some();
-        if let Some(raw) = &piece.same {
-            data.extend_from_slice(&raw.buffer[raw.there.clone()]);
-        } else {
-            let repeats = repetitions_pay(&mut whole, &mut letters, &input, &mut probe)?;
-            let zstd = if repeats { &mut whole } else { &mut letters };
-            zstd.compress_to_buffer(&input, &mut data)?;
-            check.is_of(&data, &input)?;
-        }
+        let input = match piece {
+            Piece::New(input) => input,
+            Piece::Same(raw, content) => {
+                // As long as frames are taken, buffers of those that are compressed would only lie there.
+                drop((inputs.take_used(), outputs.take_used()));
+                check.content = Vec::new();
+                let data = Data::Taken(raw);
+                return Ok(Frame { data, content });
+            }
+        };
+        let mut data = outputs.take(compress_bound(FULL));
+        let repeats = repetitions_pay(&mut whole, &mut letters, &input, &mut probe)?;
+        let zstd = if repeats { &mut whole } else { &mut letters };
+        zstd.compress_to_buffer(&input, &mut data)?;
+        check.is_of(&data, &input)?;
         let content = input.len();
         inputs.give(input);
-        last.give_back(piece.same);
-        Ok(Compressed {
-            data,
-            content,
-            is_taken,
-        })
+        let data = Data::Compressed(data);
+        Ok(Frame { data, content })
     })
 }
 
@@ -319,36 +341,51 @@ fn repetitions_pay(
 
 fn write_frames(
     file: File,
-    results: &Results<io::Result<Compressed>>,
+    results: &Results<io::Result<Frame>>,
     outputs: &Buffers,
+    last: &Last,
 ) -> io::Result<Frames> {
     let flusher = Flusher::start(file.try_clone()?)?;
+    let key = Key::new()?;
+    let mut back = ReadBack::start(file.try_clone()?, key.clone())?;
     let mut frames = Frames {
         out: Writer::new(file),
         hash: Context::new(&SHA256),
         size: 0,
         taken: 0,
         table: Vec::new(),
-        prover: Prover::new()?,
+        prover: Prover::new(key),
+        known: Known::new(),
     };
     let mut flushed = 0;
     while let Some(frame) = results.next() {
-        let frame = frame?;
+        let Frame { data, content } = frame?;
         if frames.table.len() >= MAX_FRAMES {
             let full = "an archive holds 1 to 2 TiB at most: spread the data sets over several backups";
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, full));
         }
-        frames.add(&frame.data)?;
-        frames.taken += u64::from(frame.is_taken);
-        frames.prover.add(&frame.data)?;
-        frames.table.push((frame.data.len() as u32, frame.content as u32));
-        outputs.give(frame.data);
+        let bytes = data.bytes();
+        frames.add(bytes)?;
+        let (number, tag) = frames.prover.add(bytes)?;
+        // What waits in the cache lies nowhere yet.
+        if !frames.out.is_cached() {
+            back.wrote(number, tag, bytes.len(), frames.size, frames.out.on_disk());
+        }
+        frames.table.push((bytes.len() as u32, content as u32));
+        match data {
+            Data::Compressed(bytes) => outputs.give(bytes),
+            Data::Taken(raw) => {
+                frames.taken += 1;
+                last.give_back(Some(raw));
+            }
+        }
         if frames.out.is_cached() && frames.size - flushed >= FLUSH {
             flushed = frames.size;
             flusher.wake();
         }
     }
     flusher.end()?;
+    frames.known = back.end();
     Ok(frames)
 }
 

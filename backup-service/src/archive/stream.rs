@@ -125,6 +125,13 @@ impl TarStream {
             let (inputs, outputs) = (inputs.clone(), outputs.clone());
             workers.push(move |piece: Piece| {
                 let Piece { number, frame, read } = piece;
+                let length = frame.content as usize;
+                let end = frame.content_at + u64::from(frame.content);
+                let is_left_out = without.start <= frame.content_at && end <= without.end;
+                if is_left_out && proof.as_ref().is_some_and(|proof| proof.was_read(number)) {
+                    let bytes = Vec::new();
+                    return Ok(Content { bytes, length });
+                }
                 let (buffer, there) = match read {
                     Some(read) => read,
                     None => reading
@@ -138,9 +145,7 @@ impl TarStream {
                         "the frame at byte {at} of the file is not what was written"
                     )));
                 }
-                let length = frame.content as usize;
-                let end = frame.content_at + u64::from(frame.content);
-                let bytes = if without.start <= frame.content_at && end <= without.end {
+                let bytes = if is_left_out {
                     Vec::new()
                 } else {
                     let mut bytes = outputs.take(length);

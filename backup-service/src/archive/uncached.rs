@@ -49,6 +49,11 @@ impl Writer {
         self.direct.is_none()
     }
 
+    /// How much of the file lies on the disk already: nothing that is known, if it passes through the cache.
+    pub(crate) fn on_disk(&self) -> u64 {
+        if self.is_cached() { 0 } else { self.at }
+    }
+
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if self.is_cached() {
             self.file.write_all_at(bytes, self.at)?;

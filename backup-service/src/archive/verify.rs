@@ -368,7 +368,8 @@ mod tests {
 
         // A bit of each frame, in turn.
         for frame in frames.frames() {
-            let written = again();
+            let mut written = again();
+            written.proof.forget();
             flip(&written.file, frame.at + u64::from(frame.length) / 2);
             let Err(ReadError::Damaged(_) | ReadError::End(_)) = found(written) else {
                 panic!("a changed bit at {} was not found", frame.at);
