@@ -86,7 +86,6 @@ super::said! {
     "there is something between the last member and the index" | "zwischen dem letzten Element und dem Verzeichnis steht noch etwas" | "il y a quelque chose entre le dernier élément et l'index" | "c'è qualcosa tra l'ultimo elemento e l'indice";
     "`{}` is not what the index says" | "`{}` ist nicht, was das Verzeichnis sagt" | "`{}` n'est pas ce que dit l'index" | "`{}` non è ciò che dice l'indice";
     "the index is too big" | "das Verzeichnis ist zu gross" | "l'index est trop volumineux" | "l'indice è troppo grande";
-    "a member is too big" | "ein Eintrag ist zu gross" | "un élément est trop volumineux" | "un elemento è troppo grande";
     "`{}` has a digest and no content" | "`{}` hat eine Prüfsumme und keinen Inhalt" | "`{}` a une empreinte et pas de contenu" | "`{}` ha un'impronta e nessun contenuto";
     "the content of a frame that was left out is read" | "der Inhalt eines Rahmens, der ausgelassen wurde, wird gelesen" | "le contenu d'un bloc qui a été omis est lu" | "viene letto il contenuto di un blocco che è stato omesso";
     "the tar does not end where it should" | "das tar endet nicht, wo es soll" | "le tar ne se termine pas où il devrait" | "il tar non finisce dove dovrebbe";
