@@ -47,8 +47,8 @@ impl ReadBack {
         })
     }
 
-    /// The frame with this number ends before this place; the file is on the disk up to `on_disk`.
-    pub(super) fn wrote(&mut self, number: usize, tag: Tag, length: usize, end: u64, on_disk: u64) {
+    /// The frame with this number and tag ends before this place; the file is on the disk up to `on_disk`.
+    pub(super) fn wrote(&mut self, (number, tag): (usize, Tag), length: usize, end: u64, on_disk: u64) {
         self.waiting.push_back(Lying {
             number,
             at: end - length as u64,
@@ -110,7 +110,7 @@ mod tests {
         let mut back = ReadBack::start(file, key.clone()).unwrap();
         for (number, frame) in frames.iter().enumerate() {
             let tag = key.tag(number, frame).unwrap();
-            back.wrote(number, tag, frame.len(), ends[number], ends[37]);
+            back.wrote((number, tag), frame.len(), ends[number], ends[37]);
         }
         let expected: Known = (0..38).filter(|number| *number != 7).collect();
         assert_eq!(back.end(), expected);

@@ -366,10 +366,10 @@ fn write_frames(
         }
         let bytes = data.bytes();
         frames.add(bytes)?;
-        let (number, tag) = frames.prover.add(bytes)?;
+        let tagged = frames.prover.add(bytes)?;
         // What waits in the cache lies nowhere yet.
         if !frames.out.is_cached() {
-            back.wrote(number, tag, bytes.len(), frames.size, frames.out.on_disk());
+            back.wrote(tagged, bytes.len(), frames.size, frames.out.on_disk());
         }
         frames.table.push((bytes.len() as u32, content as u32));
         match data {
