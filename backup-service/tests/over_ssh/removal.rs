@@ -30,15 +30,18 @@ fn age(path: &Path, to: SystemTime) {
     file.set_modified(to).unwrap();
 }
 
+/// All that is no directory. Files may go meanwhile: none is looked at after its directory was read.
 pub(super) fn files(root: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut ahead = vec![root.to_owned()];
-    while let Some(path) = ahead.pop() {
-        if path.symlink_metadata().unwrap().is_dir() {
-            let entries = std::fs::read_dir(&path).unwrap();
-            ahead.extend(entries.map(|entry| entry.unwrap().path()));
-        } else {
-            found.insert(path);
+    while let Some(directory) = ahead.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                ahead.push(entry.path());
+            } else {
+                found.insert(entry.path());
+            }
         }
     }
     found
