@@ -15,7 +15,7 @@ use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 const UNIT: usize = 4096;
 
 /// Bytes that are written at once.
-const CHUNK: usize = 2 << 20;
+const CHUNK: usize = 1 << 20;
 
 /// Writes a file from its beginning, in the way described above.
 pub(crate) struct Writer {
