@@ -43,8 +43,8 @@ test-large: setup build ## Backs up and restores a file of 20 GiB with holes and
 	@$(call as_root,to be like the module on a server,$(CARGO) test --workspace --locked --test runs -- --ignored --nocapture gibibytes)
 
 test-vm: setup build ## Runs all tests of the machine image in QEMU, with a release's bridge in it
-	@$(CARGO) build --workspace --bin satellite-bridge --locked --profile bench-run
-	@$(call as_root,for network namespaces,env SATELLITE_IMAGE_BRIDGE=$(dir $(PROGRAMS))bench-run/satellite-bridge $(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
+	@$(CARGO) build --workspace --bin satellite-bridge --locked --release
+	@$(call as_root,for network namespaces,env SATELLITE_IMAGE_BRIDGE=$(dir $(PROGRAMS))release/satellite-bridge $(CARGO) test --workspace --locked --test vm -- --include-ignored --nocapture --test-threads 1)
 
 pictures: setup build ## Takes pictures of every page in every language, wide and narrow, light and dark (target/screenshots)
 	@tests/fetch-axe target/axe.min.js
@@ -60,13 +60,13 @@ fuzz: ## Changes what comes from outside at random, for a long time (CASES)
 
 bench: setup ## Measures against scp, tar and others; writes target/bench.json
 	@image/setup image/bench-packages.txt
-	@$(CARGO) build --workspace --bins --locked --profile bench-run
-	@$(CARGO) build --workspace --example fleet --locked --profile bench-run
-	@$(call as_root,for containers and network namespaces,$(dir $(PROGRAMS))bench-run/bench)
+	@$(CARGO) build --workspace --bins --locked --release
+	@$(CARGO) build --workspace --example fleet --locked --release
+	@$(call as_root,for containers and network namespaces,$(dir $(PROGRAMS))release/bench)
 
 image: setup ## Builds the machine image: raw, qcow2, OVA, vhdx, with checksums, SBOM and a signature
-	@$(CARGO) build --workspace --bins --locked --profile bench-run
-	@$(call as_root,to make a root file system,$(dir $(PROGRAMS))bench-run/lab image)
+	@$(CARGO) build --workspace --bins --locked --release
+	@$(call as_root,to make a root file system,$(dir $(PROGRAMS))release/lab image)
 
 image-lock: setup programs ## Accepts the packages that the machine image consists of now (image/packages.lock)
 	@$(call as_root,to make a root file system,$(PROGRAMS)/lab image --lock renew --formats qcow2)
